@@ -1,0 +1,43 @@
+# On a machine with Python 3.11 to 3.13 and make:
+#     make book                                                  the book, its chapter re-executed on embedded digits
+#     make book EPSILON=2 PROFILE=laptop DATASET=mnist SEED=1    the same on real MNIST
+#     make test                                                  the tests, and the published notebooks from their records
+# Everything is written to .venv/, build/ and runs/, which git ignores.
+
+PYTHON = python3
+CHAPTER = mnist_tradeoff
+PROFILE = smoke
+DATASET = digits
+EPSILON = 10
+SEED = 0
+# The chapter's own values unless set.
+DELTA =
+INFO_WEIGHT =
+
+BIN = .venv/bin
+PARAMETERS = -p profile '$(PROFILE)' -p dataset '$(DATASET)' -p epsilon '$(EPSILON)' -p seed '$(SEED)' \
+    $(if $(DELTA),-p delta '$(DELTA)') $(if $(INFO_WEIGHT),-p info_weight '$(INFO_WEIGHT)')
+
+.PHONY: book test install clean
+
+book: .venv/installed
+	@$(BIN)/dpgan book --chapter '$(CHAPTER)' $(PARAMETERS)
+
+# With DPGAN_RECORDS_ONLY a published notebook that starts to train fails; tests/conftest.py lifts it for tests/.
+test: .venv/installed
+	@DPGAN_RECORDS_ONLY=1 $(BIN)/python -m pytest --nbval --nbval-current-env \
+	    --nbval-sanitize-with=tests/nbval_sanitize.cfg --nbval-cell-timeout=120 notebooks tests
+
+install: .venv/installed
+
+# torch first and exactly: the CPU build where there is one, and no second torch pulled by what depends on it.
+.venv/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+	    { echo "$$($(PYTHON) --version) must be 3.11 to 3.13: name another, such as make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check torch==2.13.0 -c constraints.txt
+	$(BIN)/python -m pip install --disable-pip-version-check -e . -c constraints.txt
+	@touch $@
+
+clean:
+	rm -rf build .pytest_cache .hypothesis dpgan_lib.egg-info

@@ -1,0 +1,181 @@
+"""The `dpgan` command: the library's own functions, one line each. Heavy modules load inside the commands."""
+
+from dataclasses import asdict
+
+import click
+
+STOPPED_EARLY = 75  # BSD's EX_TEMPFAIL: nothing is wrong, run it again
+FIRST_CHAPTER = "mnist_tradeoff"
+
+
+class _Refusal(click.ClickException):
+    def __init__(self, error: Exception):
+        super().__init__(" ".join(str(error).split()))
+        self.exit_code = 2 if isinstance(error, ValueError) else 1
+
+
+class _OneLine(click.Group):
+    """A group whose refusals and failures are one line on stderr: exit status 2 for a wrong argument, else 1."""
+
+    def invoke(self, context):
+        try:
+            return super().invoke(context)
+        except (ValueError, RuntimeError, OSError) as error:
+            if isinstance(error, click.exceptions.Exit):  # click's own way out is a RuntimeError
+                raise
+            raise _Refusal(error) from error
+
+
+_parameters = click.option(
+    "-p", "parameters", nargs=2, multiple=True, metavar="NAME VALUE", help="A parameter; may be given again."
+)
+_timeout = click.option(
+    "--timeout", type=click.FloatRange(min=0, min_open=True), default=3600, show_default=True, help="Seconds a cell."
+)
+
+
+@click.group(cls=_OneLine, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--quiet", is_flag=True, help="No progress bars, for logs.")
+@click.version_option(package_name="dpgan_lib")
+@click.pass_context
+def main(context, quiet):
+    """Private and Specific: differentially private GANs you can steer."""
+    context.obj = not quiet
+
+
+@main.command()
+@click.argument("chapter")
+@_parameters
+@click.option("-o", "--output", type=click.Path(dir_okay=False), help="build/NN_name.ipynb unless given.")
+@_timeout
+@click.pass_obj
+def run(progress, chapter, parameters, output, timeout):
+    """Re-execute a chapter; its output changes only if every cell succeeds."""
+    from dpgan_lib import publish
+
+    click.echo(publish.run_chapter(chapter, _values(parameters), output, timeout, progress))
+
+
+@main.command()
+@_parameters
+@click.option("--study", default=FIRST_CHAPTER, show_default=True, help="Whose record it is.")
+@click.option("--max-minutes", type=click.FloatRange(min=0, min_open=True), help="Stop then; the next call resumes.")
+@click.pass_obj
+def train(progress, parameters, study, max_minutes):
+    """Compute one record, or find it: train and evaluate."""
+    from dpgan_lib import chapters, experiment
+
+    values = chapters.check_values(_values(parameters), asdict(experiment.Parameters()), "training")
+    config = experiment.plan(experiment.Parameters(**values))
+    record = experiment.obtain(study, config, max_minutes=max_minutes, progress=progress)
+    if record is None:
+        click.echo("stopped early: run it again to resume", err=True)
+        raise click.exceptions.Exit(STOPPED_EARLY)
+    click.echo(record.folder)
+
+
+@main.command()
+@click.argument("chapter", required=False)
+@_timeout
+@click.pass_obj
+def publish(progress, chapter, timeout):
+    """Replace a chapter's published notebook and records, or every chapter's, if all of it succeeds."""
+    from dpgan_lib import chapters, publish
+
+    for name in [chapter] if chapter else chapters.chapters():
+        click.echo(publish.publish_chapter(name, timeout, progress))
+
+
+@main.command()
+@_parameters
+@click.option("--chapter", default=FIRST_CHAPTER, show_default=True, help="The chapter to re-execute.")
+@_timeout
+@click.pass_obj
+def book(progress, parameters, chapter, timeout):
+    """Build the book; with parameters, re-execute a chapter first and show that."""
+    from dpgan_lib import publish
+
+    shown = publish.chapter_path(chapter).with_suffix(".ipynb")
+    replacements = {}
+    if parameters:
+        shown = replacements[chapter] = publish.run_chapter(chapter, _values(parameters), None, timeout, progress)
+    index = publish.build_book(replacements, progress)
+    click.echo(_summary(publish.glued(shown)))
+    click.echo(f"page           {index.parent / 'notebooks' / shown.stem}.html")
+
+
+def _summary(values: dict) -> str:
+    """The numbers that the chapter glued, as its reader sees them. Raises RuntimeError if it lacks one."""
+    try:
+        return (
+            f"epsilon asked  {values['epsilon_asked']}\n"
+            f"epsilon spent  {values['epsilon_spent']} (total, delta = {values['delta']}, add/remove one record, PLD)\n"
+            f"accuracy       ten classes {values['accuracy_ten']}, digit pairs {values['accuracy_pairs']}"
+        )
+    except KeyError as missing:
+        raise RuntimeError(f"the chapter glued no {missing}: it has {', '.join(values) or 'nothing'}") from None
+
+
+@main.group()
+def data():
+    """Check the data sets, or download what is absent."""
+
+
+@data.command()
+@click.argument("name", required=False)
+@click.pass_obj
+def fetch(progress, name):
+    """Download the absent files of a data set, or of all, each checked against its card."""
+    from dpgan_lib import data
+
+    for each in [name] if name else data.CARDS:
+        paths = data.fetch(each, progress=progress)
+        click.echo(f"{each}: {len(paths)} files downloaded" if paths else f"{each}: nothing to download")
+
+
+@data.command()
+@click.argument("name", required=False)
+def check(name):
+    """Check the files of a data set, or of all, against their cards."""
+    from dpgan_lib import data
+
+    for each in [name] if name else data.CARDS:
+        paths = data.check(each)
+        click.echo(f"{each}: as its card says{f', in {paths[0].parent}' if paths else ', embedded'}")
+
+
+@main.command()
+def status():
+    """Which published results are current, stale (and why) or missing."""
+    from dpgan_lib import experiment, results
+
+    for study, grid in experiment.STUDIES.items():
+        for parameters in grid:
+            run = experiment.run_id(experiment.plan(parameters))
+            click.echo(f"{study}/{run}  epsilon {parameters.epsilon}  seed {parameters.seed}  {_state(study, run)}")
+    for problem in results.check_manifest():
+        click.echo(f"manifest: {problem}")
+
+
+def _state(study: str, run: str) -> str:
+    from dpgan_lib import results
+
+    published = {record.run_id: record for record in results.published(study)}
+    if run not in published:
+        return "computed here, not published" if results.find(study, run) else "missing"
+    reasons = results.staleness(published[run])
+    return f"stale: {'; '.join(reasons)}" if reasons else "current"
+
+
+def _values(parameters) -> dict:
+    """Names and texts as Python values: a number where the text is one, True and False, else the text."""
+    return {name: _value(text) for name, text in parameters}
+
+
+def _value(text: str):
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return {"True": True, "False": False}.get(text, text)

@@ -1,0 +1,84 @@
+"""The three networks of Eq. 1: generator G(z, c), critic f_w(x, y) with its projection onto W, posterior Q(c | x)."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dpgan_lib.config import LatentConfig, ModelConfig
+
+
+class Generator(nn.Module):
+    """G(z, c): a linear map to a quarter of the side, then two doublings by convolution and pixel shuffle.
+
+    z (B, z_dim), code (B, code_dim) -> images (B, 1, side, side) in [-1, 1].
+    """
+
+    def __init__(self, latent: LatentConfig, model: ModelConfig):
+        super().__init__()
+        width, quarter = model.generator_width, model.image_side // 4
+        self.layers = nn.Sequential(
+            nn.Linear(latent.z_dim + latent.code_dim, 2 * width * quarter**2),
+            nn.Unflatten(1, (2 * width, quarter, quarter)),
+            nn.BatchNorm2d(2 * width), nn.ReLU(),
+            nn.Conv2d(2 * width, 4 * width, 3, padding=1), nn.PixelShuffle(2),
+            nn.BatchNorm2d(width), nn.ReLU(),
+            nn.Conv2d(width, 4 * (width // 2), 3, padding=1), nn.PixelShuffle(2),
+            nn.BatchNorm2d(width // 2), nn.ReLU(),
+            nn.Conv2d(width // 2, 1, 3, padding=1), nn.Tanh())
+
+    def forward(self, z: Tensor, code: Tensor) -> Tensor:
+        return self.layers(torch.cat([z, code], dim=1))
+
+
+def _features(width: int, side: int) -> nn.Sequential:
+    """Two strided convolutions: images (B, 1, side, side) -> (B, 2 * width * (side / 4)^2). No layer mixes records."""
+    return nn.Sequential(nn.Conv2d(1, width, 5, stride=2, padding=2), nn.LeakyReLU(0.2),
+                         nn.Conv2d(width, 2 * width, 5, stride=2, padding=2), nn.LeakyReLU(0.2), nn.Flatten())
+
+
+class Critic(nn.Module):
+    """f_w(x, y): one linear score for each category on shared features, read out at y.
+
+    images (B, 1, side, side), category (B, categories) one-hot -> scores (B,), unbounded: no sigmoid.
+    """
+
+    def __init__(self, latent: LatentConfig, model: ModelConfig):
+        super().__init__()
+        self.features = _features(model.critic_width, model.image_side)
+        self.scores = nn.Linear(2 * model.critic_width * (model.image_side // 4) ** 2, latent.categories)
+        self.weight_clip = model.weight_clip
+        self.project()
+
+    def forward(self, images: Tensor, category: Tensor) -> Tensor:
+        return (self.scores(self.features(images)) * category).sum(1)
+
+    @torch.no_grad()
+    def project(self) -> None:
+        """Move w to the nearest point of W = {|w_i| <= weight_clip}: post-processing, so it costs no epsilon."""
+        for parameter in self.parameters():
+            parameter.clamp_(-self.weight_clip, self.weight_clip)
+
+
+class Posterior(nn.Module):
+    """Q(c | x), apart from the critic: the private critic then has no second use.
+
+    images (B, 1, side, side) -> (B, categories + 2 * continuous): logits, means, log standard deviations.
+    """
+
+    def __init__(self, latent: LatentConfig, model: ModelConfig):
+        super().__init__()
+        width = model.critic_width
+        self.layers = nn.Sequential(_features(width, model.image_side),
+                                    nn.Linear(2 * width * (model.image_side // 4) ** 2, 128), nn.LeakyReLU(0.2),
+                                    nn.Linear(128, latent.categories + 2 * latent.continuous))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layers(images)
+
+
+def build_networks(latent: LatentConfig, model: ModelConfig,
+                   rng: np.random.Generator) -> tuple[Generator, Critic, Posterior]:
+    """The three networks with initial weights drawn from rng (PyTorch's default distributions)."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(rng.integers(2**32)))
+        return Generator(latent, model), Critic(latent, model), Posterior(latent, model)

@@ -1,0 +1,206 @@
+"""Publishing: a chapter and its records replaced together or not at all, and the book built to be read offline."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from contextlib import contextmanager
+from html.parser import HTMLParser
+from pathlib import Path
+
+import jupytext
+import nbformat
+from tqdm import tqdm
+
+from dpgan_lib.chapters import chapter_path, execute, glued, root, run_chapter
+
+__all__ = ["build_book", "chapter_path", "glued", "publish_chapter", "root", "run_chapter"]
+
+
+def publish_chapter(name: str, timeout: float = 3600, progress: bool = True) -> Path:
+    """Replace a chapter's published notebook and its study's records, and return the notebook's path.
+
+    Records that are missing or stale are trained first (resumable); then the chapter is executed from a staged copy of
+    the store, where training raises. Nothing published changes unless that succeeds.
+    """
+    source = chapter_path(name)
+    study = source.stem.split("_", 1)[1]
+    records = _records(study, progress)
+    work = root() / "build" / "publish" / source.stem
+    shutil.rmtree(work, ignore_errors=True)
+    store = _staged_store(work / "results", study, records)
+    with _environment(DPGAN_RECORDS_ONLY="1", DPGAN_PUBLISHED=str(store)):
+        executed = execute(
+            jupytext.read(source), work / f"{source.stem}.ipynb", {}, timeout=timeout, progress=progress
+        )
+    _tidy(executed)
+    if records:
+        _promote(store / study, root() / "book" / "results" / study)
+    published = source.with_suffix(".ipynb")
+    os.replace(executed, published)
+    return published
+
+
+def _records(study: str, progress: bool) -> list:
+    from dpgan_lib import experiment, results
+
+    records = []
+    for parameters in experiment.STUDIES.get(study, ()):
+        config = experiment.plan(parameters)
+        record = experiment.obtain(study, config, progress=progress)
+        if results.staleness(record):
+            record = experiment.obtain(study, config, fresh=True, progress=progress)
+        records.append(record)
+    return records
+
+
+def _staged_store(store: Path, study: str, records: list) -> Path:
+    """A copy of the published store in which the study has exactly these records."""
+    published = root() / "book" / "results"
+    if published.is_dir():
+        shutil.copytree(published, store)
+    shutil.rmtree(store / study, ignore_errors=True)
+    for record in records:
+        shutil.copytree(record.folder, store / study / record.run_id)
+    return store
+
+
+@contextmanager
+def _environment(**values: str):
+    """Set environment variables, which the kernel inherits, for a while."""
+    before = {key: os.environ.get(key) for key in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            os.environ.pop(key) if value is None else os.environ.__setitem__(key, value)
+
+
+def _tidy(notebook: Path) -> None:
+    """Leave what a reader sees and drop what every execution changes: timings, random cell ids, Python's version."""
+    content = nbformat.read(notebook, as_version=4)
+    content.metadata.pop("papermill", None)
+    content.metadata.pop("jupytext", None)
+    content.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    content.metadata["language_info"] = {"name": "python"}
+    for index, cell in enumerate(content.cells):
+        cell["id"] = f"cell-{index:02d}"
+        for key in ("papermill", "execution"):
+            cell.metadata.pop(key, None)
+        if not cell.metadata.get("tags", True):
+            del cell.metadata["tags"]  # papermill gives every cell an empty list
+    text = nbformat.writes(content) + "\n"
+    if str(root()) in text:
+        raise RuntimeError(f"{notebook.name} shows the path {root()}: print paths relative to the project")
+    notebook.write_text(text, encoding="utf-8")
+
+
+def _promote(staged: Path, published: Path) -> None:
+    """Bring each record in by a rename; then drop those no longer of the study, and write the manifest."""
+    from dpgan_lib import results
+
+    published.mkdir(parents=True, exist_ok=True)
+    aside = staged.with_name(f"{staged.name}.old")
+    aside.mkdir()
+    keep = set()
+    for record in sorted(staged.iterdir()):
+        keep.add(record.name)
+        if (published / record.name).exists():
+            os.replace(published / record.name, aside / record.name)
+        os.replace(record, published / record.name)
+    for record in published.iterdir():
+        if record.name not in keep:
+            os.replace(record, aside / record.name)
+    results.update_manifest()
+
+
+def build_book(replacements: dict[str, Path] | None = None, progress: bool = True) -> Path:
+    """Build the book into build/site and return its index.html.
+
+    replacements: executed notebooks to show instead of the published ones, by chapter name.
+    Needs no network. Raises RuntimeError on any warning, or if a page would load something from elsewhere; the pages
+    built before stay then.
+    """
+    source = _stage(root() / "build" / "site-src", replacements or {})
+    _sphinx(source, progress)
+    built = source / "_build" / "html"
+    if problems := external_resources(built):
+        raise RuntimeError(f"{len(problems)} external resources in the book: {problems[0]}. Vendor or switch them off")
+    site = root() / "build" / "site"
+    shutil.rmtree(site, ignore_errors=True)
+    os.replace(built, site)
+    return site / "index.html"
+
+
+def _stage(source: Path, replacements: dict[str, Path]) -> Path:
+    """Copy what the book is built from, with the replacements in place of the published notebooks."""
+    shutil.rmtree(source, ignore_errors=True)
+    shutil.copytree(root() / "book", source / "book", ignore=shutil.ignore_patterns("*.safetensors"))
+    (source / "notebooks").mkdir()
+    for path in root().glob("notebooks/*.ipynb"):
+        shutil.copy(path, source / "notebooks")
+    for name in ("_config.yml", "_toc.yml"):
+        shutil.copy(root() / name, source)
+    for name, path in replacements.items():
+        shutil.copy(path, source / "notebooks" / f"{chapter_path(name).stem}.ipynb")
+    return source
+
+
+def _sphinx(source: Path, progress: bool) -> None:
+    """Run Jupyter Book with warnings as errors. Everything it says is in build/book.log."""
+    start = "from jupyter_book.cli.main import main; main()"  # this environment's, whatever the PATH says
+    command = [sys.executable, "-c", start, "build", str(source), "--warningiserror", "--keep-going"]
+    log = root() / "build" / "book.log"
+    environment = os.environ | {"NO_COLOR": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment) as book:
+        lines = list(tqdm(book.stdout, desc="building the book", unit=" lines", disable=not progress))
+    log.write_text("".join(lines), encoding="utf-8")
+    if book.returncode:
+        first = next((line.strip() for line in lines if re.search(r"WARNING|ERROR|[Ee]rror:", line)), "no reason given")
+        raise RuntimeError(f"the book did not build: {first} (all of it: {log.relative_to(root())})")
+
+
+_REMOTE = re.compile(r"\s*(?:https?:)?//", re.IGNORECASE)
+_CSS_REMOTE = re.compile(r"(?:url\(|@import)\s*[\"']?\s*((?:https?:)?//[^\"')\s;]+)", re.IGNORECASE)
+_LOADING_RELS = {"stylesheet", "icon", "preload", "modulepreload", "prefetch", "preconnect", "dns-prefetch", "manifest"}
+_LOADING = {"script", "img", "source", "iframe", "video", "audio", "embed", "object", "image", "use", "track"}
+
+
+def external_resources(site: Path) -> list[str]:
+    """What the pages and style sheets would load from another host, as "page: address"; plain links are fine."""
+    found = []
+    for page in sorted(site.rglob("*.html")):
+        parser = _Loads()
+        parser.feed(page.read_text(encoding="utf-8"))
+        found += [f"{page.relative_to(site)}: {address}" for address in parser.addresses]
+    for sheet in sorted(site.rglob("*.css")):
+        found += [f"{sheet.relative_to(site)}: {url}" for url in _CSS_REMOTE.findall(sheet.read_text(encoding="utf-8"))]
+    return found
+
+
+class _Loads(HTMLParser):
+    """Collects the remote addresses that a browser fetches by itself when it opens a page."""
+
+    def __init__(self):
+        super().__init__()
+        self.addresses = []
+        self.in_style = False
+
+    def handle_starttag(self, tag, attrs):
+        values = {key: value or "" for key, value in attrs}
+        self.in_style = tag == "style"
+        loads = tag in _LOADING or (tag == "link" and _LOADING_RELS & set(values.get("rel", "").lower().split()))
+        if loads:
+            candidates = [values.get(key, "") for key in ("src", "href", "data", "poster", "xlink:href")]
+            candidates += values.get("srcset", "").split(",")
+            self.addresses += [address.strip() for address in candidates if _REMOTE.match(address)]
+        self.addresses += _CSS_REMOTE.findall(values.get("style", ""))
+
+    def handle_endtag(self, tag):
+        self.in_style = False
+
+    def handle_data(self, data):
+        if self.in_style:
+            self.addresses += _CSS_REMOTE.findall(data)

@@ -1,0 +1,204 @@
+"""The loop: T critic steps, a generator step after every few, a checkpoint now and then.
+
+Runs with torch, numpy and safetensors alone. On a bare machine, where the noise was calibrated before:
+
+    python -m dpgan_lib.training FOLDER --max-minutes 9
+
+reads FOLDER/run.json (a RunConfig) and FOLDER/data.npz (images, labels) and leaves FOLDER/checkpoint.safetensors.
+"""
+
+import argparse
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from dpgan_lib.config import RunConfig
+from dpgan_lib.latent import category, sample_latent
+from dpgan_lib.mechanism import check_separable, poisson_sample
+from dpgan_lib.networks import Critic, Generator, Posterior, build_networks
+from dpgan_lib.steps import critic_step, generator_step, update_average
+from dpgan_lib.streams import stream
+
+CHECKPOINT = "checkpoint.safetensors"
+CHECKPOINT_SECONDS = 30  # a killed run repeats at most this much
+
+
+@dataclass
+class State:
+    """Everything that changes during training. step: critic steps done; history: (step, L_I in nats) pairs."""
+
+    generator: Generator
+    critic: Critic
+    posterior: Posterior
+    average: Generator
+    critic_optimiser: torch.optim.Optimizer
+    generator_optimiser: torch.optim.Optimizer
+    step: int = 0
+    seconds: float = 0.0
+    history: list[tuple[int, float]] | None = None
+
+
+def new_state(config: RunConfig, device: torch.device) -> State:
+    """Initial networks and optimisers. Raises ValueError for a critic whose gradients cannot be made private."""
+    networks = build_networks(config.latent, config.model, stream(config.hash, "initial weights"))
+    generator, critic, posterior = (network.to(device) for network in networks)
+    average = build_networks(config.latent, config.model, stream(config.hash, "initial weights"))[0].to(device)
+    z, code = _latent(config, 2, 0, device)
+    check_separable(critic, generator(z, code).detach(), category(config.latent, code))
+    settings = config.optimiser
+    return State(
+        generator, critic, posterior, average.requires_grad_(False),
+        torch.optim.Adam(critic.parameters(), settings.critic_rate, betas=(0.0, 0.9)),
+        torch.optim.Adam([*generator.parameters(), *posterior.parameters()], settings.generator_rate, betas=(0.0, 0.9)),
+        history=[])
+
+
+def train(config: RunConfig, images: np.ndarray, labels: np.ndarray, folder: Path, *, max_minutes: float | None = None,
+          progress: Callable[[int], None] = lambda step: None) -> State:
+    """Train from folder's checkpoint, or from the start, until T critic steps are done or the time is up.
+
+    images (N, 1, side, side) float32 in [-1, 1], labels (N,) integers: N must be the declared one.
+    progress: told the number of steps done.  Returns the state; it is complete when state.step == T.
+    The budget is charged whole before the first step (T is part of the calibration), and a step repeated after a
+    crash draws the same batch and the same noise: one release, not two.
+    """
+    if len(images) != config.privacy.records or len(labels) != len(images):
+        raise ValueError(f"{len(images)} images and {len(labels)} labels do not match the declared "
+                         f"N = {config.privacy.records}: the noise was calibrated for that N; plan the run anew.")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    images, labels = torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device)
+    state = load_checkpoint(config, folder, device) or new_state(config, device)
+    started = saved = time.monotonic()
+    before = state.seconds
+    while state.step < config.privacy.steps:
+        _one_step(config, state, images, labels)
+        now = time.monotonic()
+        state.seconds = before + now - started
+        out_of_time = max_minutes is not None and now - started > 60 * max_minutes
+        if out_of_time or now - saved > CHECKPOINT_SECONDS or state.step == config.privacy.steps:
+            save_checkpoint(config, state, folder)
+            saved = now
+        progress(state.step)
+        if out_of_time:
+            break
+    return state
+
+
+def _one_step(config: RunConfig, state: State, images: Tensor, labels: Tensor) -> None:
+    """One critic step; then, every critic_steps of them, one generator step."""
+    step, device, settings = state.step, images.device, config.optimiser
+    batch = torch.from_numpy(poisson_sample(len(images), config.privacy.sampling_rate,
+                                            stream(config.hash, "sampling", step))).to(device)
+    real = images[batch], nn.functional.one_hot(labels[batch], config.latent.categories).float()
+    z, code = _latent(config, settings.fakes, 2 * step, device)
+    with torch.no_grad():
+        fake = state.generator(z, code), category(config.latent, code)
+    critic_step(state.critic, state.critic_optimiser, real, fake, config.privacy, settings.clip_fakes,
+                stream(config.hash, "noise", step))
+    state.step += 1
+    if state.step % settings.critic_steps == 0:
+        z, code = _latent(config, settings.fakes, 2 * step + 1, device)
+        bound = generator_step(state.generator, state.posterior, state.critic, state.generator_optimiser,
+                               z, code, config.latent, settings)
+        update_average(state.average, state.generator, settings.averaging)
+        state.history.append((state.step, _finite(bound, state.step)))
+
+
+def _latent(config, count, step, device):
+    z, code = sample_latent(config.latent, count, stream(config.hash, "latent", step))
+    return z.to(device), code.to(device)
+
+
+def _finite(bound: Tensor, step: int) -> float:
+    if not torch.isfinite(bound):
+        raise RuntimeError(f"the generator diverged at critic step {step}: L_I is {bound.item()}. "
+                           "Lower the learning rates or the weight clip; the privacy spent stays spent.")
+    return round(bound.item(), 4)
+
+
+def save_checkpoint(config: RunConfig, state: State, folder: Path) -> None:
+    """Write weights, optimiser state, step and history as one safetensors file, atomically."""
+    folder.mkdir(parents=True, exist_ok=True)
+    header = {"config_hash": config.hash, "step": state.step, "seconds": state.seconds, "history": state.history,
+              "hardware": hardware()}
+    temporary = folder / f"{CHECKPOINT}.part"
+    save_file(_tensors(state), temporary, {"state": json.dumps(header)})
+    os.replace(temporary, folder / CHECKPOINT)
+
+
+def load_checkpoint(config: RunConfig, folder: Path, device: torch.device) -> State | None:
+    """The state saved in folder, None if there is none. Raises ValueError if another configuration wrote it."""
+    path = folder / CHECKPOINT
+    if not path.exists():
+        return None
+    with safe_open(path, framework="pt") as file:
+        header = json.loads(file.metadata()["state"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}
+    if header["config_hash"] != config.hash:
+        raise ValueError(f"{path} belongs to another configuration: a resumed run keeps its settings. "
+                         "Restore them, or delete the checkpoint to start anew.")
+    state = new_state(config, device)
+    for name, network in _networks(state).items():
+        network.load_state_dict({key: tensors[f"{name}/{key}"] for key in network.state_dict()})
+    for name, optimiser in _optimisers(state).items():
+        _restore_optimiser(optimiser, {key: value for key, value in tensors.items() if key.startswith(f"{name}/")})
+    state.step, state.seconds = header["step"], header["seconds"]
+    state.history = [tuple(point) for point in header["history"]]
+    return state
+
+
+def _networks(state: State) -> dict[str, nn.Module]:
+    return {"generator": state.generator, "critic": state.critic, "posterior": state.posterior,
+            "average": state.average}
+
+
+def _optimisers(state: State) -> dict[str, torch.optim.Optimizer]:
+    return {"critic_optimiser": state.critic_optimiser, "generator_optimiser": state.generator_optimiser}
+
+
+def _tensors(state: State) -> dict[str, Tensor]:
+    tensors = {f"{name}/{key}": value.contiguous() for name, network in _networks(state).items()
+               for key, value in network.state_dict().items()}
+    for name, optimiser in _optimisers(state).items():
+        for index, values in optimiser.state_dict()["state"].items():
+            tensors |= {f"{name}/{index}/{key}": value for key, value in values.items()}
+    return tensors
+
+
+def _restore_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    values: dict[int, dict[str, Tensor]] = {}
+    for path, tensor in tensors.items():
+        _, index, key = path.split("/")
+        values.setdefault(int(index), {})[key] = tensor
+    optimiser.load_state_dict({"state": values, "param_groups": optimiser.state_dict()["param_groups"]})
+
+
+def hardware() -> str:
+    """The device that trains, in words."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
+
+
+def main() -> None:
+    """Train a run whose configuration and data were laid out in a folder."""
+    parser = argparse.ArgumentParser(prog="python -m dpgan_lib.training", description=main.__doc__)
+    parser.add_argument("folder", type=Path, help="holds run.json and data.npz; the checkpoint is written here")
+    parser.add_argument("--max-minutes", type=float, help="stop after this long; the next call resumes")
+    arguments = parser.parse_args()
+    config = RunConfig.from_dict(json.loads((arguments.folder / "run.json").read_text()))
+    with np.load(arguments.folder / "data.npz", allow_pickle=False) as data:
+        images, labels = data["images"].astype(np.float32) / 127.5 - 1, data["labels"].astype(np.int64)
+    state = train(config, images, labels, arguments.folder, max_minutes=arguments.max_minutes)
+    print(f"{state.step} of {config.privacy.steps} critic steps, {state.seconds:.0f} s on {hardware()}")
+
+
+if __name__ == "__main__":
+    main()
