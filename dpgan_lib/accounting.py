@@ -13,23 +13,25 @@ Mironov, Talwar, Zhang 2019, "Renyi Differential Privacy of the Sampled Gaussian
 import math
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from numbers import Integral, Real
 
 import numpy as np
 from dp_accounting.dp_event import GaussianDpEvent, PoissonSampledDpEvent, SelfComposedDpEvent
 from dp_accounting.pld import PLDAccountant
 from dp_accounting.privacy_accountant import NeighboringRelation
-from scipy.special import gammaln, logsumexp
+from scipy.special import gammaln
 
-# Abadi et al. 2016 stop at lambda = 32; a small epsilon needs more, for the bound is never below log(1/delta)/lambda.
-LAMBDAS = np.arange(1, 256)
-# Tenths where the optimum of a large epsilon lies, then integers; two far ones serve the smallest epsilons.
-ORDERS = np.concatenate([np.arange(11, 110) / 10, np.arange(11, 257), [512, 1024]])
-PLD_INTERVAL = 1e-4  # of the privacy loss, nats; rounded so that epsilon is an upper bound
-NOISE_TICKS = 1000  # calibrated noise is a multiple of 1 / NOISE_TICKS
-TINY = 1e-12  # stands for an epsilon of 0 where its logarithm is taken
+# Tenths where the optimum of a large epsilon lies, then integers; the last four serve the smallest epsilons.
+ORDERS = np.concatenate([np.arange(11, 110) / 10, np.arange(11, 65), [128, 256, 512, 1024]])
+# The code published with Abadi et al. 2016 stops at lambda = 32. A small epsilon needs more: the bound is never
+# below log(1/delta) / lambda.
+LAMBDAS = ORDERS[ORDERS % 1 == 0] - 1
+PLD_INTERVAL = 1e-4  # of the privacy loss, nats
+PLD_INTERVALS = 150_000  # at most, about: seconds and memory grow with their number
 MIN_NOISE, MAX_NOISE = 0.01, 1000.0  # at 0.01 one step without sampling costs an epsilon of 5,000
+NOISE_TICKS = 1000  # calibrated noise is a multiple of 1 / NOISE_TICKS
+FIRST_TICK, LAST_TICK = round(MIN_NOISE * NOISE_TICKS), round(MAX_NOISE * NOISE_TICKS)
 
 
 def epsilons(*, noise_multiplier: float, sampling_rate: float, steps: int, delta: float) -> dict[str, float]:
@@ -41,9 +43,11 @@ def epsilons(*, noise_multiplier: float, sampling_rate: float, steps: int, delta
 def renyi_divergence(*, sampling_rate: float, noise_multiplier: float, orders: Sequence[float]) -> np.ndarray:
     """D_alpha(mu || mu_0) = log(A_alpha) / (alpha - 1), A_alpha = E_{z ~ mu_0} [(mu(z) / mu_0(z))^alpha], of one step.
 
-    noise_multiplier: 0 (infinite divergence) or 0.01 to 1000.  orders: (K,) alpha > 1.
-    Returns (K,) nats; D_alpha(mu_0 || mu) is no larger.  Fractional orders are good to 1e-13 absolute in log A,
-    integer ones to 1e-11 relative.  Raises ValueError on an order of 1 or less.  Source: Mironov et al. 2019, section 3.
+    noise_multiplier: 0 (infinite divergence) or 0.01 to 1000.  orders: (K,), alpha > 1.
+    Returns (K,) nats; D_alpha(mu_0 || mu) is no larger.  Integer orders are good to 1e-11 relative, fractional
+    ones only while log(A_alpha) is above 1e-3; below that, to 1e-13 in log(A_alpha).  Raises ValueError on an order
+    of 1 or less, nan or inf.
+    Source: Mironov et al. 2019, section 3.
     """
     _check_mechanism(noise_multiplier, sampling_rate)
     for order in orders:
@@ -64,8 +68,9 @@ def _log_moment(alpha: float, q: float, sigma: float) -> float:
 
 
 def _log_moment_sum(alpha: int, q: float, sigma: float) -> float:
-    """log(A_alpha) for an integer order: A_alpha = sum_k binom(alpha, k) (1-q)^(alpha-k) q^k exp((k^2 - k) / 2 sigma^2).
+    """log(A_alpha) for an integer order, a binomial sum.
 
+    A_alpha = sum_(k=0..alpha) binom(alpha, k) (1-q)^(alpha-k) q^k exp((k^2 - k) / (2 sigma^2)).
     Without their exponentials the terms sum to 1. So A_alpha - 1 is the same sum with exp(x) - 1 for exp(x), all
     terms positive: exact to rounding however close to 1 A_alpha is, and in logarithms safe from overflow.
     """
@@ -73,7 +78,7 @@ def _log_moment_sum(alpha: int, q: float, sigma: float) -> float:
     x = (k**2 - k) / (2 * sigma**2)
     log_binomial = gammaln(alpha + 1) - gammaln(k + 1) - gammaln(alpha - k + 1)
     log_expm1 = x + np.log(-np.expm1(-x))
-    log_excess = logsumexp(log_binomial + (alpha - k) * np.log1p(-q) + k * np.log(q) + log_expm1)
+    log_excess = _log_sum_exp(log_binomial + (alpha - k) * np.log1p(-q) + k * np.log(q) + log_expm1)
     return np.logaddexp(0, log_excess)
 
 
@@ -89,14 +94,21 @@ def _log_moment_integral(alpha: float, q: float, sigma: float) -> float:
     z = step * np.union1d(ticks, ticks + round(alpha / step))
     log_mu_0 = -(z**2) / (2 * sigma**2) - math.log(sigma * math.sqrt(2 * math.pi))
     log_ratio = np.logaddexp(np.log1p(-q), np.log(q) + (2 * z - 1) / (2 * sigma**2))
-    log_moment = logsumexp(log_mu_0 + alpha * log_ratio) + math.log(step)
+    log_moment = _log_sum_exp(log_mu_0 + alpha * log_ratio) + math.log(step)
     return max(log_moment, 0.0)  # A_alpha >= 1; rounding may fall below
+
+
+def _log_sum_exp(terms: np.ndarray) -> float:
+    """log(sum(exp(terms))); scipy.special's takes most of an accountant's time in checks of its arguments."""
+    peak = terms.max()
+    return peak + math.log(np.exp(terms - peak).sum())
 
 
 def epsilon_moments(*, noise_multiplier: float, sampling_rate: float, steps: int, delta: float) -> float:
     """Epsilon of the moments accountant: min over lambda of (alpha_M(lambda) - log delta) / lambda.
 
-    The log moments add up over steps: alpha_M(lambda) = T log A_(lambda+1).  lambda: the integers 1 to 255.
+    The log moments add up over steps: alpha_M(lambda) = T log A_(lambda+1).  lambda: the integers 1 to 63, then 127, 255,
+    511 and 1023.
     Source: Abadi et al. 2016, Theorem 2.
     """
     _check_run(noise_multiplier, sampling_rate, steps, delta)
@@ -109,7 +121,7 @@ def epsilon_rdp(*, noise_multiplier: float, sampling_rate: float, steps: int, de
     """Epsilon by Renyi DP: min over alpha of T D_alpha + log((alpha-1) / alpha) - (log delta + log alpha) / (alpha-1).
 
     The same moments, converted without the moments accountant's slack.  alpha: 1.1 to 10.9 by tenths, the integers
-    11 to 256, 512 and 1024.  Sources: Canonne, Kamath, Steinke 2020, Proposition 12; Balle et al. 2020, Theorem 21.
+    11 to 64, then 128, 256, 512 and 1024.  Sources: Canonne, Kamath, Steinke 2020, Proposition 12; Balle et al. 2020, Theorem 21.
     """
     _check_run(noise_multiplier, sampling_rate, steps, delta)
     rdp = renyi_divergence(sampling_rate=sampling_rate, noise_multiplier=noise_multiplier, orders=ORDERS)
@@ -120,17 +132,30 @@ def epsilon_rdp(*, noise_multiplier: float, sampling_rate: float, steps: int, de
 def epsilon_pld(*, noise_multiplier: float, sampling_rate: float, steps: int, delta: float) -> float:
     """Epsilon by the privacy loss distribution, composed numerically by dp_accounting: the tightest bound here.
 
-    The loss is discretised in steps of 1e-4 nats while epsilon_rdp is between 0.1 and 20, of a 1,000th of
-    epsilon_rdp below that (at least 1e-5) and of a 200,000th above; a coarser step only raises the bound.
+    The loss is discretised in intervals of 1e-4 nats, or of half a step's spread q / sigma where that is less, but
+    not in more than about 150,000 of them: wider intervals keep epsilon an upper bound and only loosen it.
+    Infinite below a delta of about 1e-14, where the tails that the composition cuts off weigh more than delta.
     """
-    scale = epsilon_rdp(noise_multiplier=noise_multiplier, sampling_rate=sampling_rate, steps=steps, delta=delta)
+    _check_run(noise_multiplier, sampling_rate, steps, delta)
+    return _pld(noise_multiplier, sampling_rate, steps, delta, coarseness=1)
+
+
+def _pld(noise_multiplier: float, sampling_rate: float, steps: int, delta: float, *, coarseness: int) -> float:
     if noise_multiplier == 0:
         return math.inf
-    interval = float(np.clip(PLD_INTERVAL, scale / 200_000, max(scale, 0.01) / 1_000))
+    scale = epsilon_rdp(noise_multiplier=noise_multiplier, sampling_rate=sampling_rate, steps=steps, delta=delta)
+    interval = coarseness * _interval(noise_multiplier, sampling_rate, scale)
     accountant = PLDAccountant(NeighboringRelation.ADD_OR_REMOVE_ONE, interval)
     step = PoissonSampledDpEvent(float(sampling_rate), GaussianDpEvent(float(noise_multiplier)))
     accountant.compose(SelfComposedDpEvent(step, int(steps)))
     return float(accountant.get_epsilon(delta))
+
+
+def _interval(noise_multiplier: float, sampling_rate: float, scale: float) -> float:
+    """Width of PLD's intervals, nats.  scale: about the epsilon of the whole run."""
+    one_step = 8 / noise_multiplier + 1 / (2 * noise_multiplier**2)  # the loss 8 standard deviations out
+    finest = min(PLD_INTERVAL, sampling_rate / (2 * noise_multiplier))
+    return min(max(finest, max(one_step, scale) / PLD_INTERVALS), 50)  # dp_accounting computes exp(10 * 50)
 
 
 def calibrate_noise(*, epsilon: float, delta: float, sampling_rate: float, steps: int) -> float:
@@ -149,35 +174,44 @@ def calibrate_noise(*, epsilon: float, delta: float, sampling_rate: float, steps
 
 @lru_cache
 def _calibrate(epsilon: float, delta: float, sampling_rate: float, steps: int) -> float:
-    mechanism = dict(delta=delta, sampling_rate=sampling_rate, steps=steps)
-
-    def passes_rdp(tick: int) -> bool:
-        return epsilon_rdp(noise_multiplier=tick / NOISE_TICKS, **mechanism) <= epsilon
-
     @lru_cache
-    def spent(tick: int) -> float:
-        return epsilon_pld(noise_multiplier=tick / NOISE_TICKS, **mechanism)
+    def spent(tick: int, coarseness: int = 1) -> float:
+        return _pld(tick / NOISE_TICKS, sampling_rate, steps, delta, coarseness=coarseness)
 
-    first, last = round(MIN_NOISE * NOISE_TICKS), round(MAX_NOISE * NOISE_TICKS)
-    by_rdp = bisect_left(range(last), True, lo=first, key=passes_rdp)  # cheap, and seldom below PLD's answer
-    enough = next((tick for tick in (by_rdp, last) if spent(tick) <= epsilon), None)
-    if enough is None:
-        raise ValueError(f"epsilon={epsilon:g} must be at least {spent(last):.3g}, what noise_multiplier={MAX_NOISE:g} "
-                         f"spends at sampling_rate={sampling_rate:g}, steps={steps}, delta={delta:g}: no noise up to "
-                         "that bound reaches it. Ask for a larger epsilon, or take fewer steps or a smaller batch.")
-    return _least_tick(spent, epsilon, first, enough) / NOISE_TICKS
+    enough = _rough_tick(partial(spent, coarseness=10), epsilon, delta, sampling_rate, steps)
+    if spent(enough) > epsilon:
+        enough = LAST_TICK
+    if spent(enough) > epsilon:
+        raise ValueError(
+            f"epsilon={epsilon:g} must be one that some noise reaches: at sampling_rate={sampling_rate:g}, "
+            f"steps={steps}, delta={delta:g} even noise_multiplier={MAX_NOISE:g} spends {spent(enough):.3g}. "
+            "Ask for a larger epsilon, or take fewer steps or a smaller sampling_rate.")
+    return _least_tick(spent, epsilon, enough, gap=1 + enough // 1000) / NOISE_TICKS
 
 
-def _least_tick(spent: Callable[[int], float], epsilon: float, first: int, enough: int) -> int:
-    """The least tick from first to enough that spends at most epsilon; spent falls as the ticks rise."""
+def _rough_tick(spent: Callable[[int], float], epsilon: float, delta: float, sampling_rate: float, steps: int) -> int:
+    """A tick at or a little above the answer, by RDP and then by a coarse and quick PLD: both bounds are higher."""
+    def passes(tick: int) -> bool:
+        return epsilon_rdp(noise_multiplier=tick / NOISE_TICKS, delta=delta, sampling_rate=sampling_rate,
+                           steps=steps) <= epsilon
+
+    enough = bisect_left(range(LAST_TICK), True, lo=FIRST_TICK, key=passes)
+    return _least_tick(spent, epsilon, enough, gap=1 + enough // 8) if spent(enough) <= epsilon else enough
+
+
+def _least_tick(spent: Callable[[int], float], epsilon: float, enough: int, gap: int) -> int:
+    """The least tick that spends at most epsilon, for spent falls as ticks rise.
+
+    enough: a tick that does.  gap: how far below it to look first.
+    """
     below, above = enough, enough
     while spent(below) <= epsilon:
-        if below == first:
-            return first
-        below, above = max(first, below * 4 // 5), below
+        if below == FIRST_TICK:
+            return below
+        below, above, gap = max(FIRST_TICK, below - gap), below, 4 * gap
     while above - below > 1:
         # log(spent) against log(tick) is nearly straight, so that a few secants find the tick
-        logs = [math.log(max(spent(tick), TINY) / epsilon) for tick in (below, above)]
+        logs = np.log(np.clip([spent(below) / epsilon, spent(above) / epsilon], 0.01, 100))  # 0 and inf occur
         secant = below * (above / below) ** (logs[0] / (logs[0] - logs[1]))
         middle = min(max(math.ceil(secant), below + 1), above - 1)
         below, above = (below, middle) if spent(middle) <= epsilon else (middle, above)
@@ -195,8 +229,8 @@ def _check_run(noise_multiplier: float, sampling_rate: float, steps: int, delta:
 def _check_mechanism(noise_multiplier: float, sampling_rate: float) -> None:
     _require(_is_number(noise_multiplier) and (noise_multiplier == 0 or MIN_NOISE <= noise_multiplier <= MAX_NOISE),
              "noise_multiplier", noise_multiplier,
-             f"must be 0 (no privacy) or lie in [{MIN_NOISE:g}, {MAX_NOISE:g}]: it is sigma, in units of the clip norm. "
-             "Let calibrate_noise choose it.")
+             f"must be 0 (no privacy) or lie in [{MIN_NOISE:g}, {MAX_NOISE:g}]: it is sigma, in units of the "
+             "clip norm. Let calibrate_noise choose it.")
     _require(_is_number(sampling_rate) and 0 < sampling_rate <= 1, "sampling_rate", sampling_rate,
              "must lie in (0, 1]: it is a probability, not a batch size. For MNIST use 512/60000.")
 

@@ -3,6 +3,7 @@
 import ast
 import difflib
 import json
+import logging
 import math
 import os
 import signal
@@ -16,6 +17,8 @@ import papermill
 import psutil
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
+
+logging.getLogger("papermill").addHandler(logging.NullHandler())  # what it logs is also raised
 
 
 def root() -> Path:
@@ -125,6 +128,8 @@ def execute(notebook, target: Path, values: dict, *, timeout: float, progress: b
             papermill.execute_notebook(
                 partial, partial, values, kernel_name="python3", language="python", cwd=root(),
                 execution_timeout=timeout, progress_bar=progress, on_notebook_start=note_kernel,
+                shutdown_kernel="immediate",  # a polite request to a kernel in a hung cell ends in tracebacks
+                extra_arguments=["--Application.log_level=ERROR"],  # else every kernel notes that it uses loopback TCP
                 on_cell_execute=lambda cell, cell_index: seen.append(_describe(cell, cell_index)),
             )  # fmt: skip
         _finish(partial, target.stem)

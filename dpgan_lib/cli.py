@@ -20,9 +20,9 @@ class _OneLine(click.Group):
     def invoke(self, context):
         try:
             return super().invoke(context)
+        except (click.exceptions.Exit, click.Abort):  # click's own ways out are RuntimeErrors
+            raise
         except (ValueError, RuntimeError, OSError) as error:
-            if isinstance(error, click.exceptions.Exit):  # click's own way out is a RuntimeError
-                raise
             raise _Refusal(error) from error
 
 
@@ -145,16 +145,20 @@ def check(name):
 
 
 @main.command()
-def status():
+@click.pass_obj
+def status(progress):
     """Which published results are current, stale (and why) or missing."""
+    from tqdm import tqdm
+
     from dpgan_lib import experiment, results
 
-    for study, grid in experiment.STUDIES.items():
-        for parameters in grid:
-            run = experiment.run_id(experiment.plan(parameters))
-            click.echo(f"{study}/{run}  epsilon {parameters.epsilon}  seed {parameters.seed}  {_state(study, run)}")
-    for problem in results.check_manifest():
-        click.echo(f"manifest: {problem}")
+    grid = [(study, parameters) for study, grid in experiment.STUDIES.items() for parameters in grid]
+    lines = []
+    for study, parameters in tqdm(grid, desc="planning the runs", leave=False, disable=not progress):
+        run = experiment.run_id(experiment.plan(parameters))
+        lines.append(f"{study}/{run}  epsilon {parameters.epsilon}  seed {parameters.seed}  {_state(study, run)}")
+    lines += [f"manifest: {problem}" for problem in results.check_manifest()]
+    click.echo("\n".join(lines))
 
 
 def _state(study: str, run: str) -> str:

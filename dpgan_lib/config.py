@@ -78,10 +78,9 @@ class OptimiserConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationConfig:
-    """Train on synthetic, test on real: how many synthetic images, and the CNN's fixed recipe (its optimiser steps)."""
+    """Train on synthetic, test on real: how many images the classifiers learn from, and the CNN's optimiser steps."""
 
-    synthetic_images: int
-    pair_images: int
+    images: int
     cnn_steps: int
 
 

@@ -1,6 +1,6 @@
-"""Data sets as NumPy arrays behind one interface, each with a typed card that says what it must be.
+"""Data sets as NumPy arrays behind one interface, each checked against its card before use.
 
-A card needs no data, so a run's id needs none either; opening the files checks them against the card.
+Files are read from $DPGAN_DATA/<name>/ or else from the user's cache, the one place that downloads are written to.
 """
 
 import gzip
@@ -11,56 +11,18 @@ import struct
 import tempfile
 import urllib.request
 import zlib
-from dataclasses import asdict, dataclass
-from difflib import get_close_matches
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from dpgan_lib.cards import CARDS, DataCard, DataFile, card
+
+__all__ = ["CARDS", "DataCard", "DataFile", "Dataset", "card", "check", "fetch", "load", "read_idx"]
+
 ROOT = Path(__file__).resolve().parents[1]
-CONNECT_SECONDS = 5
+CONNECT_SECONDS = 10
 CHUNK_BYTES = 1 << 16
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataFile:
-    """One published file: its name, size and SHA-256."""
-
-    name: str
-    bytes: int
-    sha256: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataCard:
-    """What a data set is, publicly known and fixed before any of it is opened.
-
-    records: N of the training set, the number that the privacy accounting uses.  side: pixels.
-    files: train images, train labels, test images, test labels; none for an embedded set.
-    pixels_sha256: of an embedded set's uint8 arrays in that order; empty for a set of files.
-    mirrors: addresses to which a file's name is appended.
-    """
-
-    name: str
-    title: str
-    records: int
-    test_records: int
-    side: int = 28
-    classes: int = 10
-    files: tuple[DataFile, ...] = ()
-    pixels_sha256: str = ""
-    mirrors: tuple[str, ...] = ()
-    unit: str = "one image with its label"
-    licence: str
-    source: str
-    caption: str
-
-    def to_dict(self) -> dict:
-        """Plain JSON types; without what may be corrected and cannot change a result: mirrors, licence, source."""
-        values = asdict(self)
-        for name in ("mirrors", "licence", "source"):
-            del values[name]
-        return values | {"files": list(values["files"])}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -74,16 +36,7 @@ class Dataset:
     test_labels: np.ndarray
 
 
-def card(name: str) -> DataCard:
-    """The card of a data set. Raises ValueError, with the nearest name, if there is none."""
-    if name in CARDS:
-        return CARDS[name]
-    near = get_close_matches(str(name), CARDS, n=1)
-    hint = f"Did you mean {near[0]!r}?" if near else "Choose one of them."
-    raise ValueError(f"dataset={name!r} is none of {', '.join(CARDS)}. {hint}")
-
-
-def load(name: str) -> Dataset:
+def load(name: str, *, progress: bool = True) -> Dataset:
     """Open a data set, checked against its card; absent files are downloaded first.
 
     The scaling is fixed and public: a byte p becomes p / 127.5 - 1.
@@ -93,7 +46,7 @@ def load(name: str) -> Dataset:
     if not wanted.files:
         arrays = _produce(wanted)
     else:
-        fetch(name)
+        fetch(name, progress=progress)
         arrays = _read_files(wanted, check(name))
     train_images, train_labels, test_images, test_labels = arrays
     return Dataset(
@@ -144,7 +97,7 @@ def _folders(wanted: DataCard) -> list[Path]:
     folders = [_cache(wanted)]
     given = os.environ.get("DPGAN_DATA")
     if given:
-        base = ROOT / Path(given).expanduser()
+        base = (ROOT / Path(given).expanduser()).resolve()
         if not base.is_dir():
             raise ValueError(f"DPGAN_DATA={given!r} is no folder (looked at {base}): mend the path or unset it.")
         folders.insert(0, base / wanted.name)
@@ -165,14 +118,15 @@ def _find(wanted: DataCard, file: DataFile) -> Path | None:
 
 def _remedy(wanted: DataCard) -> str:
     missing = ", ".join(file.name for file in wanted.files if _find(wanted, file) is None)
-    return f"Run `dpgan data fetch {wanted.name}` where there is a network, or put {missing} into {_folders(wanted)[0]}."
+    folder = _folders(wanted)[0]
+    return f"Run `dpgan data fetch {wanted.name}` where there is a network, or put {missing} into {folder}."
 
 
 def _check_file(path: Path, file: DataFile, name: str) -> None:
     repair = f"Delete it and run `dpgan data fetch {name}`."
     size = path.stat().st_size
     if size != file.bytes:
-        raise ValueError(f"{path} has {size} bytes, not the published {file.bytes}: truncated, or another file. {repair}")
+        raise ValueError(f"{path} has {size} bytes, not the published {file.bytes}: cut, or another file. {repair}")
     with path.open("rb") as stream:
         found = hashlib.file_digest(stream, "sha256").hexdigest()
     if found != file.sha256:
@@ -253,9 +207,10 @@ def read_idx(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"{path} is no whole gzip file ({error}): fetch it again.") from error
     if content[: len(header)] != header:
-        raise ValueError(f"{path} starts with {content[:len(header)].hex()}, not {header.hex()}: no IDX file of {shape}.")
+        start = content[: len(header)].hex()
+        raise ValueError(f"{path} starts with {start}, not {header.hex()}: it is no IDX file of {shape} bytes.")
     if len(content) != expected:
-        amount = "more" if len(content) > expected else f"{len(content)}"
+        amount = "more" if len(content) > expected else len(content)
         raise ValueError(f"{path} unpacks to {amount} bytes where {shape} takes {expected}: fetch it again.")
     return np.frombuffer(content, np.uint8, offset=len(header)).reshape(shape)
 
@@ -281,77 +236,3 @@ def _scaled(images: np.ndarray) -> np.ndarray:
     scaled /= np.float32(127.5)
     scaled -= np.float32(1)
     return scaled
-
-
-_IDX_NAMES = (
-    "train-images-idx3-ubyte.gz",
-    "train-labels-idx1-ubyte.gz",
-    "t10k-images-idx3-ubyte.gz",
-    "t10k-labels-idx1-ubyte.gz",
-)
-
-
-def _idx_files(*sizes_and_hashes: tuple[int, str]) -> tuple[DataFile, ...]:
-    pairs = zip(_IDX_NAMES, sizes_and_hashes, strict=True)
-    return tuple(DataFile(name=name, bytes=size, sha256=sha256) for name, (size, sha256) in pairs)
-
-
-# Sizes and SHA-256 of the files as TensorFlow Datasets records them (url_checksums/mnist.txt and fashion_mnist.txt).
-_ALL_CARDS = (
-    DataCard(
-        name="digits",
-        title="Embedded digits",
-        records=1437,
-        test_records=360,
-        pixels_sha256="",
-        licence="CC BY 4.0",
-        source="Optical Recognition of Handwritten Digits, E. Alpaydin and C. Kaynak 1998, UCI; as in scikit-learn",
-        caption="plumbing check on 1,797 digits",
-    ),
-    DataCard(
-        name="grown_digits",
-        title="Grown digits",
-        records=60_000,
-        test_records=10_000,
-        pixels_sha256="",
-        licence="CC BY 4.0",
-        source="Distortions of the embedded digits, made by this library",
-        caption="public stand-in: 60,000 distortions of 1,437 digits",
-    ),
-    DataCard(
-        name="mnist",
-        title="MNIST",
-        records=60_000,
-        test_records=10_000,
-        files=_idx_files(
-            (9912422, "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"),
-            (28881, "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"),
-            (1648877, "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"),
-            (4542, "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"),
-        ),
-        mirrors=(
-            "https://ossci-datasets.s3.amazonaws.com/mnist/",
-            "https://storage.googleapis.com/cvdf-datasets/mnist/",
-        ),
-        licence="CC BY-SA 3.0",
-        source="The MNIST database, Y. LeCun, C. Cortes and C. J. C. Burges; a derivative of NIST's data",
-        caption="60,000 handwritten digits",
-    ),
-    DataCard(
-        name="fashion_mnist",
-        title="Fashion-MNIST",
-        records=60_000,
-        test_records=10_000,
-        files=_idx_files(
-            (26421880, "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"),
-            (29515, "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"),
-            (4422102, "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073"),
-            (5148, "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"),
-        ),
-        mirrors=("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",),
-        licence="MIT",
-        source="Fashion-MNIST, H. Xiao, K. Rasul and R. Vollgraf 2017, arXiv 1708.07747, Zalando",
-        caption="60,000 images of clothes",
-    ),
-)
-CARDS = {one.name: one for one in _ALL_CARDS}

@@ -160,11 +160,11 @@ def _check_scores(model, example):
     owners = {id(parameter) for parameter in parameters.values()}
     if len(owners) != sum(len(list(layer.parameters(recurse=False))) for layer in trainable_layers(model).values()):
         raise ValueError("two layers share a parameter, so its per-example gradient has cross terms: give each its own.")
-    _tape(model, example)
     gradients = torch.autograd.grad(model(*example).sum(), list(parameters.values()), allow_unused=True)
     for name, gradient in zip(parameters, gradients):
         if gradient is None:
             raise ValueError(f"parameter '{name}' does not reach the score and would receive no noise: remove it.")
+    _tape(model, example)
     with torch.no_grad():
         alone = torch.cat([model(*(tensor[i : i + 1] for tensor in example)) for i in range(len(example[0]))])
         together = model(*example)

@@ -6,6 +6,8 @@ from torch import Tensor, nn
 
 from dpgan_lib.config import LatentConfig, ModelConfig
 
+POSTERIOR_WIDTH = 16  # Q reads generated images alone, so its size costs time but no privacy
+
 
 class Generator(nn.Module):
     """G(z, c): a linear map to a quarter of the side, then two doublings by convolution and pixel shuffle.
@@ -67,10 +69,10 @@ class Posterior(nn.Module):
 
     def __init__(self, latent: LatentConfig, model: ModelConfig):
         super().__init__()
-        width = model.critic_width
-        self.layers = nn.Sequential(_features(width, model.image_side),
-                                    nn.Linear(2 * width * (model.image_side // 4) ** 2, 128), nn.LeakyReLU(0.2),
-                                    nn.Linear(128, latent.categories + 2 * latent.continuous))
+        self.layers = nn.Sequential(
+            _features(POSTERIOR_WIDTH, model.image_side),
+            nn.Linear(2 * POSTERIOR_WIDTH * (model.image_side // 4) ** 2, 128), nn.LeakyReLU(0.2),
+            nn.Linear(128, latent.categories + 2 * latent.continuous))
 
     def forward(self, images: Tensor) -> Tensor:
         return self.layers(images)

@@ -153,9 +153,9 @@ def _sphinx(source: Path, progress: bool) -> None:
     start = "from jupyter_book.cli.main import main; main()"  # this environment's, whatever the PATH says
     command = [sys.executable, "-c", start, "build", str(source), "--warningiserror", "--keep-going"]
     log = root() / "build" / "book.log"
-    environment = os.environ | {"NO_COLOR": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment) as book:
-        lines = list(tqdm(book.stdout, desc="building the book", unit=" lines", disable=not progress))
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as book:
+        bar = tqdm(book.stdout, desc="building the book", unit=" lines", disable=not progress)
+        lines = [re.sub(r"\x1b\[[\d;]*m", "", line) for line in bar]  # without colours
     log.write_text("".join(lines), encoding="utf-8")
     if book.returncode:
         first = next((line.strip() for line in lines if re.search(r"WARNING|ERROR|[Ee]rror:", line)), "no reason given")

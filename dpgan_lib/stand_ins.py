@@ -1,6 +1,6 @@
 """Digits that need no download: scikit-learn's 8x8 ones at 28x28, and a public stand-in for MNIST grown from them.
 
-Both are the same bytes on every platform: integer arithmetic, or elementwise float64 operations that IEEE 754 rounds
+Both are the same bytes on every platform: integer arithmetic, or elementwise float32 operations that IEEE 754 rounds
 in one way, and NumPy's RandomState, whose streams are frozen. No sine, no matrix product in floats.
 """
 
@@ -59,7 +59,7 @@ def _cubic_weights() -> np.ndarray:
 def _grow(images: np.ndarray, labels: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """(count, 28, 28) distorted images, each source digit in its turn, and their (count,) labels."""
     source = np.arange(count) % len(images)
-    draws = np.random.RandomState(seed).uniform(-1, 1, size=(count, 7))
+    draws = np.random.RandomState(seed).uniform(-1, 1, size=(count, 7)).astype(np.float32)
     grown = np.empty((count, SIDE, SIDE), dtype=np.uint8)
     for start in range(0, count, 500):  # 500 images' coordinates stay in a CPU's cache
         part = slice(start, start + 500)
@@ -68,29 +68,30 @@ def _grow(images: np.ndarray, labels: np.ndarray, count: int, seed: int) -> tupl
 
 
 def _distort(images: np.ndarray, draws: np.ndarray) -> np.ndarray:
-    """Rotate, shear, scale, shift and thicken or thin each image, drawn (B, 7) in [-1, 1].
+    """Rotate, shear, scale, shift and thicken or thin each image by its draws, (B, 7) float32 in [-1, 1].
 
     The greatest: 0.2 rotation (its tangent) and as much shear, 15% scale each way, 2 pixels of shift each way.
     """
     turn, shear, tall, wide, down, right, thick = draws.T[:, :, None, None]
-    y, x = np.mgrid[:SIDE, :SIDE] - (SIDE - 1) / 2
+    centre = (SIDE - 1) / 2
+    y, x = np.mgrid[:SIDE, :SIDE].astype(np.float32) - centre
     y, x = y - 2 * down, x - 2 * right
     from_y = (1 + 0.15 * tall) * y - 0.2 * turn * x
     from_x = (0.2 * turn + 0.2 * shear) * y + (1 + 0.15 * wide) * x
-    ink = _bilinear(images, from_y + (SIDE - 1) / 2, from_x + (SIDE - 1) / 2)
+    ink = _bilinear(images, from_y + centre, from_x + centre)
     # A steep ramp about a moving threshold moves the strokes' edges, and leaves them as crisp as MNIST's.
     return np.rint(np.clip(2 * (ink - 110 + 50 * thick) + 127.5, 0, 255) * (ink > 8)).astype(np.uint8)
 
 
 def _bilinear(images: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Values (B, 28, 28) of images (B, 28, 28) at the places y, x (B, 28, 28); black outside."""
-    padded = np.pad(images, ((0, 0), (1, 2), (1, 2))).astype(np.float64)
+    flat = np.pad(images, ((0, 0), (1, 2), (1, 2))).astype(np.float32).ravel()
     y, x = np.clip(y, -1, SIDE) + 1, np.clip(x, -1, SIDE) + 1
-    top, left = y.astype(np.int64), x.astype(np.int64)
+    top, left = np.floor(y), np.floor(x)
     dy, dx = y - top, x - left
     pitch = SIDE + 3
-    corner = np.arange(len(images))[:, None, None] * pitch**2 + top * pitch + left
-    flat = padded.ravel()
+    first = np.arange(len(images), dtype=np.int32)[:, None, None] * pitch**2
+    corner = first + top.astype(np.int32) * pitch + left.astype(np.int32)
     upper = flat[corner] * (1 - dx) + flat[corner + 1] * dx
     lower = flat[corner + pitch] * (1 - dx) + flat[corner + pitch + 1] * dx
     return upper * (1 - dy) + lower * dy

@@ -11,7 +11,7 @@ import argparse
 import json
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable
 
@@ -34,7 +34,10 @@ CHECKPOINT_SECONDS = 30  # a killed run repeats at most this much
 
 @dataclass
 class State:
-    """Everything that changes during training. step: critic steps done; history: (step, L_I in nats) pairs."""
+    """Everything that changes during training. step: critic steps done; history: (step, L_I in nats) pairs.
+
+    average: the running mean of the generator, which is what a run releases.  hardware: what trained it, in words.
+    """
 
     generator: Generator
     critic: Critic
@@ -44,7 +47,8 @@ class State:
     generator_optimiser: torch.optim.Optimizer
     step: int = 0
     seconds: float = 0.0
-    history: list[tuple[int, float]] | None = None
+    history: list[tuple[int, float]] = field(default_factory=list)
+    hardware: str = ""
 
 
 def new_state(config: RunConfig, device: torch.device) -> State:
@@ -59,7 +63,7 @@ def new_state(config: RunConfig, device: torch.device) -> State:
         generator, critic, posterior, average.requires_grad_(False),
         torch.optim.Adam(critic.parameters(), settings.critic_rate, betas=(0.0, 0.9)),
         torch.optim.Adam([*generator.parameters(), *posterior.parameters()], settings.generator_rate, betas=(0.0, 0.9)),
-        history=[])
+        hardware=hardware())
 
 
 def train(config: RunConfig, images: np.ndarray, labels: np.ndarray, folder: Path, *, max_minutes: float | None = None,
@@ -129,8 +133,8 @@ def save_checkpoint(config: RunConfig, state: State, folder: Path) -> None:
     """Write weights, optimiser state, step and history as one safetensors file, atomically."""
     folder.mkdir(parents=True, exist_ok=True)
     header = {"config_hash": config.hash, "step": state.step, "seconds": state.seconds, "history": state.history,
-              "hardware": hardware()}
-    temporary = folder / f"{CHECKPOINT}.part"
+              "hardware": state.hardware}
+    temporary = folder / f"{CHECKPOINT}.{os.getpid()}.part"
     save_file(_tensors(state), temporary, {"state": json.dumps(header)})
     os.replace(temporary, folder / CHECKPOINT)
 
@@ -151,7 +155,7 @@ def load_checkpoint(config: RunConfig, folder: Path, device: torch.device) -> St
         network.load_state_dict({key: tensors[f"{name}/{key}"] for key in network.state_dict()})
     for name, optimiser in _optimisers(state).items():
         _restore_optimiser(optimiser, {key: value for key, value in tensors.items() if key.startswith(f"{name}/")})
-    state.step, state.seconds = header["step"], header["seconds"]
+    state.step, state.seconds, state.hardware = header["step"], header["seconds"], header["hardware"]
     state.history = [tuple(point) for point in header["history"]]
     return state
 

@@ -1,0 +1,211 @@
+"""The one flow from a reader's parameters to a record: validate, calibrate, load the record or train and evaluate.
+
+A notebook under papermill, the `dpgan` command and a job on another machine all come through here.
+"""
+
+import io
+import json
+import math
+import os
+import shutil
+import time
+from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
+from pathlib import Path
+
+import numpy as np
+from safetensors.torch import save
+from tqdm import tqdm
+
+from dpgan_lib import accounting, data, evaluation, results, training
+from dpgan_lib.config import PrivacyConfig, RunConfig
+from dpgan_lib.profiles import PROFILES
+from dpgan_lib.streams import stream
+
+RECORDS_ONLY = "DPGAN_RECORDS_ONLY"  # set while published notebooks are checked: a missing record is then an error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameters:
+    """What a reader may choose. epsilon: total, with delta, for adding or removing one record; "inf": no privacy.
+
+    info_weight: lambda of Eq. 1, in units of f_w per nat.  seed: makes the run repeatable, so it is a demonstration.
+    """
+
+    dataset: str = "mnist"
+    profile: str = "laptop"
+    epsilon: float | str = 10.0
+    delta: float = 1e-5
+    seed: int = 0
+    info_weight: float = 0.1
+
+    @property
+    def target_epsilon(self) -> float:
+        return math.inf if self.epsilon == "inf" else self.epsilon
+
+    def check(self) -> None:
+        """Raises ValueError: one line with the value, what is expected and the repair."""
+        records = data.card(self.dataset).records
+        _require(self.profile in PROFILES, "profile", self.profile, f"must be one of {', '.join(PROFILES)}"
+                 + _suggestion(str(self.profile), PROFILES))
+        _require(_is_number(self.target_epsilon) and self.target_epsilon > 0, "epsilon", self.epsilon,
+                 'must be a number above 0, or "inf" for a run without privacy')
+        _require(_is_number(self.delta) and 0 < self.delta < 1 / records, "delta", self.delta,
+                 f"must lie in (0, 1/N) with N = {records} records: at 1/N a mechanism may publish a record. Try 1e-5")
+        _require(type(self.seed) is int and self.seed >= 0, "seed", self.seed, "must be a whole number, 0 or more")
+        _require(_is_number(self.info_weight) and 0 <= self.info_weight < math.inf, "info_weight", self.info_weight,
+                 "must be a finite number, 0 or more (0 switches the information term off)")
+
+
+# The published grid of each study: what `dpgan publish` computes and `dpgan status` looks for.
+STUDIES = {"mnist_tradeoff": tuple(Parameters(epsilon=epsilon) for epsilon in (1.0, 10.0, "inf"))}
+
+
+def parameters_from(namespace: dict) -> Parameters:
+    """The Parameters in a notebook's namespace, which must hold nothing else yet.
+
+    Plain papermill passes an unknown name on with a mere warning. Raises ValueError for it, with the nearest name.
+    """
+    known = [field.name for field in fields(Parameters)]
+    shell = {"In", "Out", "get_ipython", "exit", "quit", "open", "parameters_from"}
+    values = {name: value for name, value in namespace.items() if not name.startswith("_") and name not in shell}
+    for name in values:
+        _require(name in known, "parameter", name, f"is unknown: choose from {', '.join(known)}"
+                 + _suggestion(name, known))
+    parameters = Parameters(**values)
+    parameters.check()
+    return parameters
+
+
+def plan(parameters: Parameters) -> RunConfig:
+    """The run that the parameters ask for, its noise calibrated. Opens no data.
+
+    Raises ValueError for a parameter out of range, or an epsilon that no noise reaches.
+    """
+    parameters.check()
+    profile, card = PROFILES[parameters.profile], data.card(parameters.dataset)
+    epsilon = parameters.target_epsilon
+    noise = accounting.calibrate_noise(epsilon=epsilon, delta=parameters.delta, steps=profile.steps,
+                                       sampling_rate=profile.expected_batch / card.records)
+    privacy = PrivacyConfig(
+        epsilon=epsilon, delta=parameters.delta, records=card.records, expected_batch=profile.expected_batch,
+        steps=profile.steps, clip_norm=profile.clip_norm if noise else math.inf, noise_multiplier=noise)
+    return RunConfig(
+        dataset=parameters.dataset, profile=parameters.profile, seed=parameters.seed, latent=profile.latent,
+        model=profile.model, privacy=privacy, evaluation=profile.evaluation,
+        optimiser=replace(profile.optimiser, info_weight=float(parameters.info_weight)))
+
+
+def run_id(config: RunConfig) -> str:
+    """16 hex digits that name the run; it needs no data."""
+    return results.content_address(config.to_dict(), data.card(config.dataset).to_dict())
+
+
+def is_same_sweep(one: RunConfig, other: RunConfig) -> bool:
+    """Whether two runs differ in epsilon, what follows from it, and seed alone: points of one curve."""
+    def rest(config):
+        privacy = replace(config.privacy, epsilon=0, clip_norm=0, noise_multiplier=0)
+        return replace(config, seed=0, privacy=privacy)
+
+    return rest(one) == rest(other)
+
+
+def obtain(study: str, config: RunConfig, *, fresh: bool = False, max_minutes: float | None = None,
+           progress: bool = True) -> results.Record | None:
+    """The run's record: found (a stale one says so), else computed. fresh: compute it whatever is found.
+
+    max_minutes: stop training then and return None; the next call resumes.  Raises RuntimeError instead of training
+    where DPGAN_RECORDS_ONLY is set.
+    """
+    found = None if fresh else results.find(study, run_id(config))
+    if found is not None:
+        return found
+    if os.environ.get(RECORDS_ONLY):
+        raise RuntimeError(f"no record of {study} run {run_id(config)} (epsilon {config.privacy.epsilon}), and "
+                           f"{RECORDS_ONLY} forbids training: publish the chapter, or unset it.")
+    files = data.load(config.dataset)
+    folder = work_folder(study, config)
+    with tqdm(total=config.privacy.steps, desc=f"training, epsilon {config.privacy.epsilon:g}", unit=" critic steps",
+              disable=not progress) as bar:
+        state = training.train(config, files.train_images, files.train_labels, folder, max_minutes=max_minutes,
+                               progress=lambda step: bar.update(step - bar.n))
+    if state.step < config.privacy.steps:
+        return None
+    record = _record(study, config, state, files, progress)
+    shutil.rmtree(folder)
+    return record
+
+
+def work_folder(study: str, config: RunConfig) -> Path:
+    """Where the run's checkpoint lies while it trains. Changed source starts anew: it is another result."""
+    return results.LOCAL / study / f".work-{run_id(config)}-{results.source_hash()[:8]}"
+
+
+def prepare(study: str, config: RunConfig) -> Path:
+    """Lay out run.json and data.npz for `python -m dpgan_lib.training` on a machine without the rest of the stack."""
+    files, folder = data.load(config.dataset), work_folder(study, config)
+    folder.mkdir(parents=True, exist_ok=True)
+    pixels = np.rint((files.train_images + 1) * 127.5).astype(np.uint8)
+    np.savez_compressed(folder / "data.npz", images=pixels, labels=files.train_labels)
+    (folder / "run.json").write_text(json.dumps(config.to_dict(), indent=1))
+    return folder
+
+
+def _record(study, config, state, files, progress):
+    started = time.monotonic()
+    metrics = _evaluate(config, state.average, files, progress)
+    grid = evaluation.sample_grid(state.average, config.latent, stream(config.hash, "evaluation", 2))
+    content = {
+        "mode": "demo", "config": config.to_dict(), "card": files.card.to_dict(), "metrics": metrics,
+        "privacy": _privacy(config, files.card), "history": state.history,
+        "seconds": {"training": round(state.seconds, 1), "evaluation": round(time.monotonic() - started, 1)},
+        "provenance": results.provenance() | {"trained_on": state.hardware}}
+    artefacts = {"generator.safetensors": save(state.average.state_dict()), "samples.png": _png(grid)}
+    return results.write(study, run_id(config), content, artefacts)
+
+
+def _evaluate(config, generator, files, progress):
+    """Utility of synthetic images and, by the same recipe and with as many images, of real ones (the ceiling)."""
+    count, steps = config.evaluation.images, config.evaluation.cnn_steps
+    labels = np.arange(count) % config.latent.categories
+    images = evaluation.synthesise(generator.cpu(), config.latent, labels, stream(config.hash, "evaluation", 0))
+    sources = {"synthetic": (images, labels), "real": (files.train_images[:count], files.train_labels[:count])}
+    metrics = {}
+    for name, source in tqdm(sources.items(), desc="evaluating", disable=not progress):
+        metrics[name] = evaluation.utility(*source, files.test_images, files.test_labels, steps,
+                                           stream(config.hash, "evaluation", 1))
+    return metrics
+
+
+def _privacy(config, card):
+    privacy = config.privacy
+    spent = accounting.epsilons(noise_multiplier=privacy.noise_multiplier, sampling_rate=privacy.sampling_rate,
+                                steps=privacy.steps, delta=privacy.delta)
+    return {"epsilon_asked": privacy.epsilon, "epsilon_spent": spent, "delta": privacy.delta,
+            "adjacency": "add/remove one record", "unit": card.unit, "noise_multiplier": privacy.noise_multiplier,
+            "sampling_rate": privacy.sampling_rate, "steps": privacy.steps}
+
+
+def _png(grid: np.ndarray) -> bytes:
+    """Images (rows, columns, side, side) in [-1, 1] as one PNG, on that fixed range."""
+    from matplotlib import image
+
+    rows, columns, side, _ = grid.shape
+    file = io.BytesIO()
+    image.imsave(file, grid.transpose(0, 2, 1, 3).reshape(rows * side, columns * side), cmap="gray", vmin=-1, vmax=1,
+                 format="png", metadata={"Software": None})
+    return file.getvalue()
+
+
+def _is_number(value) -> bool:
+    return type(value) in (int, float) and not math.isnan(value)
+
+
+def _suggestion(name, known) -> str:
+    close = get_close_matches(name, known, n=1)
+    return f". Did you mean {close[0]!r}?" if close else ""
+
+
+def _require(condition, name, value, rest) -> None:
+    if not condition:
+        raise ValueError(f"{name}={value!r} {rest}")

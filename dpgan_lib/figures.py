@@ -1,0 +1,109 @@
+"""Figures: a table in, a Figure out. Nothing here trains, reads files or calls show()."""
+
+import math
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+
+EPSILON_RANGE = (0.1, 30.0)  # of the colour scale: one colour an epsilon in the whole book
+INFINITY_GAP = 4.0  # the run without privacy stands this factor to the right of the largest epsilon
+EPSILON_LABEL = "epsilon (total, delta = {delta:g}, add/remove)"
+
+
+def epsilon_colour(epsilon: float) -> tuple:
+    """The book's colour of an epsilon > 0: dark is private, bright is not; black is no privacy (inf)."""
+    if math.isinf(epsilon):
+        return (0.0, 0.0, 0.0, 1.0)
+    low, high = map(math.log, EPSILON_RANGE)
+    # The last fifth of the scale is yellow, too faint on white.
+    return plt.get_cmap("viridis")(0.8 * min(max((math.log(epsilon) - low) / (high - low), 0), 1))
+
+
+def tradeoff(points: list[dict], ceilings: dict[str, float], delta: float) -> Figure:
+    """Accuracy against epsilon, a panel a task, every seed a dot, with the real-data ceiling.
+
+    points: dicts with epsilon, seed, is_new (drawn as a ringed star) and one accuracy in [0, 1] for each task.
+    ceilings: task name (the panel's title) -> accuracy of the same classifier trained on as many real images.
+    """
+    figure, axes = plt.subplots(1, len(ceilings), figsize=(9, 3.8), sharex=True, layout="constrained")
+    finite = [point["epsilon"] for point in points if math.isfinite(point["epsilon"])] or [1.0]
+    right = max(finite) * INFINITY_GAP
+    for axis, (task, ceiling) in zip(np.atleast_1d(axes), ceilings.items()):
+        axis.axhline(ceiling, color="black", linestyle=":", label="real images (ceiling)")
+        _mean_line(axis, points, task, right)
+        for point in points:
+            axis.plot(min(point["epsilon"], right), point[task], "*" if point["is_new"] else "o",
+                      markersize=15 if point["is_new"] else 7, color=epsilon_colour(point["epsilon"]),
+                      markeredgecolor="tab:red" if point["is_new"] else "white",
+                      label="this run" if point["is_new"] else None)
+        axis.set(xscale="log", xlabel=EPSILON_LABEL.format(delta=delta), title=task, ylim=(0, 1.02),
+                 ylabel="accuracy on real test images")
+        ticks = sorted({point["epsilon"] for point in points})
+        axis.set_xticks([min(tick, right) for tick in ticks],
+                        ["no privacy" if math.isinf(tick) else f"{tick:g}" for tick in ticks])
+        axis.minorticks_off()
+        axis.grid(alpha=0.3)
+        axis.legend(loc="lower right", frameon=False)
+    return _closed(figure)
+
+
+def _mean_line(axis, points, task, right):
+    """The mean over seeds at each epsilon, joined in order."""
+    values: dict[float, list[float]] = {}
+    for point in points:
+        values.setdefault(min(point["epsilon"], right), []).append(point[task])
+    positions = sorted(values)
+    axis.plot(positions, [np.mean(values[position]) for position in positions], color="grey", zorder=0)
+
+
+def sample_grids(grids: dict[str, np.ndarray]) -> Figure:
+    """Grids of generated images side by side: title -> (height, width) in [0, 1], white ink on black, uncurated."""
+    figure, axes = plt.subplots(1, len(grids), figsize=(3.4 * len(grids), 3.7), layout="constrained", squeeze=False)
+    for axis, (title, grid) in zip(axes[0], grids.items()):
+        _show(axis, grid)
+        rows = grid.shape[0] // 10
+        axis.set_yticks([rows * (digit + 0.5) for digit in range(10)], range(10))
+        axis.set(title=title, xticks=[], ylabel="digit asked for")
+    return _closed(figure)
+
+
+def _show(axis, grid) -> AxesImage:
+    return axis.imshow(grid, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+
+
+def pair_heatmap(pairs: list[list]) -> Figure:
+    """Accuracy of each pair of classes. pairs: [i, j, accuracy in [0, 1]] for i < j."""
+    side = max(j for _, j, _ in pairs) + 1
+    table = np.full((side, side), np.nan)
+    for i, j, accuracy in pairs:
+        table[j, i] = accuracy
+    figure, axis = plt.subplots(figsize=(6.4, 5.2), layout="constrained")
+    image = axis.imshow(table, cmap="cividis", vmin=0.5, vmax=1)
+    for i, j, accuracy in pairs:
+        axis.text(i, j, f"{100 * accuracy:.0f}", ha="center", va="center", fontsize=8,
+                  color="white" if accuracy < 0.75 else "black")
+    axis.set(xticks=range(side - 1), yticks=range(1, side), xlabel="one digit", ylabel="the other")
+    figure.colorbar(image, label="accuracy on real test images (0.5 is chance)")
+    return _closed(figure)
+
+
+def information(histories: dict[float, list], cap: float) -> Figure:
+    """L_I in nats over critic steps. histories: epsilon -> [[step, nats], ...]; cap: H(c) in nats, its ceiling."""
+    figure, axis = plt.subplots(figsize=(7, 3.4), layout="constrained")
+    for epsilon, history in histories.items():
+        steps, nats = np.array(history).T
+        name = "no privacy" if math.isinf(epsilon) else f"epsilon {epsilon:g}"
+        axis.plot(steps, nats, color=epsilon_colour(epsilon), label=name)
+    axis.axhline(cap, color="grey", linestyle=":", label="H(c) of the digit alone")
+    axis.set(xlabel="critic steps", ylabel="bound L_I (nats)", ylim=(-2, None))
+    axis.grid(alpha=0.3)
+    axis.legend(frameon=False)
+    return _closed(figure)
+
+
+def _closed(figure: Figure) -> Figure:
+    """Out of pyplot's hands, or a notebook would show it twice."""
+    plt.close(figure)
+    return figure

@@ -1,0 +1,231 @@
+"""What a page says about the runs behind it, as HTML that takes its colours from the page."""
+
+import hashlib
+import inspect
+import math
+import shlex
+import textwrap
+from decimal import ROUND_CEILING, Context
+from html import escape
+
+from dpgan_lib.config import canonical_json
+from dpgan_lib.results import Record, number, staleness
+
+EPSILON_DIGITS = 3
+WORDS = {"epsilon": "epsilon asked", "info_weight": "lambda (info_weight)"}
+CLAIM = "enters no claim"
+ACCURACIES = {  # metric -> column
+    "pairs_logistic": "pairs, mean (logistic)", "pairs_worst": "hardest pair (logistic)",
+    "ten_logistic": "ten classes (logistic)", "ten_cnn": "ten classes (CNN)",
+}
+
+
+def computed_by(records: list[Record], command: str, defaults: dict) -> str:
+    """The card at a chapter's end: one column a record, one row a field, as HTML.
+
+    command: what computes the records again.
+    defaults: the chapter's parameters by name; a value that differs is marked. A name that the configuration lacks,
+    one that cannot change a result, is left out.
+    Raises ValueError if there is no record: a number without one has no place on a page.
+    """
+    if not records:
+        raise ValueError("records=[] must hold at least one: every number on a page is backed by a record")
+    fields = [_fields(record, defaults) for record in records]
+    rows = [_card_row(name, [field[name] for field in fields]) for name in fields[0]]
+    head = [f"{short_epsilon(record)}, seed {record.content['config']['seed']}" for record in records]
+    seeded = ["<p>seeded: for study, not a release</p>"] if any(record.mode == "demo" for record in records) else []
+    return "\n".join([
+        '<details class="computed-by" open>',
+        "<summary>Computed by</summary>",
+        _table(_caption(records), ["run", *head], rows),
+        f"<p>To compute it again: <code>{escape(command)}</code></p>",
+        *seeded,
+        "</details>",
+    ])
+
+
+def command(chapter: str, parameters: dict) -> str:
+    """The shell command that re-executes a chapter with these parameters."""
+    options = " ".join(f"-p {name} {shlex.quote(_exact(value))}" for name, value in parameters.items())
+    return f"dpgan run {chapter} {options}".rstrip()
+
+
+def source(function) -> str:
+    """The source of a library function as a Markdown code block, so that no chapter retypes it."""
+    return f"```python\n{textwrap.dedent(inspect.getsource(function))}```"
+
+
+def row(record: Record) -> dict:
+    """A run as a line of a table: epsilon asked (inf without privacy), seed, and accuracies in [0, 1]."""
+    synthetic = record.metrics["synthetic"]
+    return {"epsilon": number(record.privacy["epsilon_asked"]), "seed": record.content["config"]["seed"],
+            **{name: synthetic[name] for name in ACCURACIES}}
+
+
+def accuracy_table(rows: list[dict], real: dict) -> str:
+    """Accuracies in percent as HTML. rows: of row(), with is_new for a run of the reader; real: the ceiling."""
+    lines = [(f"{_epsilon_name(each['epsilon'])}, seed {each['seed']}{' (this run)' if each['is_new'] else ''}", each)
+             for each in sorted(rows, key=lambda each: (each["epsilon"], each["seed"]))]
+    body = [_row(name, [f"{100 * values[metric]:.1f}" for metric in ACCURACIES])
+            for name, values in [*lines, ("real images (ceiling)", real)]]
+    return _table("Accuracy on real test images, in percent", ["trained on", *ACCURACIES.values()], body)
+
+
+def short_epsilon(record: Record) -> str:
+    """The epsilon asked for, without its scope: for a title whose neighbour states it."""
+    return _epsilon_name(number(record.privacy["epsilon_asked"]))
+
+
+def format_epsilon(record: Record) -> str:
+    """The epsilon spent, rounded up, with its scope: total, delta, adjacency and accountant."""
+    privacy = record.privacy
+    if math.isinf(record.epsilon_spent):
+        return "no privacy (epsilon inf)"
+    return (f"epsilon {_rounded_up(record.epsilon_spent)} (total, delta = {_exact(privacy['delta'])}, "
+            f"{privacy['adjacency']}, PLD accountant)")
+
+
+def status(record: Record) -> str:
+    """ "current", or "stale: " and the reasons."""
+    reasons = staleness(record)
+    return f"stale: {'; '.join(reasons)}" if reasons else "current"
+
+
+# Fields: each value is HTML, escaped where it is made
+
+def _fields(record: Record, defaults: dict) -> dict[str, str]:
+    privacy, origin = record.privacy, record.provenance
+    rdp = number(privacy["epsilon_spent"]["rdp"])
+    text = {
+        "status": status(record),
+        "computed": record.created.replace("T", " ").replace("Z", " UTC"),
+        "took": ", ".join(f"{part} {_duration(record.seconds[part])}" for part in ("training", "evaluation")),
+        "data": f"{record.card['title']}, N = {record.card['records']:,}: {record.card['caption']}",
+    }
+    after = {
+        "epsilon spent": format_epsilon(record) + ("" if math.isinf(rdp) else f"; {_rounded_up(rdp)} by RDP"),
+        "unit of privacy": privacy["unit"],
+        "noise": f"multiplier {_short(privacy['noise_multiplier'])}, sampling rate {_short(privacy['sampling_rate'])}, "
+                 f"{privacy['steps']:,} steps",
+        "hardware": _hardware(origin),
+        "versions": ", ".join(f"{name} {version}" for name, version in sorted(origin["versions"].items())),
+    }
+    digests = {
+        "commit": origin["commit"][:12] + (" with changes to the library" if origin["dirty"] else ""),
+        "source": origin["source_hash"][:12],
+        "data card": hashlib.sha256(canonical_json(record.card).encode()).hexdigest()[:12],
+        "run": record.run_id,
+    }
+    return (_escaped(text) | _parameters(record, defaults) | _escaped(after)
+            | {name: f"<code>{escape(value)}</code>" for name, value in digests.items()})
+
+
+def _hardware(origin: dict) -> str:
+    """Training may have run elsewhere than the evaluation, which wrote the record; trained_on says where."""
+    machine = origin["hardware"]
+    here = f"{machine['cpu']}, {machine['cores']} cores, GPU: {machine['gpu']} ({origin['platform']})"
+    return f"trained on {origin['trained_on']}; evaluated on {here}" if "trained_on" in origin else here
+
+
+def _escaped(values: dict[str, str]) -> dict[str, str]:
+    return {name: escape(value) for name, value in values.items()}
+
+
+def _parameters(record: Record, defaults: dict) -> dict[str, str]:
+    values = _leaves(record.content["config"])
+    marked = {name: _marked(values[name], defaults[name]) for name in defaults if name in values}
+    if _is_smoke(record) and "profile" in marked:
+        marked["profile"] += f"; {escape(_plumbing(record))}"
+    return {WORDS.get(name, name): cell for name, cell in marked.items()}
+
+
+def _marked(value, default) -> str:
+    """The value; in bold with the default beside it where they differ, so that no mark is colour alone."""
+    shown, usual = escape(_exact(value)), escape(_exact(default))
+    return shown if shown == usual else f"<strong>{shown}</strong> (default {usual})"
+
+
+def _leaves(config: dict) -> dict:
+    """Values by field name; the names in a RunConfig and in its parts are distinct."""
+    leaves = {}
+    for name, value in config.items():
+        leaves |= _leaves(value) if isinstance(value, dict) else {name: value}
+    return leaves
+
+
+def _is_smoke(record: Record) -> bool:
+    return record.content["config"]["profile"] == "smoke"
+
+
+def _plumbing(record: Record) -> str:
+    words = record.card["caption"]
+    return f"{words if words.startswith('plumbing check') else f'plumbing check: {words}'}, {CLAIM}"
+
+
+# The table
+
+def _caption(records: list[Record]) -> str:
+    """Speaks of a plumbing check only if all runs are one; each says so in its own cell too."""
+    checks = {_plumbing(record) for record in records if _is_smoke(record)} if all(map(_is_smoke, records)) else set()
+    return ": ".join(["The runs behind this page", *sorted(checks)])
+
+
+def _card_row(name: str, cells: list[str]) -> str:
+    """One cell for all columns where they agree: it is then read once."""
+    if len(cells) > 1 and len(set(cells)) == 1:
+        return f'<tr><th scope="row">{escape(name)}</th><td colspan="{len(cells)}">{cells[0]}</td></tr>'
+    return _row(name, cells)
+
+
+def _table(caption: str, head: list[str], rows: list[str]) -> str:
+    """A table that scrolls within itself on a narrow screen, also by keyboard."""
+    cells = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
+    return "\n".join([
+        f'<div style="overflow-x: auto" role="region" aria-label="{escape(caption)}" tabindex="0">',
+        '<table style="text-align: left">',
+        f"<caption>{escape(caption)}</caption>",
+        f"<thead><tr>{cells}</tr></thead>",
+        "<tbody>", *rows, "</tbody>",
+        "</table>",
+        "</div>",
+    ])
+
+
+def _row(name: str, cells: list[str]) -> str:
+    cells = "".join(f"<td>{cell}</td>" for cell in cells)
+    return f'<tr><th scope="row">{escape(name)}</th>{cells}</tr>'
+
+
+# Numbers
+
+def _exact(value) -> str:
+    """A value as one writes it: 10 for 10.0, 1e-5 for 1e-05, "inf" for an infinity."""
+    if not isinstance(value, float):
+        return str(value)
+    mantissa, exponent, power = repr(value).removesuffix(".0").partition("e")
+    return f"{mantissa}e{int(power)}" if exponent else mantissa
+
+
+def _short(value: float) -> str:
+    """Four significant digits."""
+    return _exact(float(f"{value:.4g}"))
+
+
+def _epsilon_name(epsilon: float) -> str:
+    return "no privacy" if math.isinf(epsilon) else f"epsilon {_short(epsilon)}"
+
+
+def _rounded_up(epsilon: float) -> str:
+    """Three significant digits, never below the value: it is an upper bound."""
+    if math.isinf(epsilon):
+        return "inf"
+    bound = Context(prec=EPSILON_DIGITS, rounding=ROUND_CEILING).create_decimal_from_float(epsilon)
+    return f"{bound.normalize():f}"
+
+
+def _duration(seconds: float) -> str:
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

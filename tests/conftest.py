@@ -1,0 +1,59 @@
+"""What several test files share."""
+
+import sys
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import pytest
+
+from dpgan_lib import chapters, publish
+
+
+@pytest.fixture(autouse=True, scope="module")
+def training_allowed():
+    """`make test` forbids training to the published notebooks; the tests train on purpose."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("DPGAN_RECORDS_ONLY", raising=False)
+        yield
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project of its own in a temporary folder, with chapters written by project.chapter(name, *cells)."""
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "pyproject.toml").touch()
+    monkeypatch.setattr(chapters, "root", lambda: tmp_path)
+    monkeypatch.setattr(publish, "root", lambda: tmp_path)
+    monkeypatch.chdir(tmp_path)
+
+    def chapter(name: str, *cells: str, parameters: str = "width = 2") -> None:
+        texts = ['# %% tags=["parameters"]\n' + parameters, *("# %%\n" + cell for cell in cells)]
+        (tmp_path / "notebooks" / f"{name}.py").write_text("\n\n".join(texts) + "\n", encoding="utf-8")
+
+    return SimpleNamespace(folder=tmp_path, chapter=chapter)
+
+
+@pytest.fixture
+def stand_in(monkeypatch):
+    """Puts an object in the place of a module of dpgan_lib: stand_in("experiment", STUDIES={})."""
+
+    def install(name: str, **content):
+        module = SimpleNamespace(**content)
+        monkeypatch.setitem(sys.modules, f"dpgan_lib.{name}", module)
+        monkeypatch.setattr(sys.modules["dpgan_lib"], name, module, raising=False)
+        return module
+
+    return install
+
+
+@dataclass
+class AnyParameters:
+    """Stands in for experiment.Parameters where a test's notebook has parameters of its own."""
+
+    def check(self):
+        pass
+
+
+@pytest.fixture
+def experiment(stand_in):
+    return stand_in("experiment", Parameters=AnyParameters, STUDIES={})

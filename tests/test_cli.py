@@ -1,0 +1,178 @@
+"""The `dpgan` command over stand-ins of the library: what it passes on, prints and exits with."""
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from click.testing import CliRunner
+
+from dpgan_lib import chapters, cli, publish
+
+GLUED = {
+    "epsilon_asked": 3, "epsilon_spent": 2.98, "delta": 1e-5, "accuracy_ten": "one of ten", "accuracy_pairs": "all",
+}  # fmt: skip
+
+
+@dataclass
+class Parameters:
+    """Stands in for experiment.Parameters."""
+
+    epsilon: float = 10.0
+    seed: int = 0
+
+    def check(self):
+        if self.epsilon != "inf" and self.epsilon <= 0:
+            raise ValueError(f"epsilon={self.epsilon} must be positive")
+
+
+@pytest.fixture
+def dpgan():
+    def call(*arguments: str):
+        return CliRunner().invoke(cli.main, arguments)
+
+    return call
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """What the command asked publish for, instead of doing it."""
+    asked = []
+
+    def note(name, result):
+        monkeypatch.setattr(publish, name, lambda *given: asked.append((name, *given)) or result)
+
+    note("run_chapter", Path("build/05_mnist_tradeoff.ipynb"))
+    note("publish_chapter", Path("notebooks/05_mnist_tradeoff.ipynb"))
+    note("build_book", Path("build/site/index.html"))
+    monkeypatch.setattr(publish, "chapter_path", lambda name: Path(f"notebooks/05_{name}.py"))
+    monkeypatch.setattr(publish, "glued", lambda notebook: GLUED)
+    return asked
+
+
+def test_help_loads_nothing_heavy():
+    code = "import sys, dpgan_lib.cli; print(sorted({'torch', 'numpy', 'papermill', 'jupytext'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    "text, value",
+    [("2", 2), ("-1", -1), ("0.5", 0.5), ("1e-6", 1e-6), ("inf", float("inf")), ("True", True), ("mnist", "mnist"),
+     ("1; x", "1; x")],
+)  # fmt: skip
+def test_a_parameter_is_passed_on_as_a_value(dpgan, calls, text, value):
+    assert dpgan("run", "mnist_tradeoff", "-p", "x", text).exit_code == 0
+    passed = calls[0][2]["x"]
+    assert passed == value and type(passed) is type(value)
+
+
+def test_run_passes_on_where_and_how(dpgan, calls):
+    result = dpgan("--quiet", "run", "mnist_tradeoff", "-p", "epsilon", "2", "-o", "a.ipynb", "--timeout", "5")
+    assert calls == [("run_chapter", "mnist_tradeoff", {"epsilon": 2}, "a.ipynb", 5.0, False)]
+    assert result.stdout == "build/05_mnist_tradeoff.ipynb\n"
+
+
+@pytest.mark.parametrize("error, status", [(ValueError, 2), (RuntimeError, 1), (FileNotFoundError, 1)])
+def test_a_failure_is_one_line_on_stderr(dpgan, monkeypatch, error, status):
+    def fail(*_):
+        raise error("a cell\nfailed")
+
+    monkeypatch.setattr(publish, "run_chapter", fail)
+    result = dpgan("run", "mnist_tradeoff")
+    assert (result.exit_code, result.stdout, result.stderr) == (status, "", "Error: a cell failed\n")
+
+
+def test_an_unknown_chapter_or_option_is_refused(dpgan):
+    assert dpgan("run", "no_such_chapter").exit_code == 2
+    assert dpgan("run", "mnist_tradeoff", "--timeout", "0").exit_code == 2
+    assert dpgan("run", "mnist_tradeoff", "--nothing").exit_code == 2
+
+
+def test_publish_takes_one_chapter_or_all(dpgan, calls, monkeypatch):
+    monkeypatch.setattr(chapters, "chapters", lambda: {"one": Path(), "two": Path()})
+    assert dpgan("publish", "one").exit_code == dpgan("publish").exit_code == 0
+    assert [call[:2] for call in calls] == [("publish_chapter", name) for name in ("one", "one", "two")]
+
+
+def test_book_executes_builds_and_says_what_came_out(dpgan, calls):
+    result = dpgan("book", "-p", "epsilon", "3")
+    executed = ("run_chapter", "mnist_tradeoff", {"epsilon": 3}, None, 3600, True)
+    assert calls == [executed, ("build_book", {"mnist_tradeoff": Path("build/05_mnist_tradeoff.ipynb")}, True)]
+    assert result.stdout == (
+        "epsilon asked  3\n"
+        "epsilon spent  2.98 (total, delta = 1e-05, add/remove one record, PLD)\n"
+        "accuracy       ten classes one of ten, digit pairs all\n"
+        "page           build/site/notebooks/05_mnist_tradeoff.html\n"
+    )
+
+
+def test_book_without_parameters_shows_what_is_published(dpgan, calls):
+    assert dpgan("book").exit_code == 0
+    assert calls == [("build_book", {}, True)]
+
+
+def test_book_says_which_number_the_chapter_lacks(dpgan, calls, monkeypatch):
+    monkeypatch.setattr(publish, "glued", lambda notebook: {"delta": 1e-5})
+    result = dpgan("book")
+    assert result.exit_code == 1 and "no 'epsilon_asked'" in result.stderr
+
+
+@pytest.fixture
+def experiment(stand_in):
+    record = SimpleNamespace(folder=Path("runs/study/aaaa"))
+    asked = []
+
+    def obtain(study, config, **how):
+        asked.append((study, config, how))
+        return module.record
+
+    module = stand_in("experiment", Parameters=Parameters, plan=lambda parameters: parameters, obtain=obtain,
+                      record=record, asked=asked)  # fmt: skip
+    return module
+
+
+def test_train_prints_where_the_record_is(dpgan, experiment):
+    result = dpgan("--quiet", "train", "-p", "epsilon", "2", "--study", "s", "--max-minutes", "0.5")
+    assert (result.exit_code, result.stdout) == (0, "runs/study/aaaa\n")
+    assert experiment.asked == [("s", Parameters(epsilon=2.0), {"max_minutes": 0.5, "progress": False})]
+
+
+def test_train_stopped_early_says_how_to_go_on(dpgan, experiment):
+    experiment.record = None
+    result = dpgan("train", "--max-minutes", "1")
+    assert (result.exit_code, result.stdout, result.stderr) == (75, "", "stopped early: run it again to resume\n")
+
+
+@pytest.mark.parametrize("wrong", [("epsilom", "2"), ("epsilon", "0"), ("epsilon", "nan"), ("seed", "1.5")])
+def test_train_refuses_what_the_experiment_does_not_take(dpgan, experiment, wrong):
+    result = dpgan("train", "-p", *wrong)
+    assert result.exit_code == 2 and len(result.stderr.splitlines()) == 1
+    assert not experiment.asked
+
+
+def test_status_tells_every_state(dpgan, stand_in):
+    grid = tuple(Parameters(seed=seed) for seed in range(4))
+    stand_in("experiment", STUDIES={"s": grid}, plan=lambda given: given, run_id=lambda config: f"run{config.seed}")
+    stand_in(
+        "results",
+        published=lambda study: [SimpleNamespace(run_id="run0"), SimpleNamespace(run_id="run1")],
+        staleness=lambda record: ["source changed", "card changed"] if record.run_id == "run1" else [],
+        find=lambda study, run: object() if run == "run2" else None,
+        check_manifest=lambda: ["s/run9 is not in it"],
+    )
+    result = dpgan("status")
+    assert result.exit_code == 0
+    assert [line.split("  ")[-1] for line in result.stdout.splitlines()] == [
+        "current", "stale: source changed; card changed", "computed here, not published", "missing",
+        "manifest: s/run9 is not in it",
+    ]  # fmt: skip
+
+
+def test_data_fetch_and_check_name_what_they_did(dpgan, stand_in):
+    paths = {"a": [Path("cache/a/x.gz")], "b": []}
+    stand_in("data", CARDS=paths, fetch=lambda name, progress: paths[name], check=lambda name: paths[name])
+    assert dpgan("data", "fetch").stdout == "a: 1 files downloaded\nb: nothing to download\n"
+    assert dpgan("data", "check", "a").stdout == "a: as its card says, in cache/a\n"
+    assert dpgan("data", "check").stdout.endswith("b: as its card says, embedded\n")

@@ -1,0 +1,262 @@
+"""The private step: laws that any record must leave standing, and two oracles for the clipped sum."""
+
+import inspect
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from opacus import GradSampleModule
+from torch import nn
+
+from dpgan_lib import mechanism, networks, profiles, steps
+from dpgan_lib.config import PrivacyConfig
+from dpgan_lib.latent import category, sample_latent
+from dpgan_lib.mechanism import check_separable, clipped_sum, noisy_mean, poisson_sample
+
+PROFILE = profiles.PROFILES["smoke"]
+PRIVACY = PrivacyConfig(epsilon=1.0, delta=1e-5, records=1000, expected_batch=50, steps=10, clip_norm=0.5,
+                        noise_multiplier=2.0)
+
+
+class Scores(nn.Module):
+    """A random small network with one score a record; conv layers of both norm routes, biased and not."""
+
+    def __init__(self, kernel, stride, padding, width, bias):
+        super().__init__()
+        side = (12 + 2 * padding - kernel) // stride + 1
+        self.layers = nn.Sequential(
+            nn.Conv2d(2, width, kernel, stride, padding, bias=bias), nn.Tanh(),
+            nn.Conv2d(width, 12, 3, padding=1, bias=bias), nn.Tanh(), nn.Flatten(),
+            nn.Linear(12 * side**2, 3, bias=bias))
+
+    def forward(self, images, category):
+        return (self.layers(images) * category).sum(1)
+
+
+ARCHITECTURES = [(5, 2, 2, 4, True), (3, 1, 0, 3, False), (4, 3, 1, 40, True)]
+
+
+def example(batch, seed=0):
+    rng = torch.Generator().manual_seed(seed)
+    images = 3 * torch.randn(batch, 2, 12, 12, generator=rng)
+    return images, torch.eye(3)[torch.randint(3, (batch,), generator=rng)]
+
+
+def explicit_sum(model, inputs, clip_norm):
+    """The definition: one backward pass a record."""
+    parameters = dict(model.named_parameters())
+    total = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
+    for i in range(len(inputs[0])):
+        gradients = torch.autograd.grad(model(*(tensor[i : i + 1] for tensor in inputs)).sum(), parameters.values())
+        norm = math.sqrt(sum(float(gradient.square().sum()) for gradient in gradients))
+        for name, gradient in zip(parameters, gradients):
+            total[name] += min(1.0, clip_norm / norm) * gradient
+    return total
+
+
+def assert_close(ours, other):
+    # float32 sums in another order: a few 1e-7 of the largest entry; 1e-5 leaves room for the longest of them.
+    for name, gradient in ours.items():
+        assert torch.allclose(gradient, other[name], rtol=0, atol=1e-5 * float(1 + other[name].abs().max())), name
+
+
+def norm(gradients):
+    return math.sqrt(sum(float(gradient.square().sum()) for gradient in gradients.values()))
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("batch", [0, 1, 7])
+@pytest.mark.parametrize("clip_norm", [0.3, 1e6, math.inf])
+def test_clipped_sum_is_the_explicit_loop(architecture, batch, clip_norm):
+    torch.manual_seed(batch)
+    model = Scores(*architecture)
+    assert_close(clipped_sum(model, example(batch), clip_norm), explicit_sum(model, example(batch), clip_norm))
+
+
+@pytest.mark.filterwarnings("ignore:.*non-full backward hook:FutureWarning", "ignore:.*full backward hook:UserWarning")
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_clipped_sum_is_opacus(architecture):
+    torch.manual_seed(1)
+    model, inputs = Scores(*architecture), example(6)
+    ours = clipped_sum(model, inputs, 0.3)
+    wrapped = GradSampleModule(model, loss_reduction="sum")
+    wrapped(*inputs).sum().backward()
+    samples = {name.removeprefix("_module."): parameter.grad_sample for name, parameter in wrapped.named_parameters()}
+    norms = sum(sample.flatten(1).square().sum(1) for sample in samples.values()).sqrt()
+    weights = (0.3 / norms).clamp(max=1)
+    assert_close(ours, {name: torch.tensordot(weights, sample, dims=1) for name, sample in samples.items()})
+
+
+def critic_and_batch(batch=8):
+    rng = np.random.default_rng(0)
+    generator, critic, posterior = networks.build_networks(PROFILE.latent, PROFILE.model, rng)
+    z, code = sample_latent(PROFILE.latent, batch, rng)
+    return generator, critic, posterior, z, code
+
+
+def test_clipped_sum_of_the_books_critic_is_the_explicit_loop():
+    generator, critic, _, z, code = critic_and_batch()
+    inputs = generator(z, code).detach(), category(PROFILE.latent, code)
+    assert_close(clipped_sum(critic, inputs, 0.01), explicit_sum(critic, inputs, 0.01))
+
+
+ADVERSARIAL = {"random": 1.0, "huge": 1e18, "nan": math.nan, "inf": math.inf, "zero": 0.0}
+
+
+@pytest.mark.parametrize("value", ADVERSARIAL.values(), ids=ADVERSARIAL)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_one_record_moves_the_sum_by_at_most_the_clip_norm(architecture, value):
+    torch.manual_seed(2)
+    model, (images, categories) = Scores(*architecture), example(6)
+    images[-1] *= value
+    without = clipped_sum(model, (images[:-1], categories[:-1]), 0.4)
+    with_it = clipped_sum(model, (images, categories), 0.4)
+    difference = norm({name: with_it[name] - without[name] for name in without})
+    assert difference <= 0.4 * (1 + 1e-4)  # the slack is float32 rounding of six summed gradients
+    if not math.isfinite(value):
+        assert difference == pytest.approx(0, abs=1e-5)  # such a record contributes nothing
+
+
+def test_a_large_record_is_clipped_to_exactly_the_clip_norm():
+    torch.manual_seed(2)
+    model, (images, categories) = Scores(*ARCHITECTURES[0]), example(1)
+    assert norm(clipped_sum(model, (100 * images, categories), 0.4)) == pytest.approx(0.4, rel=1e-5)  # float32
+
+
+def noise_of(draw, count):
+    """All coordinates of many independent draws, as one vector."""
+    return torch.cat([tensor.flatten() for index in range(count) for tensor in draw(index).values()])
+
+
+def assert_standard_deviation(values, expected):
+    # n s^2 / sigma^2 is chi-square with n degrees: s / sigma is within 5 / sqrt(2 n) of 1 but once in 1.7 million.
+    assert abs(float(values.square().mean().sqrt()) / expected - 1) < 5 / math.sqrt(2 * len(values))
+    assert abs(float(values.mean())) < 5 * expected / math.sqrt(len(values))
+
+
+def test_noise_on_an_empty_batch_has_the_calibrated_spread():
+    model = Scores(*ARCHITECTURES[0])
+
+    def draw(index):
+        return noisy_mean(model, example(0), clip_norm=0.5, noise_multiplier=2.0, expected_batch=50,
+                          rng=np.random.default_rng(index))
+
+    assert_standard_deviation(noise_of(draw, 30), 2.0 * 0.5 / 50)
+
+
+def step_changes(index, privacy=PRIVACY, real_count=0):
+    """What one critic step with plain gradient ascent (rate 1) and no fakes' gradient adds to w, by name."""
+    generator, critic, _, z, code = critic_and_batch(4)
+    for parameter in critic.parameters():
+        nn.init.zeros_(parameter)  # f_w is 0 and so is every gradient but the last bias's
+    critic.weight_clip = math.inf
+    images, categories = generator(z, code).detach(), category(PROFILE.latent, code)
+    optimiser = torch.optim.SGD(critic.parameters(), lr=1.0)
+    steps.critic_step(critic, optimiser, (images[:real_count], categories[:real_count]), (images, categories), privacy,
+                      True, np.random.default_rng(index))
+    return {name: parameter.detach() for name, parameter in critic.named_parameters() if "scores.bias" not in name}
+
+
+def test_the_critic_step_adds_the_calibrated_noise_to_every_parameter():
+    expected = PRIVACY.noise_multiplier * PRIVACY.clip_norm / PRIVACY.expected_batch
+    assert_standard_deviation(noise_of(step_changes, 20), expected)
+    for name in step_changes(0):
+        assert_standard_deviation(torch.cat([step_changes(index)[name].flatten() for index in range(20)]), expected)
+
+
+def test_the_divisor_is_the_declared_batch_whatever_the_real_one_is():
+    same_noise = [step_changes(3, real_count=count) for count in (0, 1, 4)]
+    for other in same_noise[1:]:
+        assert all(torch.equal(other[name], change) for name, change in same_noise[0].items())
+
+
+def test_without_noise_and_clipping_the_step_is_plain_wgan():
+    generator, critic, _, z, code = critic_and_batch()
+    images, categories = generator(z, code).detach(), category(PROFILE.latent, code)
+    real, fake = (images[:5], categories[:5]), (images[5:], categories[5:])
+    before = {name: parameter.detach().clone() for name, parameter in critic.named_parameters()}
+    value = critic(*real).mean() - critic(*fake).mean()
+    gradients = dict(zip(before, torch.autograd.grad(value, list(critic.parameters()))))
+    critic.weight_clip = math.inf
+    plain = replace(PRIVACY, clip_norm=math.inf, noise_multiplier=0.0, expected_batch=5)
+    steps.critic_step(critic, torch.optim.SGD(critic.parameters(), lr=1.0), real, fake, plain, True,
+                      np.random.default_rng(0))
+    assert_close({name: parameter - before[name] for name, parameter in critic.named_parameters()}, gradients)
+
+
+def test_the_step_ends_inside_w():
+    generator, critic, _, z, code = critic_and_batch()
+    images, categories = generator(z, code).detach(), category(PROFILE.latent, code)
+    steps.critic_step(critic, torch.optim.SGD(critic.parameters(), lr=100.0), (images, categories),
+                      (images, categories), PRIVACY, True, np.random.default_rng(0))
+    assert max(parameter.detach().abs().max().item() for parameter in critic.parameters()) <= critic.weight_clip
+
+
+def test_poisson_batches_have_binomial_sizes_and_every_record_its_own_coin():
+    records, rate, draws = 200, 0.1, 2000
+    rng = np.random.default_rng(0)
+    counts, sizes = np.zeros(records), []
+    for _ in range(draws):
+        batch = poisson_sample(records, rate, rng)
+        counts[batch] += 1
+        sizes.append(len(batch))
+    # Means of 2,000 draws: 5 standard errors. The variance of a variance of near-normal sizes is 2 v^2 / n.
+    variance = records * rate * (1 - rate)
+    assert abs(np.mean(sizes) - records * rate) < 5 * math.sqrt(variance / draws)
+    assert abs(np.var(sizes) / variance - 1) < 5 * math.sqrt(2 / draws)
+    assert np.all(np.abs(counts / draws - rate) < 5.5 * math.sqrt(rate * (1 - rate) / draws))  # 200 of them
+
+
+REFUSED = {
+    "batch norm": (nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(300, 1)), "'1'"),
+    "batch norm without parameters":
+        (nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3, affine=False), nn.Flatten(), nn.Linear(300, 1)), "'1'"),
+    "grouped convolution": (nn.Sequential(nn.Conv2d(2, 4, 3, groups=2), nn.Flatten(), nn.Linear(400, 1)), "'0'"),
+    "layer norm": (nn.Sequential(nn.Flatten(), nn.LayerNorm(288), nn.Linear(288, 1)), "'1'"),
+}
+
+
+class OneScore(nn.Module):
+    def __init__(self, layers):
+        super().__init__()
+        self.layers = layers
+
+    def forward(self, images):
+        return self.layers(images).squeeze(1)
+
+
+@pytest.mark.parametrize("layers, culprit", REFUSED.values(), ids=REFUSED)
+def test_a_model_without_per_example_gradients_is_refused_by_name(layers, culprit):
+    with pytest.raises(ValueError, match=culprit.strip("'")):
+        check_separable(OneScore(layers), example(5)[0])
+
+
+def test_a_frozen_an_unreached_a_shared_and_a_twice_used_parameter_are_refused():
+    frozen = OneScore(nn.Sequential(nn.Flatten(), nn.Linear(288, 1)))
+    frozen.layers[1].bias.requires_grad_(False)
+    unreached = OneScore(nn.Sequential(nn.Flatten(), nn.Linear(288, 1)))
+    unreached.spare = nn.Linear(2, 2)
+    shared = OneScore(nn.Sequential(nn.Flatten(), nn.Linear(288, 288), nn.Linear(288, 288), nn.Linear(288, 1)))
+    shared.layers[2].weight = shared.layers[1].weight
+    twice_used = nn.Linear(288, 288)
+    twice = OneScore(nn.Sequential(nn.Flatten(), twice_used, twice_used, nn.Linear(288, 1)))
+    for model, culprit in (frozen, "frozen"), (unreached, "spare"), (shared, "share"), (twice, "twice"):
+        with pytest.raises(ValueError, match=culprit):
+            check_separable(model, example(5)[0])
+
+
+def test_data_enters_one_signature_alone():
+    """The wall: of the functions that a training step calls, only the critic step is handed real images."""
+    assert "real" in inspect.signature(steps.critic_step).parameters
+    handed = set(inspect.signature(steps.generator_step).parameters) | set(
+        inspect.signature(steps.update_average).parameters)
+    assert handed == {"generator", "posterior", "critic", "optimiser", "z", "code", "latent", "settings", "average",
+                      "decay"}
+    assert inspect.signature(steps.critic_step).return_annotation is None
+
+
+def test_the_mechanism_knows_no_gan():
+    source = inspect.getsource(mechanism)
+    assert "dpgan_lib" not in "".join(line for line in source.splitlines() if line.startswith(("from", "import")))

@@ -1,0 +1,104 @@
+"""One list of packages (pyproject.toml), one list of versions (constraints.txt), and what reads them agrees."""
+
+import importlib.metadata
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PINS = {
+    canonicalize_name(line.split("==")[0]): line.split("==")[1]
+    for line in (ROOT / "constraints.txt").read_text().splitlines()
+    if not line.startswith("#")
+}
+
+
+def needed(requirements, seen: set) -> set:
+    """(name, extras) of every package that these requirements need in this environment, themselves included."""
+    for requirement in requirements:
+        key = (canonicalize_name(requirement.name), *sorted(requirement.extras))
+        if key not in seen:
+            seen.add(key)
+            extras = {"", *requirement.extras}
+            further = [Requirement(text) for text in importlib.metadata.requires(requirement.name) or []]
+            needed([r for r in further if not r.marker or any(r.marker.evaluate({"extra": e}) for e in extras)], seen)
+    return seen
+
+
+def test_all_that_is_installed_is_pinned():
+    packages = {name for name, *_ in needed(map(Requirement, PROJECT["dependencies"]), set())}
+    unpinned = packages - set(PINS) - {"setuptools"}  # the build tool, which also comes with torch
+    assert {name for name in unpinned if not name.startswith(("nvidia-", "cuda-", "triton"))} == set()  # a GPU's torch
+
+
+def test_the_pins_fit_the_requirements():
+    for requirement in map(Requirement, PROJECT["dependencies"]):
+        assert requirement.specifier.contains(PINS[canonicalize_name(requirement.name)]), requirement
+
+
+def test_the_pins_have_no_local_part():
+    assert not [version for version in PINS.values() if "+" in version]
+
+
+def test_this_python_and_these_packages_are_the_pinned_ones():
+    installed = {name: importlib.metadata.version(name).split("+")[0] for name in ("torch", "numpy", "jupyter-book")}
+    assert installed == {name: PINS[name] for name in installed}
+
+
+def test_conda_installs_the_same_from_the_same_lists():
+    conda = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    assert conda == ["python" + PROJECT["requires-python"], "pip", {"pip": ["-c constraints.txt", "-e ."]}]
+
+
+@pytest.mark.skipif(not (ROOT / ".github" / "workflows").is_dir(), reason="no workflows yet")
+def test_the_workflows_use_a_python_that_is_accepted():
+    versions = set()
+    for workflow in (ROOT / ".github" / "workflows").glob("*.yml"):
+        versions |= set(re.findall(r"\b3\.\d+\b", workflow.read_text()))
+    assert versions and all(Requirement("x" + PROJECT["requires-python"]).specifier.contains(v) for v in versions)
+
+
+def make(*arguments: str) -> str:
+    environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    command = ["make", "--no-print-directory", "--dry-run", "--always-make", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
+
+
+def test_make_installs_torch_first_and_exactly():
+    first, second = [line for line in make("install").splitlines() if " install " in line]
+    assert f"torch=={PINS['torch']} -c constraints.txt" in first
+    assert "-e . -c constraints.txt" in second
+
+
+def test_make_book_passes_its_variables_on():
+    assert "-p profile 'smoke' -p dataset 'digits' -p epsilon '10' -p seed '0'" in make("book")
+    line = make("book", "EPSILON=2", "PROFILE=laptop", "DATASET=mnist", "SEED=1", "DELTA=1e-6", "INFO_WEIGHT=0")
+    for given in ("profile 'laptop'", "dataset 'mnist'", "epsilon '2'", "seed '1'", "delta '1e-6'", "info_weight '0'"):
+        assert f"-p {given}" in line
+
+
+def test_make_test_forbids_training_to_the_notebooks_and_compares_strictly():
+    line = make("test")
+    assert "DPGAN_RECORDS_ONLY=1" in line and " --nbval " in line and "notebooks tests" in line
+    assert "nbval-lax" not in line
+
+
+def test_ci_runs_make_test():
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    assert script.read_text().splitlines()[-1] == "exec make test"
+
+
+def test_the_command_is_installed():
+    dpgan = Path(sys.executable).with_name("dpgan")
+    version = subprocess.run([dpgan, "--version"], capture_output=True, text=True, check=True).stdout
+    assert PROJECT["version"] in version

@@ -1,0 +1,150 @@
+"""The loop: same seed, same weights; killed and resumed equals uninterrupted; a mended configuration is refused."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from dpgan_lib import data, experiment, steps, training
+from dpgan_lib.experiment import Parameters
+
+STEPS = 12
+
+
+def small_config(**parameters):
+    config = experiment.plan(Parameters(dataset="digits", profile="smoke", **parameters))
+    return replace(config, privacy=replace(config.privacy, steps=STEPS))
+
+
+@pytest.fixture(scope="module")
+def digits():
+    files = data.load("digits")
+    return files.train_images, files.train_labels
+
+
+def weights(state):
+    return torch.cat([tensor.flatten().float() for network in (state.average, state.critic, state.posterior)
+                      for tensor in network.state_dict().values()])
+
+
+def test_same_configuration_same_weights_and_another_seed_others(digits, tmp_path):
+    runs = [training.train(small_config(seed=seed), *digits, tmp_path / str(index))
+            for index, seed in enumerate([0, 0, 1])]
+    assert torch.equal(weights(runs[0]), weights(runs[1]))
+    assert not torch.equal(weights(runs[0]), weights(runs[2]))
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("epsilon", [3.0, "inf"])
+def test_killed_and_resumed_is_uninterrupted(digits, tmp_path, monkeypatch, epsilon):
+    config = small_config(epsilon=epsilon)
+    whole = training.train(config, *digits, tmp_path / "whole")
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0)
+
+    def kill(step):
+        if step == 5:
+            raise Killed
+
+    with pytest.raises(Killed):
+        training.train(config, *digits, tmp_path / "killed", progress=kill)
+    resumed = training.train(config, *digits, tmp_path / "killed")
+    assert torch.equal(weights(whole), weights(resumed)) and whole.history == resumed.history
+
+
+def test_a_slice_stops_and_the_next_finishes(digits, tmp_path):
+    config = small_config()
+    assert training.train(config, *digits, tmp_path, max_minutes=0).step == 1
+    assert training.train(config, *digits, tmp_path).step == STEPS
+
+
+def test_a_kill_while_the_checkpoint_is_written_leaves_the_previous_one(digits, tmp_path, monkeypatch):
+    config = small_config()
+    training.train(config, *digits, tmp_path, max_minutes=0)
+
+    def die(tensors, path, metadata):
+        path.write_bytes(b"half")
+        raise Killed
+
+    monkeypatch.setattr(training, "save_file", die)
+    with pytest.raises(Killed):
+        training.train(config, *digits, tmp_path, max_minutes=0)
+    assert training.load_checkpoint(config, tmp_path, torch.device("cpu")).step == 1
+
+
+def test_another_configuration_does_not_resume(digits, tmp_path):
+    training.train(small_config(), *digits, tmp_path, max_minutes=0)
+    with pytest.raises(ValueError, match="belongs to another configuration"):
+        training.train(small_config(seed=1), *digits, tmp_path)
+
+
+def test_another_number_of_records_is_refused(digits, tmp_path):
+    images, labels = digits
+    with pytest.raises(ValueError, match="declared N"):
+        training.train(small_config(), images[1:], labels[1:], tmp_path)
+
+
+def test_divergence_stops_the_run(digits, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "generator_step", lambda *_: torch.tensor(float("nan")))
+    with pytest.raises(RuntimeError, match="diverged at critic step 2"):
+        training.train(small_config(), *digits, tmp_path)
+
+
+def test_the_generator_sees_data_through_the_critic_alone(digits, tmp_path, monkeypatch):
+    """With the critic step taken out, garbage in place of the data leaves every weight as it is."""
+    monkeypatch.setattr(training, "critic_step", lambda *_: None)
+    images, labels = digits
+    real = training.train(small_config(), images, labels, tmp_path / "real")
+    garbage = training.train(small_config(), np.full_like(images, np.nan), labels[::-1].copy(), tmp_path / "garbage")
+    assert torch.equal(weights(real), weights(garbage))
+
+
+def test_every_step_hands_the_mechanism_what_was_calibrated(digits, tmp_path, monkeypatch):
+    """The budget as spent: T calls, each with the planned noise, clip and divisor, no two with the same noise."""
+    calls, draws = [], []
+
+    def spy(model, inputs, *, clip_norm, noise_multiplier, expected_batch, rng):
+        calls.append((clip_norm, noise_multiplier, expected_batch))
+        draws.append(rng.bit_generator.state["state"]["counter"].tolist())
+        return {name: torch.zeros_like(parameter) for name, parameter in model.named_parameters()}
+
+    monkeypatch.setattr(steps, "noisy_mean", spy)
+    config = small_config(epsilon=3.0)
+    training.train(config, *digits, tmp_path)
+    privacy = config.privacy
+    assert calls == [(privacy.clip_norm, privacy.noise_multiplier, privacy.expected_batch)] * STEPS
+    assert len({tuple(counter) for counter in draws}) == STEPS
+
+
+def test_training_needs_torch_numpy_and_safetensors_alone(digits, tmp_path):
+    """A run laid out on a machine with the stack trains in an interpreter where the rest cannot be imported."""
+    images, labels = digits
+    np.savez(tmp_path / "data.npz", images=np.rint((images + 1) * 127.5).astype(np.uint8), labels=labels)
+    (tmp_path / "run.json").write_text(json.dumps(small_config().to_dict()))
+    others = ("scipy", "sklearn", "dp_accounting", "matplotlib", "click", "tqdm", "opacus", "papermill", "pandas")
+    code = (f"import sys, runpy; sys.modules.update(dict.fromkeys({others!r}));"
+            f"sys.argv = ['training', {str(tmp_path)!r}]; runpy.run_module('dpgan_lib.training', run_name='__main__')")
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0 and f"{STEPS} of {STEPS} critic steps" in done.stdout, done.stderr
+    here = training.train(small_config(), images, labels, tmp_path / "here")
+    there = training.load_checkpoint(small_config(), tmp_path, torch.device("cpu"))
+    assert torch.equal(weights(here), weights(there))
+
+
+def test_a_checkpoint_of_every_profile_fits_in_16_mib(tmp_path):
+    for profile in ("smoke", "laptop", "paper"):
+        config = experiment.plan(Parameters(profile=profile, epsilon="inf"))
+        state = training.new_state(config, torch.device("cpu"))
+        for optimiser in (state.critic_optimiser, state.generator_optimiser):
+            for group in optimiser.param_groups:
+                for parameter in group["params"]:
+                    parameter.grad = torch.zeros_like(parameter)
+            optimiser.step()
+        training.save_checkpoint(config, state, tmp_path)
+        assert (tmp_path / training.CHECKPOINT).stat().st_size < 16 * 2**20, profile
