@@ -107,9 +107,8 @@ def _log_sum_exp(terms: np.ndarray) -> float:
 def epsilon_moments(*, noise_multiplier: float, sampling_rate: float, steps: int, delta: float) -> float:
     """Epsilon of the moments accountant: min over lambda of (alpha_M(lambda) - log delta) / lambda.
 
-    The log moments add up over steps: alpha_M(lambda) = T log A_(lambda+1).  lambda: the integers 1 to 63, then 127, 255,
-    511 and 1023.
-    Source: Abadi et al. 2016, Theorem 2.
+    The log moments add up over steps: alpha_M(lambda) = T log A_(lambda+1).  lambda: the integers 1 to 63, then 127,
+    255, 511 and 1023.  Source: Abadi et al. 2016, Theorem 2.
     """
     _check_run(noise_multiplier, sampling_rate, steps, delta)
     rdp = renyi_divergence(sampling_rate=sampling_rate, noise_multiplier=noise_multiplier, orders=LAMBDAS + 1)
@@ -121,7 +120,8 @@ def epsilon_rdp(*, noise_multiplier: float, sampling_rate: float, steps: int, de
     """Epsilon by Renyi DP: min over alpha of T D_alpha + log((alpha-1) / alpha) - (log delta + log alpha) / (alpha-1).
 
     The same moments, converted without the moments accountant's slack.  alpha: 1.1 to 10.9 by tenths, the integers
-    11 to 64, then 128, 256, 512 and 1024.  Sources: Canonne, Kamath, Steinke 2020, Proposition 12; Balle et al. 2020, Theorem 21.
+    11 to 64, then 128, 256, 512 and 1024.
+    Sources: Canonne, Kamath, Steinke 2020, Proposition 12; Balle et al. 2020, Theorem 21.
     """
     _check_run(noise_multiplier, sampling_rate, steps, delta)
     rdp = renyi_divergence(sampling_rate=sampling_rate, noise_multiplier=noise_multiplier, orders=ORDERS)
@@ -132,8 +132,8 @@ def epsilon_rdp(*, noise_multiplier: float, sampling_rate: float, steps: int, de
 def epsilon_pld(*, noise_multiplier: float, sampling_rate: float, steps: int, delta: float) -> float:
     """Epsilon by the privacy loss distribution, composed numerically by dp_accounting: the tightest bound here.
 
-    The loss is discretised in intervals of 1e-4 nats, or of half a step's spread q / sigma where that is less, but
-    not in more than about 150,000 of them: wider intervals keep epsilon an upper bound and only loosen it.
+    The loss is discretised in intervals of 1e-4 nats, or of a quarter of a step's spread q / sigma where that is less,
+    but not in more than about 150,000 of them: wider intervals keep epsilon an upper bound and only loosen it.
     Infinite below a delta of about 1e-14, where the tails that the composition cuts off weigh more than delta.
     """
     _check_run(noise_multiplier, sampling_rate, steps, delta)
@@ -154,7 +154,7 @@ def _pld(noise_multiplier: float, sampling_rate: float, steps: int, delta: float
 def _interval(noise_multiplier: float, sampling_rate: float, scale: float) -> float:
     """Width of PLD's intervals, nats.  scale: about the epsilon of the whole run."""
     one_step = 8 / noise_multiplier + 1 / (2 * noise_multiplier**2)  # the loss 8 standard deviations out
-    finest = min(PLD_INTERVAL, sampling_rate / (2 * noise_multiplier))
+    finest = min(PLD_INTERVAL, sampling_rate / (4 * noise_multiplier))
     return min(max(finest, max(one_step, scale) / PLD_INTERVALS), 50)  # dp_accounting computes exp(10 * 50)
 
 

@@ -3,11 +3,12 @@
 A rule never asks for a particular outcome, and a claim that no record touches says "not yet measured".
 """
 
-import html
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from html import escape
 
+from dpgan_lib import report
 from dpgan_lib.results import Record
 
 SLIGHTLY = 0.05  # our reading of the paper's "slightly": at most 5 points of accuracy from no privacy to epsilon 1
@@ -85,16 +86,13 @@ CLAIMS = (
 
 def table(published: Callable[[str], list[Record]]) -> str:
     """All claims as an HTML table, one row each. published: study -> its records."""
-    rows = "".join(_row(claim, claim.judge(published(claim.study) if claim.study else [])) for claim in CLAIMS)
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("The paper says", "Our rule", "Measured", "Verdict"))
-    return (f'<div class="wide"><table class="claims"><caption>The claims of the paper, judged by rules fixed '
-            f"beforehand</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>")
-
-
-def _row(claim, verdict):
-    cells = "".join(f"<td>{html.escape(text)}</td>" for text in (claim.rule, verdict.measured))
-    return (f'<tr><th scope="row">{html.escape(claim.words)}</th>{cells}'
-            f"<td><strong>{html.escape(verdict.verdict)}</strong></td></tr>")
+    rows = []
+    for claim in CLAIMS:
+        verdict = claim.judge(published(claim.study) if claim.study else [])
+        cells = [escape(claim.rule), escape(verdict.measured), f"<strong>{escape(verdict.verdict)}</strong>"]
+        rows.append(report.table_row(claim.words, cells))
+    return report.table("The claims of the paper, judged by rules fixed beforehand",
+                        ["the paper says", "our rule", "measured", "verdict"], rows)
 
 
 def _verdict(holds, measured, records):

@@ -60,14 +60,19 @@ def run(progress, chapter, parameters, output, timeout):
 @_parameters
 @click.option("--study", default=FIRST_CHAPTER, show_default=True, help="Whose record it is.")
 @click.option("--max-minutes", type=click.FloatRange(min=0, min_open=True), help="Stop then; the next call resumes.")
+@click.option("--fresh", is_flag=True, help="Compute it even if a record is there.")
+@click.option("--prepare", is_flag=True, help="Only lay out run.json and data.npz, to train on another machine.")
 @click.pass_obj
-def train(progress, parameters, study, max_minutes):
+def train(progress, parameters, study, max_minutes, fresh, prepare):
     """Compute one record, or find it: train and evaluate."""
     from dpgan_lib import chapters, experiment
 
     values = chapters.check_values(_values(parameters), asdict(experiment.Parameters()), "training")
     config = experiment.plan(experiment.Parameters(**values))
-    record = experiment.obtain(study, config, max_minutes=max_minutes, progress=progress)
+    if prepare:
+        click.echo(experiment.prepare(study, config))
+        return
+    record = experiment.obtain(study, config, fresh=fresh, max_minutes=max_minutes, progress=progress)
     if record is None:
         click.echo("stopped early: run it again to resume", err=True)
         raise click.exceptions.Exit(STOPPED_EARLY)

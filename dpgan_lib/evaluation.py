@@ -3,6 +3,7 @@
 Every recipe is fixed beforehand and the same for synthetic data, for real data (the ceiling) and at every epsilon.
 """
 
+from collections.abc import Callable
 from itertools import combinations
 
 import numpy as np
@@ -11,12 +12,32 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dpgan_lib.config import LatentConfig
+from dpgan_lib.config import LatentConfig, RunConfig
 from dpgan_lib.latent import make_code
 from dpgan_lib.networks import Generator
+from dpgan_lib.streams import stream
 
 CNN_BATCH = 128
 CNN_RATE = 1e-3
+
+
+def evaluate(config: RunConfig, generator: Generator, train_images: np.ndarray, train_labels: np.ndarray,
+             test_images: np.ndarray, test_labels: np.ndarray,
+             progress: Callable[[], object] = lambda: None) -> dict[str, dict]:
+    """Utility of synthetic images and, by the same recipe and with as many images, of real ones (the ceiling).
+
+    The images and labels are the real data set's.  progress: called after each of the two.
+    Returns {"synthetic": ..., "real": ...}, each as utility() gives it.
+    """
+    count = config.evaluation.images
+    labels = np.arange(count) % config.latent.categories
+    images = synthesise(generator, config.latent, labels, stream(config.hash, "evaluation", 0))
+    metrics = {}
+    for name, source in {"synthetic": (images, labels), "real": (train_images[:count], train_labels[:count])}.items():
+        metrics[name] = utility(*source, test_images, test_labels, config.evaluation.cnn_steps,
+                                stream(config.hash, "evaluation", 1))
+        progress()
+    return metrics
 
 
 @torch.no_grad()

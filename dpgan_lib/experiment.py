@@ -41,14 +41,15 @@ class Parameters:
 
     @property
     def target_epsilon(self) -> float:
-        return math.inf if self.epsilon == "inf" else self.epsilon
+        """Epsilon as a float: 2 and 2.0 name the same run."""
+        return math.inf if self.epsilon == "inf" else float(self.epsilon)
 
     def check(self) -> None:
         """Raises ValueError: one line with the value, what is expected and the repair."""
         records = data.card(self.dataset).records
         _require(self.profile in PROFILES, "profile", self.profile, f"must be one of {', '.join(PROFILES)}"
                  + _suggestion(str(self.profile), PROFILES))
-        _require(_is_number(self.target_epsilon) and self.target_epsilon > 0, "epsilon", self.epsilon,
+        _require(self.epsilon == "inf" or _is_number(self.epsilon) and self.epsilon > 0, "epsilon", self.epsilon,
                  'must be a number above 0, or "inf" for a run without privacy')
         _require(_is_number(self.delta) and 0 < self.delta < 1 / records, "delta", self.delta,
                  f"must lie in (0, 1/N) with N = {records} records: at 1/N a mechanism may publish a record. Try 1e-5")
@@ -88,7 +89,7 @@ def plan(parameters: Parameters) -> RunConfig:
     noise = accounting.calibrate_noise(epsilon=epsilon, delta=parameters.delta, steps=profile.steps,
                                        sampling_rate=profile.expected_batch / card.records)
     privacy = PrivacyConfig(
-        epsilon=epsilon, delta=parameters.delta, records=card.records, expected_batch=profile.expected_batch,
+        epsilon=epsilon, delta=float(parameters.delta), records=card.records, expected_batch=profile.expected_batch,
         steps=profile.steps, clip_norm=profile.clip_norm if noise else math.inf, noise_multiplier=noise)
     return RunConfig(
         dataset=parameters.dataset, profile=parameters.profile, seed=parameters.seed, latent=profile.latent,
@@ -125,13 +126,14 @@ def obtain(study: str, config: RunConfig, *, fresh: bool = False, max_minutes: f
                            f"{RECORDS_ONLY} forbids training: publish the chapter, or unset it.")
     files = data.load(config.dataset)
     folder = work_folder(study, config)
+    origin = results.provenance()  # of the source that trains, not of what it may have become meanwhile
     with tqdm(total=config.privacy.steps, desc=f"training, epsilon {config.privacy.epsilon:g}", unit=" critic steps",
               disable=not progress) as bar:
         state = training.train(config, files.train_images, files.train_labels, folder, max_minutes=max_minutes,
                                progress=lambda step: bar.update(step - bar.n))
     if state.step < config.privacy.steps:
         return None
-    record = _record(study, config, state, files, progress)
+    record = _record(study, config, state, files, origin, progress)
     shutil.rmtree(folder)
     return record
 
@@ -151,30 +153,20 @@ def prepare(study: str, config: RunConfig) -> Path:
     return folder
 
 
-def _record(study, config, state, files, progress):
+def _record(study, config, state, files, origin, progress):
     started = time.monotonic()
-    metrics = _evaluate(config, state.average, files, progress)
-    grid = evaluation.sample_grid(state.average, config.latent, stream(config.hash, "evaluation", 2))
+    generator = state.average.cpu()
+    real = files.train_images, files.train_labels, files.test_images, files.test_labels
+    with tqdm(total=2, desc="evaluating", disable=not progress) as bar:
+        metrics = evaluation.evaluate(config, generator, *real, progress=bar.update)
+    grid = evaluation.sample_grid(generator, config.latent, stream(config.hash, "evaluation", 2))
     content = {
         "mode": "demo", "config": config.to_dict(), "card": files.card.to_dict(), "metrics": metrics,
         "privacy": _privacy(config, files.card), "history": state.history,
         "seconds": {"training": round(state.seconds, 1), "evaluation": round(time.monotonic() - started, 1)},
-        "provenance": results.provenance() | {"trained_on": state.hardware}}
-    artefacts = {"generator.safetensors": save(state.average.state_dict()), "samples.png": _png(grid)}
+        "provenance": origin | {"trained_on": state.hardware}}
+    artefacts = {"generator.safetensors": save(generator.state_dict()), "samples.png": _png(grid)}
     return results.write(study, run_id(config), content, artefacts)
-
-
-def _evaluate(config, generator, files, progress):
-    """Utility of synthetic images and, by the same recipe and with as many images, of real ones (the ceiling)."""
-    count, steps = config.evaluation.images, config.evaluation.cnn_steps
-    labels = np.arange(count) % config.latent.categories
-    images = evaluation.synthesise(generator.cpu(), config.latent, labels, stream(config.hash, "evaluation", 0))
-    sources = {"synthetic": (images, labels), "real": (files.train_images[:count], files.train_labels[:count])}
-    metrics = {}
-    for name, source in tqdm(sources.items(), desc="evaluating", disable=not progress):
-        metrics[name] = evaluation.utility(*source, files.test_images, files.test_labels, steps,
-                                           stream(config.hash, "evaluation", 1))
-    return metrics
 
 
 def _privacy(config, card):

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+PADDING = 32
+
 
 def poisson_sample(records: int, sampling_rate: float, rng: np.random.Generator) -> np.ndarray:
     """Indices of the batch: each record enters by its own coin of probability sampling_rate.
@@ -47,21 +49,28 @@ def clipped_sum(model: nn.Module, inputs: tuple[Tensor, ...], clip_norm: float) 
     Returns name -> tensor of the parameter's shape.  A record whose gradient is not finite contributes 0.
     """
     parameters = dict(model.named_parameters())
-    if len(inputs[0]) == 0:
+    batch = len(inputs[0])
+    if batch == 0:
         return {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
+    inputs = _padded(inputs)
     if math.isinf(clip_norm):
-        gradients = torch.autograd.grad(model(*inputs).sum(), list(parameters.values()))
+        gradients = torch.autograd.grad(model(*inputs)[:batch].sum(), list(parameters.values()))
         return dict(zip(parameters, gradients))
     layers, activations, output_gradients = _tape(model, inputs)
     with torch.no_grad():
-        squares = sum(map(squared_norms, layers.values(), activations, output_gradients))
-        norms = squares.sqrt()
-        finite = norms.isfinite()
-        weights = torch.where(finite, (clip_norm / norms).clamp(max=1), 0)
+        norms = sum(map(squared_norms, layers.values(), activations, output_gradients)).sqrt()
+        counted = norms.isfinite() & (torch.arange(len(norms), device=norms.device) < batch)
+        weights = (clip_norm / norms).clamp(max=1)
         sums = {}
         for (name, layer), a, g in zip(layers.items(), activations, output_gradients):
-            sums |= _weighted_sum(name, layer, _kept(a, finite), _kept(g, finite) * _column(weights, g))
+            sums |= _weighted_sum(name, layer, _kept(a, counted), _kept(g * _column(weights, g), counted))
     return sums
+
+
+def _padded(inputs):
+    """Zero rows up to a multiple of PADDING: a kernel is compiled for each shape, and Poisson sizes are all different."""
+    extra = -len(inputs[0]) % PADDING
+    return tuple(F.pad(tensor, [0, 0] * (tensor.dim() - 1) + [0, extra]) for tensor in inputs)
 
 
 def _tape(model, inputs):
@@ -123,9 +132,9 @@ def _column(vector, like):
     return vector.view(-1, *[1] * (like.dim() - 1))
 
 
-def _kept(tensor, finite):
-    # A weight of 0 is not enough: 0 * NaN is NaN.
-    return torch.where(_column(finite, tensor), tensor, 0)
+def _kept(tensor, counted):
+    # Padding and records without a finite norm. A weight of 0 is not enough: 0 * NaN is NaN.
+    return torch.where(_column(counted, tensor), tensor, 0)
 
 
 def trainable_layers(model: nn.Module) -> dict[str, nn.Module]:

@@ -37,17 +37,17 @@ def computed_by(records: list[Record], command: str, defaults: dict) -> str:
     return "\n".join([
         '<details class="computed-by" open>',
         "<summary>Computed by</summary>",
-        _table(_caption(records), ["run", *head], rows),
+        table(_caption(records), ["run", *head], rows),
         f"<p>To compute it again: <code>{escape(command)}</code></p>",
         *seeded,
         "</details>",
     ])
 
 
-def command(chapter: str, parameters: dict) -> str:
-    """The shell command that re-executes a chapter with these parameters."""
+def command(study: str, parameters: dict) -> str:
+    """The shell command that computes a study's run with these parameters again, whatever records there are."""
     options = " ".join(f"-p {name} {shlex.quote(_exact(value))}" for name, value in parameters.items())
-    return f"dpgan run {chapter} {options}".rstrip()
+    return f"dpgan train --study {study} --fresh {options}".rstrip()
 
 
 def source(function) -> str:
@@ -66,9 +66,9 @@ def accuracy_table(rows: list[dict], real: dict) -> str:
     """Accuracies in percent as HTML. rows: of row(), with is_new for a run of the reader; real: the ceiling."""
     lines = [(f"{_epsilon_name(each['epsilon'])}, seed {each['seed']}{' (this run)' if each['is_new'] else ''}", each)
              for each in sorted(rows, key=lambda each: (each["epsilon"], each["seed"]))]
-    body = [_row(name, [f"{100 * values[metric]:.1f}" for metric in ACCURACIES])
+    body = [table_row(name, [f"{100 * values[metric]:.1f}" for metric in ACCURACIES])
             for name, values in [*lines, ("real images (ceiling)", real)]]
-    return _table("Accuracy on real test images, in percent", ["trained on", *ACCURACIES.values()], body)
+    return table("Accuracy on real test images, in percent", ["trained on", *ACCURACIES.values()], body)
 
 
 def short_epsilon(record: Record) -> str:
@@ -83,6 +83,13 @@ def format_epsilon(record: Record) -> str:
         return "no privacy (epsilon inf)"
     return (f"epsilon {_rounded_up(record.epsilon_spent)} (total, delta = {_exact(privacy['delta'])}, "
             f"{privacy['adjacency']}, PLD accountant)")
+
+
+def run_caption(record: Record) -> str:
+    """One sentence that says what a run is, for the head of its page; a smoke run is a check of the plumbing."""
+    if _is_smoke(record):
+        return f"This run is a {_plumbing(record)}: it shows that the parts fit."
+    return f"This run: {record.card['title']}, {format_epsilon(record)}, {record.content['config']['profile']} profile."
 
 
 def status(record: Record) -> str:
@@ -111,10 +118,10 @@ def _fields(record: Record, defaults: dict) -> dict[str, str]:
         "versions": ", ".join(f"{name} {version}" for name, version in sorted(origin["versions"].items())),
     }
     digests = {
-        "commit": origin["commit"][:12] + (" with changes to the library" if origin["dirty"] else ""),
+        "commit": origin["commit"][:12] + (" (changed)" if origin["dirty"] else ""),
         "source": origin["source_hash"][:12],
         "data card": hashlib.sha256(canonical_json(record.card).encode()).hexdigest()[:12],
-        "run": record.run_id,
+        "run id": record.run_id,
     }
     return (_escaped(text) | _parameters(record, defaults) | _escaped(after)
             | {name: f"<code>{escape(value)}</code>" for name, value in digests.items()})
@@ -174,16 +181,16 @@ def _card_row(name: str, cells: list[str]) -> str:
     """One cell for all columns where they agree: it is then read once."""
     if len(cells) > 1 and len(set(cells)) == 1:
         return f'<tr><th scope="row">{escape(name)}</th><td colspan="{len(cells)}">{cells[0]}</td></tr>'
-    return _row(name, cells)
+    return table_row(name, cells)
 
 
-def _table(caption: str, head: list[str], rows: list[str]) -> str:
-    """A table that scrolls within itself on a narrow screen, also by keyboard."""
+def table(caption: str, head: list[str], rows: list[str]) -> str:
+    """A table that scrolls within itself on a narrow screen, also by keyboard. rows: of table_row()."""
     cells = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
     return "\n".join([
         f'<div style="overflow-x: auto" role="region" aria-label="{escape(caption)}" tabindex="0">',
         '<table style="text-align: left">',
-        f"<caption>{escape(caption)}</caption>",
+        f'<caption style="text-align: left">{escape(caption)}</caption>',
         f"<thead><tr>{cells}</tr></thead>",
         "<tbody>", *rows, "</tbody>",
         "</table>",
@@ -191,7 +198,8 @@ def _table(caption: str, head: list[str], rows: list[str]) -> str:
     ])
 
 
-def _row(name: str, cells: list[str]) -> str:
+def table_row(name: str, cells: list[str]) -> str:
+    """A row with its heading; the cells are HTML already."""
     cells = "".join(f"<td>{cell}</td>" for cell in cells)
     return f'<tr><th scope="row">{escape(name)}</th>{cells}</tr>'
 

@@ -37,7 +37,7 @@ MANIFEST = "MANIFEST.json"
 SCHEMA = 1
 GIVEN = ("mode", "config", "card", "privacy", "metrics", "seconds", "provenance")  # what a caller of write() supplies
 ADDED = ("schema", "study", "run_id", "created", "artefacts")  # what write() adds
-SWAP_SECONDS = 0.2  # a replaced record is missing for two renames, microseconds; a reader waits this long for it
+SWAP_SECONDS = 1.0  # a replaced record is missing between two renames; a reader waits this long for it
 
 
 @dataclass(frozen=True)
@@ -217,7 +217,8 @@ def write(study: str, run_id: str, content: dict, artefacts: dict[str, bytes], s
     """
     _check(study, run_id, content, artefacts)
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(artefacts.items())}
-    content = strict({"created": _now()} | content
+    created = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    content = strict({"created": created} | content
                      | {"schema": SCHEMA, "study": study, "run_id": run_id, "artefacts": digests})
     files = artefacts | {RECORD: _json_bytes(content)}
     folder = (store or LOCAL) / study / run_id
@@ -262,10 +263,6 @@ def _neighbour(path: Path) -> Path:
 
 def _json_bytes(value) -> bytes:
     return (json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
-
-
-def _now() -> str:
-    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 # The manifest of the published store

@@ -48,12 +48,13 @@ from dpgan_lib.experiment import parameters_from
 parameters = parameters_from(globals())
 
 # %%
+import math
 from dataclasses import asdict
 
 from IPython.display import HTML, Markdown
 from myst_nb import glue
 
-from dpgan_lib import experiment, figures, latent, mechanism, report, results, steps
+from dpgan_lib import experiment, figures, mechanism, report, results, steps
 
 config = experiment.plan(parameters)
 privacy = config.privacy
@@ -65,8 +66,11 @@ print(f"clip norm C = {privacy.clip_norm}, noise multiplier sigma = {privacy.noi
 #
 # ```{math}
 # :label: eq-objective
+# \begin{aligned}
 # V = \min_{G,Q} \max_{w \in W} \;
-#     \mathbb{E}_x f_w(x) \;-\; \mathbb{E}_{z,c} f_w(G(z,c)) \;-\; \lambda L_I(G, Q)
+#     & \mathbb{E}_x f_w(x) - \mathbb{E}_{z,c} f_w(G(z,c)) \\
+#     & - \lambda L_I(G, Q)
+# \end{aligned}
 # ```
 #
 # A generator $G$ turns noise $z$ and a code $c$ into an image. A critic $f_w$ scores images; its best gap between real
@@ -102,9 +106,9 @@ stale = results.staleness(record)
 print("stale: " + "; ".join(stale) if stale else "current")
 
 # %% tags=["hide-input"]
-smoke = profile == "smoke"
-Markdown(f"This run is a {record.content['card']['caption']}: it shows that the parts fit and enters no claim."
-         if smoke else f"This run: {record.content['card']['title']}, {report.format_epsilon(record)}.")
+caption = report.run_caption(record)
+glue("run_caption", caption, display=False)
+Markdown(caption)
 
 # %% tags=["remove-cell"]
 synthetic, real = record.metrics["synthetic"], record.metrics["real"]
@@ -144,9 +148,7 @@ ceilings = {"digit pairs (logistic regression, mean)": real["pairs_logistic"],
             "ten classes (CNN)": real["ten_cnn"]}
 tasks = dict(zip(ceilings, ("pairs_logistic", "ten_cnn")))
 points = [row | {task: row[column] for task, column in tasks.items()} for row in table]
-tradeoff = figures.tradeoff(points, ceilings, privacy.delta)
-glue("fig_tradeoff", tradeoff, display=False)
-tradeoff
+glue("fig_tradeoff", figures.tradeoff(points, ceilings, privacy.delta))
 
 # %% [markdown]
 # The same as a table, with the ceiling in the last row. Accuracies are in percent, on real test images.
@@ -162,9 +164,8 @@ HTML(report.accuracy_table(table, real))
 
 # %% mystnb={"image": {"alt": "Grids of generated digits, one for each epsilon: one row a requested digit, ten columns of fixed latent vectors"}}
 by_privacy = sorted(records.values(), key=lambda other: other.config.privacy.epsilon)
-samples = figures.sample_grids({report.short_epsilon(other): results.read_samples(other) for other in by_privacy})
-glue("fig_samples", samples, display=False)
-samples
+grids = {report.short_epsilon(other): results.read_samples(other) for other in by_privacy}
+glue("fig_samples", figures.sample_grids(grids))
 
 # %% [markdown]
 # ## Which pairs are hard
@@ -181,10 +182,8 @@ figures.pair_heatmap(synthetic["pairs"])
 # looking at it costs no privacy. The dotted line is $H(c)$ of the digit: reaching it means that $Q$ reads every digit.
 
 # %% mystnb={"image": {"alt": "The bound L_I in nats over critic steps for each epsilon, with the entropy of the digit code as a dotted line"}}
-import math
-
-figures.information({other.config.privacy.epsilon: other.content["history"] for other in by_privacy},
-                    cap=math.log(config.latent.categories))
+histories = {other.config.privacy.epsilon: other.content["history"] for other in by_privacy}
+figures.information(histories, cap=math.log(config.latent.categories))
 
 # %% [markdown]
 # ## What it costs, and where it breaks

@@ -136,7 +136,7 @@ def experiment(stand_in):
 def test_train_prints_where_the_record_is(dpgan, experiment):
     result = dpgan("--quiet", "train", "-p", "epsilon", "2", "--study", "s", "--max-minutes", "0.5")
     assert (result.exit_code, result.stdout) == (0, "runs/study/aaaa\n")
-    assert experiment.asked == [("s", Parameters(epsilon=2.0), {"max_minutes": 0.5, "progress": False})]
+    assert experiment.asked == [("s", Parameters(epsilon=2.0), {"fresh": False, "max_minutes": 0.5, "progress": False})]
 
 
 def test_train_stopped_early_says_how_to_go_on(dpgan, experiment):

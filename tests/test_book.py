@@ -1,0 +1,260 @@
+"""The book as a reader meets it: complete, its commands real, its figure described, its pages readable offline."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from dataclasses import asdict
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+from xml.etree import ElementTree
+
+import click
+import papermill.cli
+import pytest
+import yaml
+
+from dpgan_lib import chapters, cli, experiment, publish, training
+
+ROOT = Path(__file__).resolve().parent.parent
+TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
+ENTRIES = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"])]
+PAGES = sorted((ROOT / "book").glob("*.md"))
+ACTIVATE = ".venv/bin/activate"
+
+
+# Complete
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_an_entry_of_the_contents_is_a_page(entry):
+    assert (ROOT / f"{entry}.md").exists() or (ROOT / f"{entry}.ipynb").exists()
+
+
+def test_every_page_and_chapter_is_in_the_contents_once():
+    written = [*PAGES, *(ROOT / "notebooks").glob("[0-9][0-9]_*.py")]
+    assert sorted(path.relative_to(ROOT).with_suffix("").as_posix() for path in written) == sorted(ENTRIES)
+
+
+def test_every_citation_has_an_entry_and_every_entry_is_cited():
+    texts = [path.read_text() for path in [*PAGES, *(ROOT / "notebooks").glob("*.py")]]
+    cited = {key for text in texts for keys in re.findall(r"\{cite[\w:]*\}`([^`]+)`", text) for key in keys.split(",")}
+    assert cited == set(re.findall(r"^@\w+\{(\w+),", (ROOT / "book" / "references.bib").read_text(), re.MULTILINE))
+
+
+def test_a_term_is_defined_once():
+    terms = re.findall(r"(?m)^(?![`\s#])(.+)\n(?=  \S)", (ROOT / "book" / "glossary.md").read_text())
+    assert len(terms) > 20  # the pattern does find the terms
+    assert len(terms) == len(set(terms))
+
+
+# Its commands are real: parsed by the programs that would run them
+
+
+def commands(name: str) -> list[str]:
+    blocks = re.findall(r"(?sm)^```bash\n(.*?)^```$", (ROOT / name).read_text())
+    return [line for block in blocks for line in block.splitlines()]
+
+
+def python_blocks(name: str) -> list[str]:
+    return re.findall(r"(?sm)^```python\n(.*?)^```$", (ROOT / name).read_text())
+
+
+def parsed(command: click.Command, words: list[str]) -> click.Context:
+    """The context that click makes of the words; nothing is run."""
+    while isinstance(command, click.Group):
+        name, *words = words
+        command = command.get_command(click.Context(command), name)
+        assert command, f"there is no command {name}"
+    return command.make_context(command.name, list(words))
+
+
+def reader_values(pairs) -> dict:
+    """Parameters as a reader types them, checked by the library."""
+    typed = {name: number(text) for name, text in pairs}
+    values = chapters.check_values(typed, asdict(experiment.Parameters()), "the text")
+    experiment.Parameters(**values).check()
+    return values
+
+
+def number(text: str):
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return text
+
+
+def check_make(words):
+    made = subprocess.run(["make", "-n", *words], cwd=ROOT, capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr
+    for name, value in (word.split("=") for word in words if "=" in word):
+        assert f"-p {name.lower()} '{value}'" in made.stdout, f"{name} does nothing"
+
+
+def check_papermill(words):
+    values = parsed(papermill.cli.papermill, words).params
+    assert chapters.chapter_path(Path(values["notebook_path"]).stem).parent == ROOT / "notebooks"
+    reader_values(values["parameters"])
+
+
+def check_dpgan(words):
+    values = parsed(cli.main, words).params
+    if values.get("chapter"):
+        chapters.chapter_path(values["chapter"])
+    reader_values(values.get("parameters", ()))
+
+
+def check_python(words, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert words[:2] == ["-m", "dpgan_lib.training"]
+    monkeypatch.setattr(sys, "argv", words[1:])
+    with pytest.raises(FileNotFoundError, match="run.json"):  # the words were understood: the run's folder is missing
+        training.main()
+
+
+@pytest.mark.parametrize("line", [line for name in ("README.md", "CONTRIBUTING.md", "book/rerun.md")
+                                  for line in commands(name)])
+def test_a_command_in_the_text_is_understood(line, monkeypatch, tmp_path):
+    name, *words = shlex.split(line)
+    match Path(name).name:
+        case "make":
+            check_make(words)
+        case "papermill":
+            check_papermill(words)
+        case "dpgan":
+            check_dpgan(words)
+        case "python":
+            check_python(words, monkeypatch, tmp_path)
+        case _:
+            assert line == f". {ACTIVATE}", "no check for this command"
+
+
+@pytest.mark.parametrize("line", [
+    "make boook", "make book EPSILN=2", "papermill notebooks/05_mnist_tradeoff.ipynb o.ipynb -p epsilonn 2",
+    "dpgan trian", "dpgan train -p epsilon 0", "dpgan data fetch --all", "dpgan run mnist_tradeof"])
+def test_a_wrong_command_is_found(line, monkeypatch, tmp_path):
+    with pytest.raises((AssertionError, ValueError, click.UsageError)):
+        test_a_command_in_the_text_is_understood(line, monkeypatch, tmp_path)
+
+
+def test_the_folder_for_a_bare_machine_is_the_one_that_the_command_resumes(monkeypatch):
+    prepared = []
+    monkeypatch.setattr(experiment.accounting, "calibrate_noise", lambda **_: 1.0)  # seconds, and not what is tested
+    monkeypatch.setattr(experiment, "prepare", lambda study, config: prepared.append((study, config)))
+    (block,) = python_blocks("book/rerun.md")
+    exec(compile(block, "rerun.md", "exec"), {})
+    resumed = next(line for line in commands("book/rerun.md") if line.startswith("dpgan train") and "paper" in line)
+    context = parsed(cli.main, shlex.split(resumed)[1:])
+    config = experiment.plan(experiment.Parameters(**reader_values(context.params["parameters"])))
+    (study, planned), = prepared
+    assert study == context.params["study"]
+    assert experiment.work_folder(study, planned) == experiment.work_folder(study, config)
+
+
+# Its figure is described
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "book" / "_static").glob("*.svg")), ids=lambda path: path.name)
+def test_a_drawing_has_a_title_and_a_description_and_loads_nothing(path):
+    drawing = ElementTree.parse(path).getroot()
+    texts = {part.get("id"): part.text.strip() for part in drawing if part.tag.split("}")[1] in ("title", "desc")}
+    assert sorted(drawing.get("aria-labelledby").split()) == sorted(texts)
+    assert all(texts.values()) and len(texts) == 2
+    assert not re.search(r"<script|<image|@import|url\((?!#)|href=", path.read_text())
+
+
+# Its pages are readable offline
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The published book, built in a folder of its own. Warnings fail the build."""
+    folder = tmp_path_factory.mktemp("project")
+    for name in ("_config.yml", "_toc.yml"):
+        shutil.copy(ROOT / name, folder)
+    for name in ("book", "notebooks"):
+        (folder / name).symlink_to(ROOT / name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(publish, "root", lambda: folder)
+        for proxy in ("http_proxy", "https_proxy"):
+            patch.setenv(proxy, "http://127.0.0.1:9")  # the discard port: nothing answers
+        return publish.build_book(progress=False).parent
+
+
+class Page(HTMLParser):
+    """What a page refers to, and its images that have no words."""
+
+    NO_END = {"img", "link", "meta", "input", "br", "hr", "source", "col", "wbr"}
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self.loads, self.links, self.wordless, self.open = [], [], [], []
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attrs):
+        values = dict(attrs)
+        if tag in ("img", "script", "iframe", "source") and values.get("src"):
+            self.loads.append(values["src"])
+        if tag in ("a", "link") and values.get("href"):
+            (self.loads if tag == "link" else self.links).append(values["href"])
+        if tag == "img" and not has_words(values.get("alt")) and not any(self.open):
+            self.wordless.append(values["src"])
+        if tag not in self.NO_END:
+            self.open.append(values.get("role") == "img" and has_words(values.get("aria-label")))
+
+    def handle_endtag(self, tag):
+        if tag not in self.NO_END and self.open:
+            self.open.pop()
+
+
+def has_words(text: str | None) -> bool:
+    """Whether a text describes: a file's name, which Sphinx fills in, does not."""
+    return bool(text and len(text.split()) > 3)
+
+
+def built_pages(site: Path) -> dict[Path, Page]:
+    return {path: Page(path) for entry in ENTRIES for path in [site / f"{entry}.html"]}
+
+
+def is_remote(address: str) -> bool:
+    return bool(urlsplit(address).scheme or urlsplit(address).netloc)
+
+
+def test_every_page_is_built_and_a_reader_starts_at_the_index(site):
+    assert all((site / f"{entry}.html").is_file() for entry in ENTRIES)
+    assert f"url={TOC['root']}.html" in (site / "index.html").read_text()
+
+
+def test_what_a_page_loads_lies_beside_it(site):
+    for path, page in built_pages(site).items():
+        assert page.loads, "the parser finds at least the theme"
+        for address in page.loads:
+            assert not is_remote(address) or address.startswith("data:"), f"{path.name} loads {address}"
+            assert is_remote(address) or (path.parent / unquote(urlsplit(address).path)).is_file(), address
+
+
+def test_no_link_within_the_book_is_broken(site):
+    for path, page in built_pages(site).items():
+        here = [urlsplit(link) for link in page.links if not is_remote(link)]
+        assert [link.path for link in here if link.path and not (path.parent / unquote(link.path)).is_file()] == []
+
+
+def test_pages_with_mathematics_bring_mathjax(site):
+    text = (site / "book" / "index.html").read_text()
+    (script,) = re.findall(r'<script[^>]* src="([^"?]*mathjax[^"?]*)', text)
+    assert (site / "book" / script).resolve().is_file()
+    assert list((site / "_static" / "mathjax").rglob("*.woff")), "its fonts"
+
+
+def test_the_index_shows_the_drawing_and_the_published_samples(site):
+    text = (site / "book" / "index.html").read_text()
+    assert '<title id="architecture-title">' in text
+    assert text.index("_images/") < text.index('<title id="architecture-title">')
+
+
+def test_every_image_has_words_for_those_who_do_not_see_it(site):
+    assert {path.name: page.wordless for path, page in built_pages(site).items() if page.wordless} == {}

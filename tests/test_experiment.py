@@ -1,0 +1,146 @@
+"""From parameters to a record: refusals in one line, noise that never overshoots, records instead of training."""
+
+import json
+import math
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dpgan_lib import accounting, data, evaluation, experiment, results, training
+from dpgan_lib.config import EvaluationConfig, RunConfig
+from dpgan_lib.experiment import Parameters
+from dpgan_lib.streams import stream
+
+SMOKE = {"dataset": "digits", "profile": "smoke"}
+
+REFUSED = [
+    ({"epsilon": "three"}, "epsilon='three'"), ({"epsilon": True}, "epsilon=True"), ({"epsilon": 0}, "epsilon=0"),
+    ({"epsilon": -1.0}, "epsilon=-1.0"), ({"epsilon": math.nan}, "epsilon=nan"), ({"delta": 0.001}, "1/N"),
+    ({"delta": 0.0}, "delta=0.0"), ({"delta": "1e-5"}, "delta='1e-5'"), ({"dataset": "mnits"}, "Did you mean 'mnist'"),
+    ({"profile": "labtop"}, "Did you mean 'laptop'"), ({"seed": 1.5}, "seed=1.5"), ({"seed": -1}, "seed=-1"),
+    ({"seed": True}, "seed=True"), ({"info_weight": -0.1}, "info_weight=-0.1"), ({"info_weight": math.nan}, "nan"),
+]
+
+
+@pytest.mark.parametrize("values, words", REFUSED)
+def test_a_wrong_parameter_is_refused_in_one_line(values, words):
+    with pytest.raises(ValueError) as refusal:
+        experiment.plan(Parameters(**SMOKE | values))
+    assert words in str(refusal.value) and "\n" not in str(refusal.value)
+
+
+def test_a_notebook_refuses_an_unknown_name_and_suggests_the_nearest():
+    namespace = {"In": [], "_": 1, "epsilno": 2, **SMOKE}
+    with pytest.raises(ValueError, match="epsilno.*Did you mean 'epsilon'"):
+        experiment.parameters_from(namespace)
+    del namespace["epsilno"]
+    assert experiment.parameters_from(namespace) == Parameters(**SMOKE)
+
+
+def test_an_epsilon_that_no_noise_reaches_is_refused_not_clamped():
+    with pytest.raises(ValueError, match="epsilon"):
+        experiment.plan(Parameters(**SMOKE, epsilon=1e-5))
+
+
+@pytest.mark.parametrize("epsilon", [0.5, 3, 10.0])
+def test_the_planned_noise_spends_no_more_than_asked(epsilon):
+    privacy = experiment.plan(Parameters(**SMOKE, epsilon=epsilon)).privacy
+    spent = accounting.epsilons(noise_multiplier=privacy.noise_multiplier, sampling_rate=privacy.sampling_rate,
+                                steps=privacy.steps, delta=privacy.delta)
+    assert 0.9 * epsilon < spent["pld"] <= epsilon <= spent["rdp"] <= spent["moments"]
+    assert privacy.is_private
+
+
+def test_no_privacy_is_no_noise_and_no_clipping():
+    privacy = experiment.plan(Parameters(**SMOKE, epsilon="inf")).privacy
+    assert (privacy.noise_multiplier, privacy.clip_norm, privacy.epsilon) == (0, math.inf, math.inf)
+    assert privacy.sampling_rate == experiment.plan(Parameters(**SMOKE)).privacy.sampling_rate
+    assert not privacy.is_private
+
+
+@pytest.mark.parametrize("epsilon", [3.0, "inf"])
+def test_a_configuration_survives_strict_json(epsilon):
+    config = experiment.plan(Parameters(**SMOKE, epsilon=epsilon))
+    assert RunConfig.from_dict(json.loads(json.dumps(config.to_dict(), allow_nan=False))) == config
+
+
+def test_a_plan_and_a_run_id_open_no_data(monkeypatch):
+    monkeypatch.setattr(data, "load", lambda *_: pytest.fail("data was opened"))
+    config = experiment.plan(Parameters(**SMOKE))
+    assert experiment.run_id(config) == experiment.run_id(experiment.plan(Parameters(**SMOKE)))
+    others = [Parameters(**SMOKE, **other) for other in ({"epsilon": 3.0}, {"seed": 1}, {"info_weight": 0.0})]
+    assert len({experiment.run_id(experiment.plan(other)) for other in others} | {experiment.run_id(config)}) == 4
+
+
+def tiny(**parameters):
+    config = experiment.plan(Parameters(**SMOKE, **parameters))
+    return replace(config, privacy=replace(config.privacy, steps=4), evaluation=EvaluationConfig(images=200, cnn_steps=2))
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    monkeypatch.delenv(experiment.RECORDS_ONLY, raising=False)
+    monkeypatch.setattr(results, "LOCAL", tmp_path)
+    return tmp_path
+
+
+def test_a_run_is_computed_once_then_found_and_its_record_is_whole(store, monkeypatch):
+    config = tiny(epsilon=3.0)
+    record = experiment.obtain("study", config, progress=False)
+    monkeypatch.setattr(training, "train", lambda *_, **__: pytest.fail("trained again"))
+    assert experiment.obtain("study", config, progress=False) == record
+    assert record.config == config and results.staleness(record) == []
+    assert not list(store.glob("study/.*")), "the work folder is gone"
+    for source in ("synthetic", "real"):
+        assert len(record.metrics[source]["pairs"]) == 45 and 0 <= record.metrics[source]["ten_cnn"] <= 1
+
+
+def test_where_only_records_count_a_missing_one_is_an_error(store, monkeypatch):
+    monkeypatch.setenv(experiment.RECORDS_ONLY, "1")
+    monkeypatch.setattr(data, "load", lambda *_: pytest.fail("data was opened"))
+    with pytest.raises(RuntimeError, match="forbids training"):
+        experiment.obtain("study", tiny(), progress=False)
+
+
+def test_a_stopped_run_gives_no_record_and_goes_on_later(store):
+    assert experiment.obtain("study", tiny(), max_minutes=0, progress=False) is None
+    assert experiment.obtain("study", tiny(), progress=False) is not None
+
+
+def test_a_run_laid_out_for_another_machine_is_finished_here(store, monkeypatch):
+    config = tiny()
+    folder = experiment.prepare("study", config)
+    monkeypatch.setattr("sys.argv", ["training", str(folder)])
+    training.main()
+    monkeypatch.setattr(training, "critic_step", lambda *_: pytest.fail("trained again"))
+    assert experiment.obtain("study", config, progress=False).run_id == experiment.run_id(config)
+
+
+def real_mnist():
+    folder = os.environ.get("DPGAN_DATA")
+    return folder is not None and (data.ROOT / Path(folder) / "mnist").is_dir()
+
+
+@pytest.mark.skipif(not real_mnist(), reason="DPGAN_DATA names no folder with mnist/: a private run on it is not checked")
+def test_a_private_run_on_real_mnist_learns_and_noise_alone_does_not(tmp_path):
+    """500 private critic steps at epsilon 10 against the same run on shuffled labels."""
+    config = experiment.plan(Parameters(profile="smoke", epsilon=10.0))
+    noise = accounting.calibrate_noise(epsilon=10.0, delta=1e-5, sampling_rate=config.privacy.sampling_rate, steps=500)
+    config = replace(config, privacy=replace(config.privacy, steps=500, noise_multiplier=noise))
+    files = data.load("mnist")
+    shuffled = np.random.default_rng(0).permutation(files.train_labels)
+    learnt, control = (accuracy(config, files, labels, tmp_path / name)
+                       for name, labels in (("learnt", files.train_labels), ("control", shuffled)))
+    # Chance is 0.10; the control cannot know which digit is which.
+    assert control < 0.2 and learnt > control + 0.15
+
+
+def accuracy(config, files, labels, folder):
+    state = training.train(config, files.train_images, labels, folder)
+    asked = np.arange(2000) % 10
+    images = evaluation.synthesise(state.average, config.latent, asked, stream(config.hash, "evaluation"))
+    cnn = evaluation.train_cnn(images, asked, 60, np.random.default_rng(0))
+    return evaluation.cnn_accuracy(cnn, files.test_images, files.test_labels)

@@ -1,0 +1,39 @@
+"""Figures say what their table says, with scope on the axis; colours are one an epsilon, black without privacy."""
+
+import math
+
+import numpy as np
+from matplotlib import pyplot as plt
+
+from dpgan_lib import figures
+
+
+def point(epsilon, accuracy, is_new=False):
+    return {"epsilon": epsilon, "seed": 0, "is_new": is_new, "pairs": accuracy}
+
+
+def test_tradeoff_draws_every_seed_and_states_the_scope():
+    points = [point(1.0, 0.7), point(1.0, 0.75), point(math.inf, 0.9), point(3.0, 0.8, is_new=True)]
+    figure = figures.tradeoff(points, {"pairs": 0.98}, 1e-5)
+    axis = figure.axes[0]
+    heights = [line.get_ydata()[0] for line in axis.lines if len(line.get_xdata()) == 1]
+    assert sorted(heights) == [0.7, 0.75, 0.8, 0.9]
+    assert axis.get_xlabel() == "epsilon (total, delta = 1e-05, add/remove)"
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["1", "3", "no privacy"]
+    assert "this run" in axis.get_legend_handles_labels()[1]
+
+
+def test_a_run_without_privacy_alone_can_be_drawn():
+    assert figures.tradeoff([point(math.inf, 0.9)], {"pairs": 0.98}, 1e-5).axes
+
+
+def test_colours_are_distinct_and_black_is_no_privacy():
+    assert figures.epsilon_colour(math.inf) == (0, 0, 0, 1)
+    assert len({figures.epsilon_colour(epsilon) for epsilon in (0.2, 0.5, 1, 2, 5, 10, math.inf)}) == 7
+
+
+def test_no_figure_is_left_to_pyplot():
+    figures.sample_grids({"a": np.zeros((280, 280))})
+    figures.pair_heatmap([[0, 1, 0.9], [0, 2, 0.6], [1, 2, 0.5]])
+    figures.information({1.0: [[5, -0.1], [10, 0.3]], math.inf: [[5, 0.2]]}, cap=2.3)
+    assert plt.get_fignums() == []

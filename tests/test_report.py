@@ -1,0 +1,218 @@
+"""What a page says about its runs: complete, marked where it differs, and safe to show."""
+
+import math
+from html.parser import HTMLParser
+
+import pytest
+from sample_record import store_record
+
+from dpgan_lib import report, results
+
+DEFAULTS = {"dataset": "mnist", "profile": "laptop", "epsilon": 10.0, "delta": 1e-5, "seed": 0, "info_weight": 0.1}
+COMMAND = "dpgan run mnist_tradeoff -p epsilon 3"
+VOID = {"br", "hr", "img", "input", "meta", "link"}
+
+
+class Page(HTMLParser):
+    """Rows of cell texts, tags in order, and attributes; fails on a tag that is not closed in order."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.rows, self.tags, self.attributes, self.spans, self.open = [], [], [], [], []
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        assert tag not in VOID
+        self.open.append(tag)
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("th", "td"):
+            self.rows[-1].append("")
+            self.spans.append(int(dict(attrs).get("colspan", 1)))
+            assert tag == "td" or dict(attrs)["scope"] in ("row", "col")
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if {"th", "td"} & set(self.open):
+            self.rows[-1][-1] += data
+
+    def row(self, name: str) -> list[str]:
+        return next(cells for first, *cells in self.rows if first == name)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return lambda **values: store_record(tmp_path, **values)
+
+
+def card(*records, command=COMMAND, defaults=DEFAULTS) -> str:
+    return report.computed_by(list(records), command, defaults)
+
+
+# The epsilon in words
+
+@pytest.mark.parametrize("epsilon, words", [(3.0, "3"), (10.0, "10"), (2.9961, "3"), (0.12345, "0.124"),
+                                            (123.4, "124")])
+def test_an_epsilon_is_rounded_up_and_says_its_scope(store, epsilon, words):
+    scope = "(total, delta = 1e-5, add/remove one record, PLD accountant)"
+    assert report.format_epsilon(store(epsilon=epsilon)) == f"epsilon {words} {scope}"
+
+
+@pytest.mark.parametrize("epsilon", [1e-7, 0.0123456, 1.0000001, 9.999, 99.95, 1e6 + 0.1])
+def test_a_shown_epsilon_is_never_below_the_spent_one(epsilon):
+    shown = float(report._rounded_up(epsilon))
+    assert epsilon <= shown <= epsilon * 1.01  # three digits: at most 1% above
+
+
+def test_no_privacy_is_called_so(store):
+    record = store(epsilon=math.inf)
+    assert report.format_epsilon(record) == "no privacy (epsilon inf)"
+    assert report.short_epsilon(record) == "no privacy"
+
+
+# The card
+
+def test_the_card_holds_what_the_record_says(store):
+    record = store(epsilon=3.0)
+    page = Page(card(record))
+    assert page.row("status") == ["current"]
+    assert page.row("computed") == ["2025-01-31 12:00:00 UTC"]
+    assert page.row("took") == ["training 12 min 3 s, evaluation 41 s"]
+    assert page.row("data") == [f"{record.card['title']}, N = 60,000: {record.card['caption']}"]
+    assert page.row("epsilon spent") == [f"{report.format_epsilon(record)}; 3.31 by RDP"]
+    assert page.row("unit of privacy") == ["one image with its label"]
+    assert page.row("noise") == ["multiplier 1.25, sampling rate 0.004267, 3,000 steps"]
+    assert page.row("run") == [f"{report.short_epsilon(record)}, seed 0"]  # the head; the run id is the last row
+    assert page.rows[-1] == ["run id", record.run_id]
+    assert page.row("source") == [results.source_hash()[:12]]
+    for name, version in record.provenance["versions"].items():
+        assert f"{name} {version}" in page.row("versions")[0]
+
+
+def test_what_differs_from_the_defaults_is_marked_in_words(store):
+    page = Page(card(store(epsilon=3.0, seed=2)))
+    assert page.row("epsilon asked") == ["3 (default 10)"]
+    assert page.row("seed") == ["2 (default 0)"]
+    assert page.row("delta") == ["1e-5"]
+    assert page.row("profile") == ["laptop"]
+    assert page.tags.count("strong") == 2
+
+
+def test_a_small_difference_from_a_default_is_one(store):
+    page = Page(card(store(epsilon=10.0), defaults=DEFAULTS | {"delta": 1.00001e-5}))
+    assert page.row("delta") == ["1e-5 (default 1.00001e-5)"]
+
+
+def test_ten_and_ten_point_nought_are_the_same_default(store):
+    assert Page(card(store(epsilon=10.0), defaults=DEFAULTS | {"epsilon": 10})).row("epsilon asked") == ["10"]
+
+
+def test_a_run_without_privacy_is_marked_as_such(store):
+    page = Page(card(store(epsilon=math.inf)))
+    assert page.row("epsilon asked") == ["inf (default 10)"]
+    assert page.row("epsilon spent") == ["no privacy (epsilon inf)"]
+
+
+def test_columns_that_agree_share_one_cell_and_no_row_is_short(store):
+    page = Page(card(store(epsilon=1.0), store(epsilon=3.0)))
+    assert page.row("epsilon asked") == ["1 (default 10)", "3 (default 10)"]
+    assert len(page.row("versions")) == 1
+    assert sum(page.spans) == 3 * len(page.rows)  # a name and two columns in every row
+
+
+def test_a_stale_record_says_so_with_its_reasons(store):
+    record = store()
+    (record.folder / "samples.png").unlink()
+    assert Page(card(record)).row("status") == ["stale: samples.png is missing"]
+
+
+def test_a_smoke_run_is_a_plumbing_check_that_enters_no_claim(store):
+    smoke, laptop = store(dataset="digits", profile="smoke"), store()
+    words = "plumbing check on 1,797 digits, enters no claim"
+    assert f">The runs behind this page: {words}</caption>" in card(smoke)
+    assert words in Page(card(smoke)).row("profile")[0]
+    assert ">The runs behind this page</caption>" in card(smoke, laptop)
+    assert words in Page(card(smoke, laptop)).row("profile")[0]
+    assert "enters no claim" not in card(laptop)
+
+
+def test_a_smoke_run_on_other_data_is_a_plumbing_check_too(store):
+    assert "plumbing check: 60,000 handwritten digits, enters no claim" in card(store(profile="smoke"))
+
+
+def test_a_run_trained_elsewhere_says_where(store):
+    origin = results.provenance() | {"trained_on": "a large device"}
+    [words] = Page(card(store(changes={"provenance": origin}))).row("hardware")
+    assert words.startswith("trained on a large device; evaluated on ")
+
+
+def test_a_seeded_run_is_called_no_release(store):
+    assert "seeded: for study, not a release" in card(store())
+    assert "seeded" not in card(store(changes={"mode": "release"}))
+
+
+def test_nothing_in_a_record_or_command_becomes_a_tag(store):
+    evil = "<script>alert(1)</script>\"'&"
+    record = store()
+    content = record.content
+    for part in (content["card"], content["privacy"], content["provenance"], content["provenance"]["versions"],
+                 content["provenance"]["hardware"], content["config"]):
+        part.update({name: evil for name, value in part.items() if isinstance(value, str) and name != "adjacency"})
+    content["privacy"] |= {"adjacency": evil, "epsilon_asked": 3.0}
+    content["created"] = content["run_id"] = evil
+    text = card(record, command=evil, defaults=DEFAULTS | {"dataset": evil})
+    assert "<script" not in text and "alert(1)" in text
+    assert not {name for name, _ in Page(text).attributes} & {"src", "href", "onload", "onclick"}
+
+
+def test_the_card_suits_light_and_dark_phone_and_screen_reader(store):
+    text = card(store())
+    page = Page(text)
+    assert "color" not in text and "#" not in text  # the page's own colours
+    assert ("style", "overflow-x: auto") in page.attributes and ("tabindex", "0") in page.attributes
+    assert {"caption", "thead", "tbody", "summary"} <= set(page.tags)
+
+
+def test_the_card_is_the_same_each_time(store):
+    record = store()
+    assert card(record) == card(results.read(record.folder))
+
+
+def test_a_card_without_a_record_is_refused():
+    with pytest.raises(ValueError, match="at least one"):
+        card()
+
+
+# Other parts of a page
+
+def test_the_command_gives_every_parameter_exactly_and_quoted():
+    values = {"epsilon": math.inf, "delta": 1.00001e-05, "seed": 3, "info_weight": 0.1, "dataset": "a b;"}
+    assert report.command("mnist_tradeoff", values) == (
+        "dpgan train --study mnist_tradeoff --fresh -p epsilon inf -p delta 1.00001e-5 -p seed 3 -p info_weight 0.1 -p dataset 'a b;'")
+
+
+def test_source_is_the_function_as_the_library_has_it():
+    text = report.source(report.short_epsilon)
+    assert text.startswith("```python\ndef short_epsilon(record") and text.endswith("\n```")
+
+
+def test_the_accuracy_table_is_in_percent_by_epsilon_with_the_ceiling_last(store):
+    rows = [report.row(store(epsilon=epsilon)) | {"is_new": epsilon == 3.0} for epsilon in (math.inf, 3.0)]
+    real = {"pairs_logistic": 0.99, "pairs_worst": 0.98, "ten_logistic": 0.9, "ten_cnn": 0.999}
+    page = Page(report.accuracy_table(rows, real))
+    assert [cells[0] for cells in page.rows] == ["trained on", "epsilon 3, seed 0 (this run)", "no privacy, seed 0",
+                                                 "real images (ceiling)"]
+    assert page.rows[1][1:] == ["90.0", "60.0", "70.0", "80.0"]
+    assert page.rows[-1][1:] == ["99.0", "98.0", "90.0", "99.9"]
+
+
+@pytest.mark.parametrize("seconds, words", [(0.2, "0 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (3599.7, "1 h 0 min"),
+                                            (29_000, "8 h 3 min")])
+def test_durations_read_as_a_person_says_them(seconds, words):
+    assert report._duration(seconds) == words
