@@ -35,8 +35,8 @@ PROFILES = {
         latent=_LATENT,
         model=ModelConfig(image_side=28, generator_width=32, critic_width=16, weight_clip=0.1),
         optimiser=OptimiserConfig(critic_rate=1e-3, generator_rate=1e-3, info_weight=0.1, fakes=128, clip_fakes=True,
-                                  critic_steps=5, averaging=0.99),
-        evaluation=EvaluationConfig(images=20_000, cnn_steps=600), expected_batch=256, steps=3_000, clip_norm=1.0),
+                                  critic_steps=4, averaging=0.99),
+        evaluation=EvaluationConfig(images=20_000, cnn_steps=600), expected_batch=256, steps=2_000, clip_norm=1.0),
     "paper": Profile(
         latent=_LATENT,
         model=ModelConfig(image_side=28, generator_width=48, critic_width=32, weight_clip=0.1),

@@ -106,9 +106,7 @@ stale = results.staleness(record)
 print("stale: " + "; ".join(stale) if stale else "current")
 
 # %% tags=["hide-input"]
-caption = report.run_caption(record)
-glue("run_caption", caption, display=False)
-Markdown(caption)
+glue("run_caption", Markdown(report.run_caption(record)))
 
 # %% tags=["remove-cell"]
 synthetic, real = record.metrics["synthetic"], record.metrics["real"]
