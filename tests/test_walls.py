@@ -1,0 +1,59 @@
+"""The walls of the library: imports point down only, and data stays behind the training loop."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+LIBRARY = Path(__file__).resolve().parents[1] / "dpgan_lib"
+
+# From the top down: a module imports modules of later rows alone.
+ROOMS = [
+    {"cli"}, {"publish"}, {"chapters"}, {"experiment"}, {"claims", "figures"}, {"report"}, {"results"}, {"provenance"},
+    {"evaluation"}, {"training"}, {"steps"}, {"mechanism", "networks"}, {"latent"},
+    {"data"}, {"cards", "stand_ins"}, {"accounting", "streams", "profiles"}, {"config"},
+]
+
+
+def imports(module: str) -> set[str]:
+    """What a module imports of the library, lazily too."""
+    found = set()
+    for node in ast.walk(ast.parse((LIBRARY / f"{module}.py").read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dpgan_lib"):
+            _, _, below = node.module.partition(".")
+            found |= {below} if below else {name.name for name in node.names}
+        elif isinstance(node, ast.Import):
+            found |= {name.name.partition(".")[2] for name in node.names if name.name.startswith("dpgan_lib.")}
+    return found
+
+
+def packages(module: str) -> set[str]:
+    nodes = ast.walk(ast.parse((LIBRARY / f"{module}.py").read_text()))
+    return {name.name.partition(".")[0] for node in nodes if isinstance(node, ast.Import) for name in node.names} | {
+        node.module.partition(".")[0] for node in ast.walk(ast.parse((LIBRARY / f"{module}.py").read_text()))
+        if isinstance(node, ast.ImportFrom) and node.module}
+
+
+def test_every_module_has_a_room():
+    assert set().union(*ROOMS) == {path.stem for path in LIBRARY.glob("*.py")} - {"__init__"}
+
+
+@pytest.mark.parametrize("row", range(len(ROOMS)))
+def test_imports_point_down(row):
+    below = set().union(*ROOMS[row + 1 :], set())
+    for module in ROOMS[row]:
+        assert imports(module) <= below, module
+
+
+def test_the_training_loop_cannot_reach_data_results_or_evaluation():
+    reached, todo = set(), {"training"}
+    while todo:
+        module = todo.pop()
+        reached.add(module)
+        todo |= imports(module) - reached
+    assert reached == {"training", "steps", "mechanism", "networks", "latent", "streams", "config"}
+
+
+def test_the_mechanism_knows_no_gan_and_the_accountant_no_torch():
+    assert imports("mechanism") == set() and imports("accounting") == set()
+    assert "torch" not in packages("accounting") | packages("results") | packages("provenance") | packages("data")
