@@ -50,7 +50,7 @@ class DataCard:
 
 def card(name: str) -> DataCard:
     """The card of a data set. Raises ValueError, with the nearest name, if there is none."""
-    if name in CARDS:
+    if isinstance(name, str) and name in CARDS:
         return CARDS[name]
     near = get_close_matches(str(name), CARDS, n=1)
     hint = f"Did you mean {near[0]!r}?" if near else "Choose one of them."

@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import signal
+import sys
 from contextlib import contextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
@@ -128,6 +129,7 @@ def execute(notebook, target: Path, values: dict, *, timeout: float, progress: b
             papermill.execute_notebook(
                 partial, partial, values, kernel_name="python3", language="python", cwd=root(),
                 execution_timeout=timeout, progress_bar=progress, on_notebook_start=note_kernel,
+                stderr_file=sys.stderr if progress else None,  # the bars of a training in a cell
                 shutdown_kernel="immediate",  # a polite request to a kernel in a hung cell ends in tracebacks
                 extra_arguments=["--Application.log_level=ERROR"],  # else every kernel notes that it uses loopback TCP
                 on_cell_execute=lambda cell, cell_index: seen.append(_describe(cell, cell_index)),

@@ -65,7 +65,7 @@ def run(progress, chapter, parameters, output, timeout):
 @click.pass_obj
 def train(progress, parameters, study, max_minutes, fresh, prepare):
     """Compute one record, or find it: train and evaluate."""
-    from dpgan_lib import chapters, experiment
+    from dpgan_lib import chapters, experiment, report
 
     values = chapters.check_values(_values(parameters), asdict(experiment.Parameters()), "training")
     config = experiment.plan(experiment.Parameters(**values))
@@ -76,7 +76,7 @@ def train(progress, parameters, study, max_minutes, fresh, prepare):
     if record is None:
         click.echo("stopped early: run it again to resume", err=True)
         raise click.exceptions.Exit(STOPPED_EARLY)
-    click.echo(record.folder)
+    click.echo(f"{record.folder}\n{report.status(record)}")
 
 
 @main.command()
@@ -105,18 +105,23 @@ def book(progress, parameters, chapter, timeout):
     if parameters:
         shown = replacements[chapter] = publish.run_chapter(chapter, _values(parameters), None, timeout, progress)
     index = publish.build_book(replacements, progress)
-    click.echo(_summary(publish.glued(shown)))
+    values = publish.glued(shown)
+    if not parameters and (stale := publish.stale_records(shown)):  # since it was published
+        values["status"] = f"stale: {'; '.join(stale)}"
+    click.echo(_summary(values))
     click.echo(f"page           {index.parent / 'notebooks' / shown.stem}.html")
 
 
 def _summary(values: dict) -> str:
     """The numbers that the chapter glued, as its reader sees them. Raises RuntimeError if it lacks one."""
     try:
-        return (
+        summary = (
             f"epsilon asked  {values['epsilon_asked']}\n"
             f"epsilon spent  {values['epsilon_spent']} (total, delta = {values['delta']}, add/remove one record, PLD)\n"
             f"accuracy       ten classes {values['accuracy_ten']}, digit pairs {values['accuracy_pairs']}"
         )
+        is_stale = values["status"].startswith("stale")
+        return f"{summary}\nstatus         {values['status']}" if is_stale else summary
     except KeyError as missing:
         raise RuntimeError(f"the chapter glued no {missing}: it has {', '.join(values) or 'nothing'}") from None
 

@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import re
 import shutil
 import time
 from dataclasses import dataclass, fields, replace
@@ -20,9 +21,8 @@ from tqdm import tqdm
 from dpgan_lib import accounting, data, evaluation, results, training
 from dpgan_lib.config import PrivacyConfig, RunConfig
 from dpgan_lib.profiles import PROFILES
+from dpgan_lib.results import RECORDS_ONLY
 from dpgan_lib.streams import stream
-
-RECORDS_ONLY = "DPGAN_RECORDS_ONLY"  # set while published notebooks are checked: a missing record is then an error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,24 +42,25 @@ class Parameters:
     @property
     def target_epsilon(self) -> float:
         """Epsilon as a float: 2 and 2.0 name the same run."""
-        return math.inf if self.epsilon == "inf" else float(self.epsilon)
+        return float(self.epsilon)
 
     def check(self) -> None:
         """Raises ValueError: one line with the value, what is expected and the repair."""
         records = data.card(self.dataset).records
-        _require(self.profile in PROFILES, "profile", self.profile, f"must be one of {', '.join(PROFILES)}"
-                 + _suggestion(str(self.profile), PROFILES))
-        _require(self.epsilon == "inf" or _is_number(self.epsilon) and self.epsilon > 0, "epsilon", self.epsilon,
-                 'must be a number above 0, or "inf" for a run without privacy')
+        _require(isinstance(self.profile, str) and self.profile in PROFILES, "profile", self.profile,
+                 f"must be one of {', '.join(PROFILES)}" + _suggestion(str(self.profile), PROFILES))
+        _require(self.epsilon in ("inf", math.inf) or _is_number(self.epsilon) and self.epsilon > 0, "epsilon",
+                 self.epsilon, 'must be a number above 0, or "inf" for a run without privacy')
         _require(_is_number(self.delta) and 0 < self.delta < 1 / records, "delta", self.delta,
                  f"must lie in (0, 1/N) with N = {records} records: at 1/N a mechanism may publish a record. Try 1e-5")
         _require(type(self.seed) is int and self.seed >= 0, "seed", self.seed, "must be a whole number, 0 or more")
-        _require(_is_number(self.info_weight) and 0 <= self.info_weight < math.inf, "info_weight", self.info_weight,
+        _require(_is_number(self.info_weight) and self.info_weight >= 0, "info_weight", self.info_weight,
                  "must be a finite number, 0 or more (0 switches the information term off)")
 
 
 # The published grid of each study: what `dpgan publish` computes and `dpgan status` looks for.
-STUDIES = {"mnist_tradeoff": tuple(Parameters(epsilon=epsilon) for epsilon in (1.0, 10.0, "inf"))}
+STUDIES = {"mnist_tradeoff": tuple(Parameters(epsilon=epsilon, seed=seed)
+                                   for seed in (0, 1) for epsilon in (1.0, 10.0, "inf"))}
 
 
 def parameters_from(namespace: dict) -> Parameters:
@@ -68,11 +69,11 @@ def parameters_from(namespace: dict) -> Parameters:
     Plain papermill passes an unknown name on with a mere warning. Raises ValueError for it, with the nearest name.
     """
     known = [field.name for field in fields(Parameters)]
-    shell = {"In", "Out", "get_ipython", "exit", "quit", "open", "parameters_from"}
-    values = {name: value for name, value in namespace.items() if not name.startswith("_") and name not in shell}
+    shell = re.compile("In|Out|get_ipython|exit|quit|open|parameters_from|_+|_i+|_i?[0-9]+|_[iod]h|__.+__")
+    values = {name: value for name, value in namespace.items() if not shell.fullmatch(name)}
     for name in values:
         _require(name in known, "parameter", name, f"is unknown: choose from {', '.join(known)}"
-                 + _suggestion(name, known))
+                 + _suggestion(name, known) + " (After running cells by hand, restart the kernel first.)")
     parameters = Parameters(**values)
     parameters.check()
     return parameters
@@ -113,7 +114,7 @@ def is_same_sweep(one: RunConfig, other: RunConfig) -> bool:
 
 def obtain(study: str, config: RunConfig, *, fresh: bool = False, max_minutes: float | None = None,
            progress: bool = True) -> results.Record | None:
-    """The run's record: found (a stale one says so), else computed. fresh: compute it whatever is found.
+    """The run's record: found (maybe stale: ask results.staleness), else computed. fresh: compute it whatever is found.
 
     max_minutes: stop training then and return None; the next call resumes.  Raises RuntimeError instead of training
     where DPGAN_RECORDS_ONLY is set.
@@ -124,7 +125,7 @@ def obtain(study: str, config: RunConfig, *, fresh: bool = False, max_minutes: f
     if os.environ.get(RECORDS_ONLY):
         raise RuntimeError(f"no record of {study} run {run_id(config)} (epsilon {config.privacy.epsilon}), and "
                            f"{RECORDS_ONLY} forbids training: publish the chapter, or unset it.")
-    files = data.load(config.dataset)
+    files = data.load(config.dataset, progress=progress)
     folder = work_folder(study, config)
     origin = results.provenance()  # of the source that trains, not of what it may have become meanwhile
     with tqdm(total=config.privacy.steps, desc=f"training, epsilon {config.privacy.epsilon:g}", unit=" critic steps",
@@ -190,7 +191,8 @@ def _png(grid: np.ndarray) -> bytes:
 
 
 def _is_number(value) -> bool:
-    return type(value) in (int, float) and not math.isnan(value)
+    """A finite number, and no bool."""
+    return type(value) in (int, float) and abs(value) < 1e300
 
 
 def _suggestion(name, known) -> str:

@@ -4,8 +4,8 @@ import math
 
 import matplotlib.pyplot as plt
 import numpy as np
+import seaborn
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
 
 EPSILON_RANGE = (0.1, 30.0)  # of the colour scale: one colour an epsilon in the whole book
 INFINITY_GAP = 4.0  # the run without privacy stands this factor to the right of the largest epsilon
@@ -62,15 +62,11 @@ def sample_grids(grids: dict[str, np.ndarray]) -> Figure:
     """Grids of generated images side by side: title -> (height, width) in [0, 1], white ink on black, uncurated."""
     figure, axes = plt.subplots(1, len(grids), figsize=(3.4 * len(grids), 3.7), layout="constrained", squeeze=False)
     for axis, (title, grid) in zip(axes[0], grids.items()):
-        _show(axis, grid)
+        axis.imshow(grid, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         rows = grid.shape[0] // 10
         axis.set_yticks([rows * (digit + 0.5) for digit in range(10)], range(10))
-        axis.set(title=title, xticks=[], ylabel="digit asked for")
+        axis.set(title=title, xticks=[], ylabel="class asked for")
     return _closed(figure)
-
-
-def _show(axis, grid) -> AxesImage:
-    return axis.imshow(grid, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
 
 
 def pair_heatmap(pairs: list[list]) -> Figure:
@@ -80,23 +76,23 @@ def pair_heatmap(pairs: list[list]) -> Figure:
     for i, j, accuracy in pairs:
         table[j, i] = accuracy
     figure, axis = plt.subplots(figsize=(6.4, 5.2), layout="constrained")
-    image = axis.imshow(table, cmap="cividis", vmin=0.5, vmax=1)
-    for i, j, accuracy in pairs:
-        axis.text(i, j, f"{100 * accuracy:.0f}", ha="center", va="center", fontsize=8,
-                  color="white" if accuracy < 0.75 else "black")
-    axis.set(xticks=range(side - 1), yticks=range(1, side), xlabel="one digit", ylabel="the other")
-    figure.colorbar(image, label="accuracy on real test images (0.5 is chance)")
+    seaborn.heatmap(100 * table[1:, :-1], annot=True, fmt=".0f", vmin=50, vmax=100, cmap="cividis", ax=axis,
+                    xticklabels=range(side - 1), yticklabels=range(1, side),
+                    cbar_kws={"label": "accuracy on real test images, percent (50 is chance)"})
+    axis.set(xlabel="one class", ylabel="the other")
     return _closed(figure)
 
 
-def information(histories: dict[float, list], cap: float) -> Figure:
-    """L_I in nats over critic steps. histories: epsilon -> [[step, nats], ...]; cap: H(c) in nats, its ceiling."""
+def information(curves: list[dict], class_entropy: float) -> Figure:
+    """L_I in nats over critic steps. curves: dicts with name, epsilon and history, [[step, nats], ...].
+
+    class_entropy: H of the categorical code in nats, drawn for scale; L_I also counts the continuous codes.
+    """
     figure, axis = plt.subplots(figsize=(7, 3.4), layout="constrained")
-    for epsilon, history in histories.items():
-        steps, nats = np.array(history).T
-        name = "no privacy" if math.isinf(epsilon) else f"epsilon {epsilon:g}"
-        axis.plot(steps, nats, color=epsilon_colour(epsilon), label=name)
-    axis.axhline(cap, color="grey", linestyle=":", label="H(c) of the digit alone")
+    for curve in curves:
+        steps, nats = np.array(curve["history"]).T
+        axis.plot(steps, nats, color=epsilon_colour(curve["epsilon"]), label=curve["name"])
+    axis.axhline(class_entropy, color="grey", linestyle=":", label="H of the class code alone")
     axis.set(xlabel="critic steps", ylabel="bound L_I (nats)", ylim=(-2, None))
     axis.grid(alpha=0.3)
     axis.legend(frameon=False)

@@ -15,15 +15,17 @@ from tqdm import tqdm
 
 from dpgan_lib.chapters import chapter_path, execute, glued, root, run_chapter
 
-__all__ = ["build_book", "chapter_path", "glued", "publish_chapter", "root", "run_chapter"]
+__all__ = ["build_book", "chapter_path", "glued", "publish_chapter", "root", "run_chapter", "stale_records"]
 
 
 def publish_chapter(name: str, timeout: float = 3600, progress: bool = True) -> Path:
     """Replace a chapter's published notebook and its study's records, and return the notebook's path.
 
     Records that are missing or stale are trained first (resumable); then the chapter is executed from a staged copy of
-    the store, where training raises. Nothing published changes unless that succeeds.
+    the store, where training raises. Nothing published changes unless all of it succeeds.
     """
+    from dpgan_lib import results
+
     source = chapter_path(name)
     study = source.stem.split("_", 1)[1]
     records = _records(study, progress)
@@ -35,10 +37,12 @@ def publish_chapter(name: str, timeout: float = 3600, progress: bool = True) -> 
             jupytext.read(source), work / f"{source.stem}.ipynb", {}, timeout=timeout, progress=progress
         )
     _tidy(executed)
-    if records:
-        _promote(store / study, root() / "book" / "results" / study)
     published = source.with_suffix(".ipynb")
-    os.replace(executed, published)
+    with _all_or_nothing(work / "aside") as place:
+        place(executed, published)
+        if records:
+            _promote(store / study, root() / "book" / "results" / study, place)
+            results.update_manifest()  # last: it replaces one file, so nothing is left to undo after it
     return published
 
 
@@ -97,29 +101,61 @@ def _tidy(notebook: Path) -> None:
     notebook.write_text(text, encoding="utf-8")
 
 
-def _promote(staged: Path, published: Path) -> None:
-    """Bring each record in by a rename; then drop those no longer of the study, and write the manifest."""
-    from dpgan_lib import results
+@contextmanager
+def _all_or_nothing(aside: Path):
+    """Gives place(new, target): rename new, unless it is None, to target, whose old content goes aside.
 
-    published.mkdir(parents=True, exist_ok=True)
-    aside = staged.with_name(f"{staged.name}.old")
+    An exception undoes every rename, the last one first.
+    """
     aside.mkdir()
-    keep = set()
-    for record in sorted(staged.iterdir()):
-        keep.add(record.name)
-        if (published / record.name).exists():
-            os.replace(published / record.name, aside / record.name)
-        os.replace(record, published / record.name)
-    for record in published.iterdir():
-        if record.name not in keep:
-            os.replace(record, aside / record.name)
-    results.update_manifest()
+    done = []
+
+    def move(source, target):
+        os.replace(source, target)
+        done.append((source, target))
+
+    def place(new, target):
+        if target.exists():
+            move(target, aside / str(len(done)))
+        if new is not None:
+            move(new, target)
+
+    try:
+        yield place
+    except BaseException:
+        for source, target in reversed(done):
+            os.replace(target, source)
+        raise
+
+
+def _promote(staged: Path, published: Path, place) -> None:
+    """Bring in each staged record and drop those no longer of the study."""
+    published.mkdir(parents=True, exist_ok=True)
+    fresh = {record.name: record for record in staged.iterdir()}
+    for name in sorted(fresh.keys() | {record.name for record in published.iterdir()}):
+        place(fresh.get(name), published / name)
+
+
+def stale_records(notebook: Path) -> list[str]:
+    """The published records behind a published notebook that are out of date, one line each with the reasons.
+
+    These are the records of its own study and of every study that its code names.
+    """
+    from dpgan_lib import experiment, report, results
+
+    code = "".join(cell.source for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "code")
+    own = notebook.stem.split("_", 1)[1]
+    studies = [study for study in experiment.STUDIES if study == own or f'"{study}"' in code]
+    records = [record for study in studies for record in results.published(study)]
+    return [f"{report.run_name(record)}: {'; '.join(reasons)}" for record in records
+            if (reasons := results.staleness(record))]
 
 
 def build_book(replacements: dict[str, Path] | None = None, progress: bool = True) -> Path:
     """Build the book into build/site and return its index.html.
 
     replacements: executed notebooks to show instead of the published ones, by chapter name.
+    A published chapter whose records are stale is headed by a warning.
     Needs no network. Raises RuntimeError on any warning, or if a page would load something from elsewhere; the pages
     built before stay then.
     """
@@ -140,12 +176,24 @@ def _stage(source: Path, replacements: dict[str, Path]) -> Path:
     shutil.copytree(root() / "book", source / "book", ignore=shutil.ignore_patterns("*.safetensors"))
     (source / "notebooks").mkdir()
     for path in root().glob("notebooks/*.ipynb"):
-        shutil.copy(path, source / "notebooks")
+        _copy_marked(path, source / "notebooks" / path.name)
     for name in ("_config.yml", "_toc.yml"):
         shutil.copy(root() / name, source)
     for name, path in replacements.items():
         shutil.copy(path, source / "notebooks" / f"{chapter_path(name).stem}.ipynb")
     return source
+
+
+def _copy_marked(notebook: Path, target: Path) -> None:
+    """Copy a published notebook; if records behind it are stale, with a warning above its title."""
+    shutil.copy(notebook, target)
+    if not (stale := stale_records(notebook)):
+        return
+    content = nbformat.read(notebook, as_version=4)
+    lines = "\n".join(f"* {line}" for line in stale)
+    warning = f"```{{warning}}\nStale: records behind this page are out of date.\n\n{lines}\n```"
+    content.cells.insert(0, nbformat.v4.new_markdown_cell(warning))
+    nbformat.write(content, target)
 
 
 def _sphinx(source: Path, progress: bool) -> None:

@@ -32,13 +32,13 @@ def computed_by(records: list[Record], command: str, defaults: dict) -> str:
         raise ValueError("records=[] must hold at least one: every number on a page is backed by a record")
     fields = [_fields(record, defaults) for record in records]
     rows = [_card_row(name, [field[name] for field in fields]) for name in fields[0]]
-    head = [f"{short_epsilon(record)}, seed {record.content['config']['seed']}" for record in records]
+    head = [run_name(record) for record in records]
     seeded = ["<p>seeded: for study, not a release</p>"] if any(record.mode == "demo" for record in records) else []
     return "\n".join([
         '<details class="computed-by" open>',
         "<summary>Computed by</summary>",
         table(_caption(records), ["run", *head], rows),
-        f"<p>To compute it again: <code>{escape(command)}</code></p>",
+        f"<p>To compute this page's run again: <code>{escape(command)}</code></p>",
         *seeded,
         "</details>",
     ])
@@ -64,16 +64,16 @@ def row(record: Record) -> dict:
 
 def accuracy_table(rows: list[dict], real: dict) -> str:
     """Accuracies in percent as HTML. rows: of row(), with is_new for a run of the reader; real: the ceiling."""
-    lines = [(f"{_epsilon_name(each['epsilon'])}, seed {each['seed']}{' (this run)' if each['is_new'] else ''}", each)
+    lines = [(f"{epsilon_name(each['epsilon'])}, seed {each['seed']}{' (this run)' if each['is_new'] else ''}", each)
              for each in sorted(rows, key=lambda each: (each["epsilon"], each["seed"]))]
     body = [table_row(name, [f"{100 * values[metric]:.1f}" for metric in ACCURACIES])
             for name, values in [*lines, ("real images (ceiling)", real)]]
     return table("Accuracy on real test images, in percent", ["trained on", *ACCURACIES.values()], body)
 
 
-def short_epsilon(record: Record) -> str:
-    """The epsilon asked for, without its scope: for a title whose neighbour states it."""
-    return _epsilon_name(number(record.privacy["epsilon_asked"]))
+def run_name(record: Record) -> str:
+    """The epsilon asked for, without its scope, and the seed: for a title whose neighbour states the scope."""
+    return f"{epsilon_name(number(record.privacy['epsilon_asked']))}, seed {record.content['config']['seed']}"
 
 
 def format_epsilon(record: Record) -> str:
@@ -81,15 +81,24 @@ def format_epsilon(record: Record) -> str:
     privacy = record.privacy
     if math.isinf(record.epsilon_spent):
         return "no privacy (epsilon inf)"
-    return (f"epsilon {_rounded_up(record.epsilon_spent)} (total, delta = {_exact(privacy['delta'])}, "
+    return (f"epsilon {rounded_up(record.epsilon_spent)} (total, delta = {_exact(privacy['delta'])}, "
             f"{privacy['adjacency']}, PLD accountant)")
 
 
 def run_caption(record: Record) -> str:
     """One sentence that says what a run is, for the head of its page; a smoke run is a check of the plumbing."""
     if _is_smoke(record):
-        return f"This run is a {_plumbing(record)}: it shows that the parts fit."
+        return f"This run is a {_plumbing(record)}."
     return f"This run: {record.card['title']}, {format_epsilon(record)}, {record.content['config']['profile']} profile."
+
+
+def sweep_caption(records: list[Record]) -> str:
+    """The scope that every epsilon of a figure shares, for the text beneath it."""
+    first = records[0]
+    data = f"{first.card['title']}, {first.content['config']['profile']} profile"
+    return (f"{f'A {_plumbing(first)}' if _is_smoke(first) else f'Data: {data}'}. Each epsilon is a total for the "
+            f"whole run, at delta = {_exact(first.privacy['delta'])}, for {first.privacy['adjacency']} "
+            f"({first.privacy['unit']}), by the PLD accountant.")
 
 
 def status(record: Record) -> str:
@@ -110,7 +119,7 @@ def _fields(record: Record, defaults: dict) -> dict[str, str]:
         "data": f"{record.card['title']}, N = {record.card['records']:,}: {record.card['caption']}",
     }
     after = {
-        "epsilon spent": format_epsilon(record) + ("" if math.isinf(rdp) else f"; {_rounded_up(rdp)} by RDP"),
+        "epsilon spent": format_epsilon(record) + ("" if math.isinf(rdp) else f"; {rounded_up(rdp)} by RDP"),
         "unit of privacy": privacy["unit"],
         "noise": f"multiplier {_short(privacy['noise_multiplier'])}, sampling rate {_short(privacy['sampling_rate'])}, "
                  f"{privacy['steps']:,} steps",
@@ -166,7 +175,7 @@ def _is_smoke(record: Record) -> bool:
 
 def _plumbing(record: Record) -> str:
     words = record.card["caption"]
-    return f"{words if words.startswith('plumbing check') else f'plumbing check: {words}'}, {CLAIM}"
+    return f"{words if words.startswith('plumbing check') else f'plumbing check: {words}'}; it {CLAIM}"
 
 
 # The table
@@ -219,11 +228,12 @@ def _short(value: float) -> str:
     return _exact(float(f"{value:.4g}"))
 
 
-def _epsilon_name(epsilon: float) -> str:
+def epsilon_name(epsilon: float) -> str:
+    """An epsilon in words, "no privacy" for an infinite one."""
     return "no privacy" if math.isinf(epsilon) else f"epsilon {_short(epsilon)}"
 
 
-def _rounded_up(epsilon: float) -> str:
+def rounded_up(epsilon: float) -> str:
     """Three significant digits, never below the value: it is an upper bound."""
     if math.isinf(epsilon):
         return "inf"

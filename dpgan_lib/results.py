@@ -37,6 +37,7 @@ MANIFEST = "MANIFEST.json"
 SCHEMA = 1
 GIVEN = ("mode", "config", "card", "privacy", "metrics", "seconds", "provenance")  # what a caller of write() supplies
 ADDED = ("schema", "study", "run_id", "created", "artefacts")  # what write() adds
+RECORDS_ONLY = "DPGAN_RECORDS_ONLY"  # set while published notebooks are checked
 SWAP_SECONDS = 1.0  # a replaced record is missing between two renames; a reader waits this long for it
 
 
@@ -127,10 +128,10 @@ def content_address(config: dict, card: dict) -> str:
 def find(study: str, run_id: str) -> Record | None:
     """The run's record, or None. A current one wins over a stale one, then one computed here over a published one.
 
-    Raises ValueError, with the path, for a record.json that cannot be read.
+    Where DPGAN_RECORDS_ONLY is set, only published ones count. Raises ValueError, with the path, for a corrupt one.
     """
-    folders = [store / study / run_id for store in (LOCAL, _published_store())]
-    records = [record for folder in folders if (record := read(folder))]
+    stores = [_published_store()] if os.environ.get(RECORDS_ONLY) else [LOCAL, _published_store()]
+    records = [record for store in stores if (record := read(store / study / run_id))]
     return min(records, key=lambda record: bool(staleness(record)), default=None)
 
 

@@ -13,11 +13,12 @@
 # %% [markdown]
 # # The paper and its claims
 #
-# This page lists what the paper claims, the rule by which we judge each claim, what the published records say, and
-# the verdict. After it you know which claims stand, which fall, and which this book has not tested yet.
+# This page lists what the paper {cite}`imdpgan,rewording` claims, the rule by which we judge each claim, what the
+# published records say, and the verdict. After it you know which claims stand, which fall, and which this book has not
+# tested yet.
 #
-# The rules were written before the results. Nobody types a verdict: the cell below computes it from the records, and
-# a negative one stays.
+# A rule is written before the results that it judges. Nobody types a verdict: the cell below computes it from the
+# records, and a negative one stays. A claim that no record touches yet has no rule; its row says what will be measured.
 
 # %% tags=["parameters"]
 # Nothing to choose on this page: every verdict follows from the published records.
@@ -49,4 +50,4 @@ from dataclasses import asdict
 
 from dpgan_lib import experiment
 
-HTML(report.computed_by(results.published("mnist_tradeoff"), "dpgan publish claims", asdict(experiment.Parameters())))
+HTML(report.computed_by(results.published("mnist_tradeoff"), "dpgan publish", asdict(experiment.Parameters())))

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from dpgan_lib import chapters, publish
+from dpgan_lib import chapters, data, publish
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -15,6 +15,18 @@ def training_allowed():
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("DPGAN_RECORDS_ONLY", raising=False)
         yield
+
+
+@pytest.fixture
+def real_mnist():
+    """The real MNIST; skips where a file of it is absent. A file that is there and wrong is no reason to."""
+    try:
+        data.check("mnist")
+    except ValueError as refusal:
+        if " is absent" not in str(refusal):
+            raise
+        pytest.skip("real MNIST is not at hand: no such files under $DPGAN_DATA or in the cache")
+    return data.load("mnist", progress=False)
 
 
 @pytest.fixture

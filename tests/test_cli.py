@@ -13,6 +13,7 @@ from dpgan_lib import chapters, cli, publish
 
 GLUED = {
     "epsilon_asked": 3, "epsilon_spent": 2.98, "delta": 1e-5, "accuracy_ten": "one of ten", "accuracy_pairs": "all",
+    "status": "current",
 }  # fmt: skip
 
 
@@ -48,7 +49,8 @@ def calls(monkeypatch):
     note("publish_chapter", Path("notebooks/05_mnist_tradeoff.ipynb"))
     note("build_book", Path("build/site/index.html"))
     monkeypatch.setattr(publish, "chapter_path", lambda name: Path(f"notebooks/05_{name}.py"))
-    monkeypatch.setattr(publish, "glued", lambda notebook: GLUED)
+    monkeypatch.setattr(publish, "glued", lambda notebook: dict(GLUED))
+    monkeypatch.setattr(publish, "stale_records", lambda notebook: [])
     return asked
 
 
@@ -113,6 +115,14 @@ def test_book_without_parameters_shows_what_is_published(dpgan, calls):
     assert calls == [("build_book", {}, True)]
 
 
+def test_book_ends_with_the_status_of_what_is_stale(dpgan, calls, monkeypatch):
+    assert "status" not in dpgan("book").stdout
+    monkeypatch.setattr(publish, "stale_records", lambda notebook: ["epsilon 1, seed 0: source changed"])
+    assert "status         stale: epsilon 1, seed 0: source changed\n" in dpgan("book").stdout
+    monkeypatch.setattr(publish, "glued", lambda notebook: GLUED | {"status": "stale: card changed"})
+    assert "status         stale: card changed\n" in dpgan("book", "-p", "epsilon", "3").stdout
+
+
 def test_book_says_which_number_the_chapter_lacks(dpgan, calls, monkeypatch):
     monkeypatch.setattr(publish, "glued", lambda notebook: {"delta": 1e-5})
     result = dpgan("book")
@@ -133,9 +143,10 @@ def experiment(stand_in):
     return module
 
 
-def test_train_prints_where_the_record_is(dpgan, experiment):
+def test_train_prints_where_the_record_is_and_its_status(dpgan, experiment, stand_in):
+    stand_in("report", status=lambda record: "stale: source changed")
     result = dpgan("--quiet", "train", "-p", "epsilon", "2", "--study", "s", "--max-minutes", "0.5")
-    assert (result.exit_code, result.stdout) == (0, "runs/study/aaaa\n")
+    assert (result.exit_code, result.stdout) == (0, "runs/study/aaaa\nstale: source changed\n")
     assert experiment.asked == [("s", Parameters(epsilon=2.0), {"fresh": False, "max_minutes": 0.5, "progress": False})]
 
 

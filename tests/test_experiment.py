@@ -2,9 +2,7 @@
 
 import json
 import math
-import os
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -119,18 +117,12 @@ def test_a_run_laid_out_for_another_machine_is_finished_here(store, monkeypatch)
     assert experiment.obtain("study", config, progress=False).run_id == experiment.run_id(config)
 
 
-def real_mnist():
-    folder = os.environ.get("DPGAN_DATA")
-    return folder is not None and (data.ROOT / Path(folder) / "mnist").is_dir()
-
-
-@pytest.mark.skipif(not real_mnist(), reason="DPGAN_DATA names no folder with mnist/: a private run on it is not checked")
-def test_a_private_run_on_real_mnist_learns_and_noise_alone_does_not(tmp_path):
+def test_a_private_run_on_real_mnist_learns_and_noise_alone_does_not(real_mnist, tmp_path):
     """500 private critic steps at epsilon 10 against the same run on shuffled labels."""
     config = experiment.plan(Parameters(profile="smoke", epsilon=10.0))
     noise = accounting.calibrate_noise(epsilon=10.0, delta=1e-5, sampling_rate=config.privacy.sampling_rate, steps=500)
     config = replace(config, privacy=replace(config.privacy, steps=500, noise_multiplier=noise))
-    files = data.load("mnist")
+    files = real_mnist
     shuffled = np.random.default_rng(0).permutation(files.train_labels)
     learnt, control = (accuracy(config, files, labels, tmp_path / name)
                        for name, labels in (("learnt", files.train_labels), ("control", shuffled)))

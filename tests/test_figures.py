@@ -35,5 +35,7 @@ def test_colours_are_distinct_and_black_is_no_privacy():
 def test_no_figure_is_left_to_pyplot():
     figures.sample_grids({"a": np.zeros((280, 280))})
     figures.pair_heatmap([[0, 1, 0.9], [0, 2, 0.6], [1, 2, 0.5]])
-    figures.information({1.0: [[5, -0.1], [10, 0.3]], math.inf: [[5, 0.2]]}, cap=2.3)
+    curves = [{"name": f"seed {seed}", "epsilon": 1.0, "history": [[5, -0.1], [10, 0.3]]} for seed in (0, 1)]
+    axis = figures.information(curves, class_entropy=2.3).axes[0]
+    assert [line.get_label() for line in axis.lines][:2] == ["seed 0", "seed 1"]
     assert plt.get_fignums() == []

@@ -72,6 +72,54 @@ def test_a_failed_publication_changes_nothing(study, monkeypatch, break_at):
     assert not (study.published.parent / "MANIFEST.json").exists()
 
 
+def executed(notebook, target: Path, values, **_) -> Path:
+    """Stands in for execute, which starts a kernel."""
+    nbformat.write(notebook, target)
+    return target
+
+
+@pytest.fixture
+def executing(monkeypatch):
+    """No kernel is started: a chapter is published as it is."""
+    def execute(notebook, target, values, **_):
+        nbformat.write(notebook, target)
+        return target
+
+    monkeypatch.setattr(publish, "execute", execute)
+
+
+def as_it_was(study) -> bool:
+    manifest = study.published.parent / "MANIFEST.json"
+    return (
+        (study.folder / "notebooks" / "07_tiny.ipynb").read_text() == "old" and not manifest.exists()
+        and os.listdir(study.published) == ["aaaa"] and (study.published / "aaaa" / "record.json").read_text() == "old"
+    )
+
+
+# Renames: the old notebook aside, the new one in, the old record aside, the new one in.
+@pytest.mark.parametrize("count", range(4))
+def test_a_publication_undoes_its_renames_if_the_next_one_fails(study, executing, monkeypatch, count):
+    steps = iter([os.replace] * count + [full_disk])
+    monkeypatch.setattr(publish, "os", SimpleNamespace(
+        environ=os.environ, replace=lambda source, target: next(steps, os.replace)(source, target)))
+    study.chapter("07_tiny")
+    with pytest.raises(OSError, match="disk full"):
+        publish.publish_chapter("tiny", progress=False)
+    assert as_it_was(study)
+
+
+def test_a_publication_is_undone_if_the_manifest_cannot_be_written(study, executing, stand_in):
+    stand_in("results", staleness=lambda record: [], update_manifest=full_disk)
+    study.chapter("07_tiny")
+    with pytest.raises(OSError, match="disk full"):
+        publish.publish_chapter("tiny", progress=False)
+    assert as_it_was(study)
+
+
+def full_disk(*_):
+    raise OSError("disk full")
+
+
 def test_a_notebook_that_shows_this_machine_is_not_published(project):
     path = project.folder / "x.ipynb"
     nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(f"{project.folder}/x")]), path)
@@ -101,6 +149,31 @@ def test_the_book_shows_the_replacement_and_touches_nothing_published(project):
     assert index == project.folder / "build" / "site" / "index.html" and index.is_file()
     assert "recomputed" in (index.parent / "notebooks" / "07_tiny.html").read_text()
     assert "published" in Path("notebooks/07_tiny.ipynb").read_text()
+
+
+def test_a_stale_chapter_is_headed_by_a_warning_and_a_replacement_is_not(project, experiment, stand_in):
+    experiment.STUDIES = {"tiny": (), "other": ()}
+    stand_in("results", published=lambda study: [study], staleness=lambda record: ["source changed"])
+    stand_in("report", run_name=lambda record: f"a run of {record}")
+    project.chapter("07_tiny")
+    _small_book(project.folder, "Text.")
+    page = publish.build_book(progress=False).parent / "notebooks" / "07_tiny.html"
+    shown = page.read_text().partition("<article")[2]
+    assert shown.index("Stale:") < shown.index("a run of tiny: source changed") < shown.index("<h1>published")
+    assert "a run of other" not in shown and "Stale" not in Path("notebooks/07_tiny.ipynb").read_text()
+    publish.build_book({"tiny": Path("mine.ipynb")}, progress=False)
+    assert "Stale" not in page.read_text()
+
+
+@pytest.mark.parametrize("name, code", [("07_tiny", "x = 1"), ("10_claims", 'results.published("tiny")')])
+def test_a_chapter_rests_on_its_study_and_on_those_it_names(tmp_path, experiment, stand_in, name, code):
+    experiment.STUDIES = {"tiny": (), "other": ()}
+    stand_in("results", published=lambda study: [f"{study} 1", f"{study} 2"],
+             staleness=lambda record: ["source changed", "card changed"] if record.endswith("2") else [])
+    stand_in("report", run_name=lambda record: record)
+    path = tmp_path / f"{name}.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)]), path)
+    assert publish.stale_records(path) == ["tiny 2: source changed; card changed"]
 
 
 def test_a_warning_stops_the_book_and_the_old_pages_stay(project):

@@ -59,21 +59,21 @@ def card(*records, command=COMMAND, defaults=DEFAULTS) -> str:
 
 @pytest.mark.parametrize("epsilon, words", [(3.0, "3"), (10.0, "10"), (2.9961, "3"), (0.12345, "0.124"),
                                             (123.4, "124")])
-def test_an_epsilon_is_rounded_up_and_says_its_scope(store, epsilon, words):
+def test_an_epsilon_isrounded_up_and_says_its_scope(store, epsilon, words):
     scope = "(total, delta = 1e-5, add/remove one record, PLD accountant)"
     assert report.format_epsilon(store(epsilon=epsilon)) == f"epsilon {words} {scope}"
 
 
 @pytest.mark.parametrize("epsilon", [1e-7, 0.0123456, 1.0000001, 9.999, 99.95, 1e6 + 0.1])
 def test_a_shown_epsilon_is_never_below_the_spent_one(epsilon):
-    shown = float(report._rounded_up(epsilon))
+    shown = float(report.rounded_up(epsilon))
     assert epsilon <= shown <= epsilon * 1.01  # three digits: at most 1% above
 
 
 def test_no_privacy_is_called_so(store):
     record = store(epsilon=math.inf)
     assert report.format_epsilon(record) == "no privacy (epsilon inf)"
-    assert report.short_epsilon(record) == "no privacy"
+    assert report.run_name(record) == "no privacy, seed 0"
 
 
 # The card
@@ -87,8 +87,8 @@ def test_the_card_holds_what_the_record_says(store):
     assert page.row("data") == [f"{record.card['title']}, N = 60,000: {record.card['caption']}"]
     assert page.row("epsilon spent") == [f"{report.format_epsilon(record)}; 3.31 by RDP"]
     assert page.row("unit of privacy") == ["one image with its label"]
-    assert page.row("noise") == ["multiplier 1.25, sampling rate 0.004267, 3,000 steps"]
-    assert page.row("run") == [f"{report.short_epsilon(record)}, seed 0"]  # the head; the run id is the last row
+    assert page.row("noise") == [f"multiplier 1.25, sampling rate 0.004267, {record.privacy['steps']:,} steps"]
+    assert page.row("run") == [report.run_name(record)]  # the head; the run id is the last row
     assert page.rows[-1] == ["run id", record.run_id]
     assert page.row("source") == [results.source_hash()[:12]]
     for name, version in record.provenance["versions"].items():
@@ -134,7 +134,7 @@ def test_a_stale_record_says_so_with_its_reasons(store):
 
 def test_a_smoke_run_is_a_plumbing_check_that_enters_no_claim(store):
     smoke, laptop = store(dataset="digits", profile="smoke"), store()
-    words = "plumbing check on 1,797 digits, enters no claim"
+    words = "plumbing check on 1,797 digits; it enters no claim"
     assert f">The runs behind this page: {words}</caption>" in card(smoke)
     assert words in Page(card(smoke)).row("profile")[0]
     assert ">The runs behind this page</caption>" in card(smoke, laptop)
@@ -143,7 +143,7 @@ def test_a_smoke_run_is_a_plumbing_check_that_enters_no_claim(store):
 
 
 def test_a_smoke_run_on_other_data_is_a_plumbing_check_too(store):
-    assert "plumbing check: 60,000 handwritten digits, enters no claim" in card(store(profile="smoke"))
+    assert "plumbing check: 60,000 handwritten digits; it enters no claim" in card(store(profile="smoke"))
 
 
 def test_a_run_trained_elsewhere_says_where(store):
@@ -198,8 +198,8 @@ def test_the_command_gives_every_parameter_exactly_and_quoted():
 
 
 def test_source_is_the_function_as_the_library_has_it():
-    text = report.source(report.short_epsilon)
-    assert text.startswith("```python\ndef short_epsilon(record") and text.endswith("\n```")
+    text = report.source(report.run_name)
+    assert text.startswith("```python\ndef run_name(record") and text.endswith("\n```")
 
 
 def test_the_accuracy_table_is_in_percent_by_epsilon_with_the_ceiling_last(store):

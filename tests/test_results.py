@@ -122,6 +122,16 @@ def test_a_record_computed_here_wins_over_a_published_one(stores):
     assert results.find("tradeoff", run_id).folder == local.folder
 
 
+def test_where_only_records_count_a_record_computed_here_does_not(stores, monkeypatch):
+    local = store_record(None)
+    monkeypatch.setenv(results.RECORDS_ONLY, "1")
+    assert results.find("tradeoff", local.run_id) is None
+    published = store_record(results.PUBLISHED)
+    assert results.find("tradeoff", local.run_id).folder == published.folder
+    (published.folder / "samples.png").unlink()
+    assert results.find("tradeoff", local.run_id).folder == published.folder  # stale, and still not the local one
+
+
 def test_a_current_record_wins_over_a_stale_one(stores):
     current = store_record(results.PUBLISHED)
     stale = store_record(None)
