@@ -68,7 +68,7 @@ def clipped_sum(model: nn.Module, inputs: tuple[Tensor, ...], clip_norm: float) 
 
 
 def _padded(inputs):
-    """Zero rows up to a multiple of PADDING: a kernel is compiled for each shape, and Poisson sizes are all different."""
+    """Zero rows up to a multiple of PADDING: a kernel is compiled for each shape, and Poisson sizes all differ."""
     extra = -len(inputs[0]) % PADDING
     return tuple(F.pad(tensor, [0, 0] * (tensor.dim() - 1) + [0, extra]) for tensor in inputs)
 

@@ -20,6 +20,8 @@ REFUSED = [
     ({"delta": 0.0}, "delta=0.0"), ({"delta": "1e-5"}, "delta='1e-5'"), ({"dataset": "mnits"}, "Did you mean 'mnist'"),
     ({"profile": "labtop"}, "Did you mean 'laptop'"), ({"seed": 1.5}, "seed=1.5"), ({"seed": -1}, "seed=-1"),
     ({"seed": True}, "seed=True"), ({"info_weight": -0.1}, "info_weight=-0.1"), ({"info_weight": math.nan}, "nan"),
+    ({"epsilon": 10**400}, "epsilon"), ({"dataset": ["mnist"]}, "dataset=['mnist']"),
+    ({"profile": ["laptop"]}, "profile=['laptop']"),
 ]
 
 
@@ -31,11 +33,17 @@ def test_a_wrong_parameter_is_refused_in_one_line(values, words):
 
 
 def test_a_notebook_refuses_an_unknown_name_and_suggests_the_nearest():
-    namespace = {"In": [], "_": 1, "epsilno": 2, **SMOKE}
-    with pytest.raises(ValueError, match="epsilno.*Did you mean 'epsilon'"):
-        experiment.parameters_from(namespace)
-    del namespace["epsilno"]
-    assert experiment.parameters_from(namespace) == Parameters(**SMOKE)
+    shell = {"In": [], "_": 1, "_i1": "", "_ih": [], "__name__": "__main__"}
+    for wrong in ("epsilno", "_epsilon", "Epsilon"):
+        with pytest.raises(ValueError, match=f"{wrong}.*Did you mean 'epsilon'"):
+            experiment.parameters_from(shell | SMOKE | {wrong: 2})
+    assert experiment.parameters_from(shell | SMOKE) == Parameters(**SMOKE)
+
+
+def test_two_spellings_of_a_number_name_one_run():
+    runs = [experiment.run_id(experiment.plan(Parameters(**SMOKE, epsilon=epsilon))) for epsilon in (2, 2.0)]
+    assert runs[0] == runs[1]
+    assert experiment.plan(Parameters(**SMOKE, epsilon=math.inf)) == experiment.plan(Parameters(**SMOKE, epsilon="inf"))
 
 
 def test_an_epsilon_that_no_noise_reaches_is_refused_not_clamped():
@@ -75,7 +83,8 @@ def test_a_plan_and_a_run_id_open_no_data(monkeypatch):
 
 def tiny(**parameters):
     config = experiment.plan(Parameters(**SMOKE, **parameters))
-    return replace(config, privacy=replace(config.privacy, steps=4), evaluation=EvaluationConfig(images=200, cnn_steps=2))
+    return replace(config, privacy=replace(config.privacy, steps=4),
+                   evaluation=EvaluationConfig(images=200, cnn_steps=2))
 
 
 @pytest.fixture
