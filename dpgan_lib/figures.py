@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 EPSILON_RANGE = (0.1, 30.0)  # of the colour scale: one colour an epsilon in the whole book
 INFINITY_GAP = 4.0  # the run without privacy stands this factor to the right of the largest epsilon
-EPSILON_LABEL = "epsilon (total, delta = {delta:g}, add/remove)"
+GRIDS_IN_A_ROW = 3
 
 
 def epsilon_colour(epsilon: float) -> tuple:
@@ -38,7 +38,7 @@ def tradeoff(points: list[dict], ceilings: dict[str, float], delta: float) -> Fi
                       markersize=15 if point["is_new"] else 7, color=epsilon_colour(point["epsilon"]),
                       markeredgecolor="tab:red" if point["is_new"] else "white",
                       label="this run" if point["is_new"] else None)
-        axis.set(xscale="log", xlabel=EPSILON_LABEL.format(delta=delta), title=task, ylim=(0, 1.02),
+        axis.set(xscale="log", xlabel=_epsilon_label(delta), title=task, ylim=(0, 1.02),
                  ylabel="accuracy on real test images")
         ticks = sorted({point["epsilon"] for point in points})
         axis.set_xticks([min(tick, right) for tick in ticks],
@@ -47,6 +47,10 @@ def tradeoff(points: list[dict], ceilings: dict[str, float], delta: float) -> Fi
         axis.grid(alpha=0.3)
         axis.legend(loc="lower right", frameon=False)
     return _closed(figure)
+
+
+def _epsilon_label(delta: float) -> str:
+    return f"epsilon (total, delta = {delta:g}, add/remove)".replace("e-0", "e-")
 
 
 def _mean_line(axis, points, task, right):
@@ -59,12 +63,16 @@ def _mean_line(axis, points, task, right):
 
 
 def sample_grids(grids: dict[str, np.ndarray]) -> Figure:
-    """Grids of generated images side by side: title -> (height, width) in [0, 1], white ink on black, uncurated."""
-    figure, axes = plt.subplots(1, len(grids), figsize=(3.4 * len(grids), 3.7), layout="constrained", squeeze=False)
-    for axis, (title, grid) in zip(axes[0], grids.items()):
+    """Grids of generated images, three in a row: title -> (height, width) in [0, 1], white ink on black, uncurated."""
+    columns = min(len(grids), GRIDS_IN_A_ROW)
+    rows = math.ceil(len(grids) / columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(3.4 * columns, 3.7 * rows), layout="constrained", squeeze=False)
+    for axis in axes.flat[len(grids) :]:
+        axis.set_axis_off()
+    for axis, (title, grid) in zip(axes.flat, grids.items()):
         axis.imshow(grid, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-        rows = grid.shape[0] // 10
-        axis.set_yticks([rows * (digit + 0.5) for digit in range(10)], range(10))
+        side = grid.shape[0] // 10
+        axis.set_yticks([side * (label + 0.5) for label in range(10)], range(10))
         axis.set(title=title, xticks=[], ylabel="class asked for")
     return _closed(figure)
 

@@ -46,7 +46,7 @@ def computed_by(records: list[Record], command: str, defaults: dict) -> str:
 
 def command(study: str, parameters: dict) -> str:
     """The shell command that computes a study's run with these parameters again, whatever records there are."""
-    options = " ".join(f"-p {name} {shlex.quote(_exact(value))}" for name, value in parameters.items())
+    options = " ".join(f"-p {name} {shlex.quote(plain(value))}" for name, value in parameters.items())
     return f"dpgan train --study {study} --fresh {options}".rstrip()
 
 
@@ -81,7 +81,7 @@ def format_epsilon(record: Record) -> str:
     privacy = record.privacy
     if math.isinf(record.epsilon_spent):
         return "no privacy (epsilon inf)"
-    return (f"epsilon {rounded_up(record.epsilon_spent)} (total, delta = {_exact(privacy['delta'])}, "
+    return (f"epsilon {rounded_up(record.epsilon_spent)} (total, delta = {plain(privacy['delta'])}, "
             f"{privacy['adjacency']}, PLD accountant)")
 
 
@@ -89,7 +89,8 @@ def run_caption(record: Record) -> str:
     """One sentence that says what a run is, for the head of its page; a smoke run is a check of the plumbing."""
     if _is_smoke(record):
         return f"This run is a {_plumbing(record)}."
-    return f"This run: {record.card['title']}, {format_epsilon(record)}, {record.content['config']['profile']} profile."
+    config = record.content["config"]
+    return f"This run: {record.card['title']}, {config['profile']} profile, seed {config['seed']}."
 
 
 def sweep_caption(records: list[Record]) -> str:
@@ -97,7 +98,7 @@ def sweep_caption(records: list[Record]) -> str:
     first = records[0]
     data = f"{first.card['title']}, {first.content['config']['profile']} profile"
     return (f"{f'A {_plumbing(first)}' if _is_smoke(first) else f'Data: {data}'}. Each epsilon is a total for the "
-            f"whole run, at delta = {_exact(first.privacy['delta'])}, for {first.privacy['adjacency']} "
+            f"whole run, at delta = {plain(first.privacy['delta'])}, for {first.privacy['adjacency']} "
             f"({first.privacy['unit']}), by the PLD accountant.")
 
 
@@ -157,7 +158,7 @@ def _parameters(record: Record, defaults: dict) -> dict[str, str]:
 
 def _marked(value, default) -> str:
     """The value; in bold with the default beside it where they differ, so that no mark is colour alone."""
-    shown, usual = escape(_exact(value)), escape(_exact(default))
+    shown, usual = escape(plain(value)), escape(plain(default))
     return shown if shown == usual else f"<strong>{shown}</strong> (default {usual})"
 
 
@@ -198,7 +199,7 @@ def table(caption: str, head: list[str], rows: list[str]) -> str:
     cells = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
     return "\n".join([
         f'<div style="overflow-x: auto" role="region" aria-label="{escape(caption)}" tabindex="0">',
-        '<table style="text-align: left">',
+        '<table class="records" style="text-align: left">',
         f'<caption style="text-align: left">{escape(caption)}</caption>',
         f"<thead><tr>{cells}</tr></thead>",
         "<tbody>", *rows, "</tbody>",
@@ -215,7 +216,7 @@ def table_row(name: str, cells: list[str]) -> str:
 
 # Numbers
 
-def _exact(value) -> str:
+def plain(value) -> str:
     """A value as one writes it: 10 for 10.0, 1e-5 for 1e-05, "inf" for an infinity."""
     if not isinstance(value, float):
         return str(value)
@@ -225,7 +226,7 @@ def _exact(value) -> str:
 
 def _short(value: float) -> str:
     """Four significant digits."""
-    return _exact(float(f"{value:.4g}"))
+    return plain(float(f"{value:.4g}"))
 
 
 def epsilon_name(epsilon: float) -> str:

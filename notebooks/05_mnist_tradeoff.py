@@ -124,7 +124,7 @@ synthetic, real = record.metrics["synthetic"], record.metrics["real"]
 glue("epsilon_asked", f"{privacy.epsilon:g}", display=False)
 glue("epsilon_spent", report.rounded_up(record.epsilon_spent), display=False)
 glue("status", report.status(record), display=False)
-glue("delta", f"{privacy.delta:g}", display=False)
+glue("delta", report.plain(privacy.delta), display=False)
 glue("accuracy_ten", f"{synthetic['ten_cnn']:.1%}", display=False)
 glue("accuracy_pairs", f"{synthetic['pairs_logistic']:.1%}", display=False)
 glue("real_ten", f"{real['ten_cnn']:.1%}", display=False)
@@ -164,8 +164,7 @@ glue("fig_tradeoff", figures.tradeoff(points, ceilings, privacy.delta))
 # %% [markdown]
 # %% tags=["hide-input"]
 by_privacy = sorted(records.values(), key=lambda other: (other.config.privacy.epsilon, other.config.seed))
-sweep_caption = report.sweep_caption(by_privacy)
-glue("sweep_caption", Markdown(f"*{sweep_caption}*"))
+glue("sweep_caption", HTML(f"<p><em>{report.sweep_caption(by_privacy)}</em></p>"))
 
 # %% [markdown]
 # The same as a table, with the ceiling in the last row. Accuracies are in percent, on real test images.
@@ -185,11 +184,12 @@ HTML(claims.table(results.published, studies=("mnist_tradeoff",)))
 # %% [markdown]
 # ## What was asked for, and what came
 #
-# One row a class, the same latent vector down each column, uncurated: what you see is the first draw. A generator
+# One grid a run, and in it one row a class, the same latent vector down each column, uncurated: what you see is the first draw. A generator
 # that ignores its code would draw the same thing in every row. The scope of the epsilons is the one above.
 
 # %% mystnb={"image": {"alt": "Grids of generated images, one for each run: one row a requested class, ten columns of fixed latent vectors"}}
-grids = {report.run_name(other): results.read_samples(other) for other in by_privacy}
+by_seed = sorted(by_privacy, key=lambda other: other.config.seed)
+grids = {report.run_name(other): results.read_samples(other) for other in by_seed}
 glue("fig_samples", figures.sample_grids(grids))
 
 # %% [markdown]

@@ -18,7 +18,7 @@ def test_tradeoff_draws_every_seed_and_states_the_scope():
     axis = figure.axes[0]
     heights = [line.get_ydata()[0] for line in axis.lines if len(line.get_xdata()) == 1]
     assert sorted(heights) == [0.7, 0.75, 0.8, 0.9]
-    assert axis.get_xlabel() == "epsilon (total, delta = 1e-05, add/remove)"
+    assert axis.get_xlabel() == "epsilon (total, delta = 1e-5, add/remove)"
     assert [label.get_text() for label in axis.get_xticklabels()] == ["1", "3", "no privacy"]
     assert "this run" in axis.get_legend_handles_labels()[1]
 
