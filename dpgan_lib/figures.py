@@ -27,7 +27,8 @@ def tradeoff(points: list[dict], ceilings: dict[str, float], delta: float) -> Fi
     points: dicts with epsilon, seed, is_new (drawn as a ringed star) and one accuracy in [0, 1] for each task.
     ceilings: task name (the panel's title) -> accuracy of the same classifier trained on as many real images.
     """
-    figure, axes = plt.subplots(1, len(ceilings), figsize=(9, 3.8), sharex=True, layout="constrained")
+    panels = len(ceilings)  # one above the other, so that the text survives a phone's width
+    figure, axes = plt.subplots(panels, 1, figsize=(6.4, 3.4 * panels), layout="constrained")
     finite = [point["epsilon"] for point in points if math.isfinite(point["epsilon"])] or [1.0]
     right = max(finite) * INFINITY_GAP
     for axis, (task, ceiling) in zip(np.atleast_1d(axes), ceilings.items()):
