@@ -126,7 +126,7 @@ def test_a_run_laid_out_for_another_machine_is_finished_here(store, monkeypatch)
     assert experiment.obtain("study", config, progress=False).run_id == experiment.run_id(config)
 
 
-def test_a_private_run_on_real_mnist_learns_and_noise_alone_does_not(real_mnist, tmp_path):
+def test_a_private_run_on_real_mnist_learns_and_on_shuffled_labels_it_does_not(real_mnist, tmp_path):
     """500 private critic steps at epsilon 10 against the same run on shuffled labels."""
     config = experiment.plan(Parameters(profile="smoke", epsilon=10.0))
     noise = accounting.calibrate_noise(epsilon=10.0, delta=1e-5, sampling_rate=config.privacy.sampling_rate, steps=500)
