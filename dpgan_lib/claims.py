@@ -1,4 +1,4 @@
-"""The paper's claims, and verdicts computed from published records by rules that ask for no particular outcome.
+"""The paper's claims, and verdicts computed from published records by stated rules.
 
 A rule never asks for a particular outcome, and a claim that no record touches says "not yet measured".
 """
