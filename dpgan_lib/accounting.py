@@ -13,6 +13,7 @@ Mironov, Talwar, Zhang 2019, "Renyi Differential Privacy of the Sampled Gaussian
 import math
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from numbers import Integral, Real
 
@@ -32,6 +33,38 @@ PLD_INTERVALS = 150_000  # at most, about: seconds and memory grow with their nu
 MIN_NOISE, MAX_NOISE = 0.01, 1000.0  # at 0.01 one step without sampling costs an epsilon of 5,000
 NOISE_TICKS = 1000  # calibrated noise is a multiple of 1 / NOISE_TICKS
 FIRST_TICK, LAST_TICK = round(MIN_NOISE * NOISE_TICKS), round(MAX_NOISE * NOISE_TICKS)
+PROFILE_DELTA, PROFILE_POINTS = 1e-10, 500  # how far, and at how many epsilons, delta(epsilon) is evaluated
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameters:
+    """What a reader of the accountant's chapter may choose: T steps to account for, and an epsilon to plan for.
+
+    epsilon, delta: total, for adding or removing one record.  The ranges are those that a page can draw.
+    """
+
+    noise_multiplier: float = 1.0
+    sampling_rate: float = 0.01
+    steps: int = 2000
+    delta: float = 1e-5
+    epsilon: float = 1.0
+
+    def check(self) -> None:
+        """Raises ValueError: one line with the value, what is expected and the repair. Takes a tenth of a second."""
+        _check_run(self.noise_multiplier, self.sampling_rate, self.steps, self.delta)
+        _require(self.noise_multiplier >= 0.1, "noise_multiplier", self.noise_multiplier,
+                 "must lie in [0.1, 1000] here: less noise hides nothing that a page could draw. Try 1.0.")
+        _require(self.steps <= 10**6, "steps", self.steps, "must be at most 1000000 here. Try 100000.")
+        _require(self.delta >= PROFILE_DELTA, "delta", self.delta, "must be at least 1e-10 here. Try 1e-6.")
+        _check_epsilon(self.epsilon)
+        _require(0.01 <= self.epsilon <= 100, "epsilon", self.epsilon,
+                 "must lie in [0.01, 100] here: a planner's budget. Try 1.0.")
+        spent = epsilon_rdp(noise_multiplier=self.noise_multiplier, sampling_rate=self.sampling_rate,
+                            steps=self.steps, delta=self.delta)
+        _require(spent <= 1000, "noise_multiplier", self.noise_multiplier,
+                 f"must be larger here: these {self.steps} steps spend an epsilon of {spent:.0f}, which promises "
+                 f"nothing. Try {2 * self.noise_multiplier:g}.")
+        calibrate_noise_rdp(epsilon=self.epsilon, delta=self.delta, sampling_rate=self.sampling_rate, steps=self.steps)
 
 
 def epsilons(*, noise_multiplier: float, sampling_rate: float, steps: int, delta: float) -> dict[str, float]:
@@ -143,12 +176,17 @@ def epsilon_pld(*, noise_multiplier: float, sampling_rate: float, steps: int, de
 def _pld(noise_multiplier: float, sampling_rate: float, steps: int, delta: float, *, coarseness: int) -> float:
     if noise_multiplier == 0:
         return math.inf
+    return float(_composed(noise_multiplier, sampling_rate, steps, delta, coarseness).get_epsilon(delta))
+
+
+def _composed(noise_multiplier: float, sampling_rate: float, steps: int, delta: float, coarseness: int) -> PLDAccountant:
+    """The accountant after T steps.  delta: the smallest that it will be asked for."""
     scale = epsilon_rdp(noise_multiplier=noise_multiplier, sampling_rate=sampling_rate, steps=steps, delta=delta)
     interval = coarseness * _interval(noise_multiplier, sampling_rate, scale)
     accountant = PLDAccountant(NeighboringRelation.ADD_OR_REMOVE_ONE, interval)
     step = PoissonSampledDpEvent(float(sampling_rate), GaussianDpEvent(float(noise_multiplier)))
     accountant.compose(SelfComposedDpEvent(step, int(steps)))
-    return float(accountant.get_epsilon(delta))
+    return accountant
 
 
 def _interval(noise_multiplier: float, sampling_rate: float, scale: float) -> float:
@@ -158,18 +196,67 @@ def _interval(noise_multiplier: float, sampling_rate: float, scale: float) -> fl
     return min(max(finest, max(one_step, scale) / PLD_INTERVALS), 50)  # dp_accounting computes exp(10 * 50)
 
 
+def trade_off(*, noise_multiplier: float, sampling_rate: float, steps: int,
+              false_alarms: Sequence[float]) -> np.ndarray:
+    """The least type II error of any test of "your record was in", at each type I error: a lower bound, by PLD.
+
+    noise_multiplier: 0.01 to 1000.  false_alarms: (K,) type I errors in [0, 1].  Returns (K,) errors in [0, 1].
+    beta >= max over epsilon >= 0 of 1 - delta - e^epsilon alpha and e^-epsilon (1 - delta - alpha), with the PLD's
+    delta(epsilon), to a delta of 1e-10: fewer epsilons only loosen the bound.  Source: Dong, Roth, Su 2022,
+    Proposition 2.5.
+    """
+    run = dict(noise_multiplier=noise_multiplier, sampling_rate=sampling_rate, steps=steps)
+    _check_run(**run, delta=PROFILE_DELTA)
+    _require(noise_multiplier > 0, "noise_multiplier", noise_multiplier, "must lie in [0.01, 1000]: without noise "
+             "every record shows.")
+    accountant = _composed(**run, delta=PROFILE_DELTA, coarseness=1)
+    epsilon = np.linspace(0, accountant.get_epsilon(PROFILE_DELTA), PROFILE_POINTS)[:, None]
+    delta = np.array([accountant.get_delta(each) for each in epsilon[:, 0].tolist()])[:, None]
+    alpha = np.asarray(false_alarms, dtype=float)
+    with np.errstate(divide="ignore"):  # alpha = 0
+        steep = 1 - delta - np.exp(np.minimum(epsilon + np.log(alpha), 1))  # e^1 is enough to make it negative
+    flat = np.exp(-epsilon) * (1 - delta - alpha)
+    return np.maximum(np.maximum(steep, flat).max(axis=0), 0)
+
+
+def epsilon_lower_bound(*, hits: Sequence[float], false_alarms: Sequence[float], delta: float) -> float:
+    """The largest epsilon that some event refutes: max over E of log((P[E] - delta) / P'[E]), and at least 0.
+
+    hits, false_alarms: (K,) probabilities P[E] and P'[E] of the same K events on two neighbours. No mechanism with
+    these probabilities is (epsilon, delta)-DP for a smaller epsilon, whatever an accountant says.
+    """
+    p, p_prime = np.asarray(hits, dtype=float), np.asarray(false_alarms, dtype=float)
+    above = p > delta
+    with np.errstate(divide="ignore"):  # an event impossible on one side refutes every epsilon
+        return float(np.max(np.log(p[above] - delta) - np.log(p_prime[above]), initial=0))
+
+
 def calibrate_noise(*, epsilon: float, delta: float, sampling_rate: float, steps: int) -> float:
     """The smallest noise multiplier, a multiple of 0.001 from 0.01 to 1000, whose epsilon_pld is at most epsilon.
 
     epsilon: total, > 0; inf gives 0.0, no noise.  0.001 less noise overshoots epsilon, unless the answer is 0.01.
     Raises ValueError when a noise multiplier of 1000 still spends more than epsilon.
     """
-    _require(_is_number(epsilon) and epsilon > 0, "epsilon", epsilon,
-             "must be a number > 0: it is the privacy budget. Use 10, or inf for the run without privacy.")
+    _check_epsilon(epsilon)
     _check_run(MAX_NOISE, sampling_rate, steps, delta)
     if math.isinf(epsilon):
         return 0.0
     return _calibrate(float(epsilon), float(delta), float(sampling_rate), int(steps))
+
+
+def calibrate_noise_rdp(*, epsilon: float, delta: float, sampling_rate: float, steps: int) -> float:
+    """As calibrate_noise, with epsilon_rdp for epsilon_pld: a tenth of a second, for a little more noise.
+
+    RDP reaches no epsilon below about (log(1/delta) - 7) / 1000, so that it refuses some that calibrate_noise grants.
+    """
+    _check_epsilon(epsilon)
+    _check_run(MAX_NOISE, sampling_rate, steps, delta)
+    if math.isinf(epsilon):
+        return 0.0
+    noise = _rdp_tick(epsilon, delta, sampling_rate, steps) / NOISE_TICKS
+    spent = epsilon_rdp(noise_multiplier=noise, delta=delta, sampling_rate=sampling_rate, steps=steps)
+    _check_reached(epsilon, spent, delta, sampling_rate, steps)
+    return noise
 
 
 @lru_cache
@@ -181,22 +268,23 @@ def _calibrate(epsilon: float, delta: float, sampling_rate: float, steps: int) -
     enough = _rough_tick(partial(spent, coarseness=10), epsilon, delta, sampling_rate, steps)
     if spent(enough) > epsilon:
         enough = LAST_TICK
-    if spent(enough) > epsilon:
-        raise ValueError(
-            f"epsilon={epsilon:g} must be one that some noise reaches: at sampling_rate={sampling_rate:g}, "
-            f"steps={steps}, delta={delta:g} even noise_multiplier={MAX_NOISE:g} spends {spent(enough):.3g}. "
-            "Ask for a larger epsilon, or take fewer steps or a smaller sampling_rate.")
+    _check_reached(epsilon, spent(enough), delta, sampling_rate, steps)
     return _least_tick(spent, epsilon, enough, gap=1 + enough // 1000) / NOISE_TICKS
 
 
 def _rough_tick(spent: Callable[[int], float], epsilon: float, delta: float, sampling_rate: float, steps: int) -> int:
     """A tick at or a little above the answer, by RDP and then by a coarse and quick PLD: both bounds are higher."""
+    enough = _rdp_tick(epsilon, delta, sampling_rate, steps)
+    return _least_tick(spent, epsilon, enough, gap=1 + enough // 8) if spent(enough) <= epsilon else enough
+
+
+def _rdp_tick(epsilon: float, delta: float, sampling_rate: float, steps: int) -> int:
+    """The least tick that RDP lets pass, by bisection; the last one if none does, so ask that one again."""
     def passes(tick: int) -> bool:
         return epsilon_rdp(noise_multiplier=tick / NOISE_TICKS, delta=delta, sampling_rate=sampling_rate,
                            steps=steps) <= epsilon
 
-    enough = bisect_left(range(LAST_TICK), True, lo=FIRST_TICK, key=passes)
-    return _least_tick(spent, epsilon, enough, gap=1 + enough // 8) if spent(enough) <= epsilon else enough
+    return bisect_left(range(LAST_TICK), True, lo=FIRST_TICK, key=passes)
 
 
 def _least_tick(spent: Callable[[int], float], epsilon: float, enough: int, gap: int) -> int:
@@ -216,6 +304,20 @@ def _least_tick(spent: Callable[[int], float], epsilon: float, enough: int, gap:
         middle = min(max(math.ceil(secant), below + 1), above - 1)
         below, above = (below, middle) if spent(middle) <= epsilon else (middle, above)
     return above
+
+
+def _check_epsilon(epsilon: float) -> None:
+    _require(_is_number(epsilon) and epsilon > 0, "epsilon", epsilon,
+             "must be a number > 0: it is the privacy budget. Use 10, or inf for the run without privacy.")
+
+
+def _check_reached(epsilon: float, spent: float, delta: float, sampling_rate: float, steps: int) -> None:
+    """spent: at the largest noise, or at less where that is enough."""
+    if spent > epsilon:
+        raise ValueError(
+            f"epsilon={epsilon:g} must be one that some noise reaches: at sampling_rate={sampling_rate:g}, "
+            f"steps={steps}, delta={delta:g} even noise_multiplier={MAX_NOISE:g} spends {spent:.3g}. "
+            "Ask for a larger epsilon, or take fewer steps or a smaller sampling_rate.")
 
 
 def _check_run(noise_multiplier: float, sampling_rate: float, steps: int, delta: float) -> None:

@@ -74,10 +74,11 @@ def defaults(notebook, name: str) -> dict:
 def check_values(values: dict, known: dict, name: str) -> dict:
     """The values, ready for strict JSON, or ValueError at the first that the known defaults do not fit."""
     checked = {key: _fit(key, value, known, name) for key, value in values.items()}
-    from dpgan_lib import experiment  # late: it pulls in torch, and a wrong name is refused without
+    from dpgan_lib import accounting, experiment  # late: torch comes with them, and a wrong name is refused without
 
-    if set(known) <= {field.name for field in fields(experiment.Parameters)}:
-        experiment.Parameters(**known | checked).check()
+    for kind in (experiment.Parameters, accounting.Parameters):
+        if set(known) <= {field.name for field in fields(kind)}:
+            kind(**known | checked).check()
     return checked
 
 

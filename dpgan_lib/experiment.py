@@ -63,18 +63,19 @@ STUDIES = {"mnist_tradeoff": tuple(Parameters(epsilon=epsilon, seed=seed)
                                    for seed in (0, 1) for epsilon in (1.0, 10.0, "inf"))}
 
 
-def parameters_from(namespace: dict) -> Parameters:
-    """The Parameters in a notebook's namespace, which must hold nothing else yet.
+def parameters_from(namespace: dict, kind: type = Parameters):
+    """The parameters in a notebook's namespace, which must hold nothing else yet, as an object of that kind, checked.
 
+    kind: a dataclass with check().
     Plain papermill passes an unknown name on with a mere warning. Raises ValueError for it, with the nearest name.
     """
-    known = [field.name for field in fields(Parameters)]
-    shell = re.compile("In|Out|get_ipython|exit|quit|open|parameters_from|_+|_i+|_i?[0-9]+|_[iod]h|__.+__")
+    known = [field.name for field in fields(kind)]
+    shell = re.compile("In|Out|get_ipython|exit|quit|open|accounting|parameters_from|_+|_i+|_i?[0-9]+|_[iod]h|__.+__")
     values = {name: value for name, value in namespace.items() if not shell.fullmatch(name)}
     for name in values:
         _require(name in known, "parameter", name, f"is unknown: choose from {', '.join(known)}"
                  + _suggestion(name, known) + " (After running cells by hand, restart the kernel first.)")
-    parameters = Parameters(**values)
+    parameters = kind(**values)
     parameters.check()
     return parameters
 

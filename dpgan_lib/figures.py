@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 EPSILON_RANGE = (0.1, 30.0)  # of the colour scale: one colour an epsilon in the whole book
 INFINITY_GAP = 4.0  # the run without privacy stands this factor to the right of the largest epsilon
 GRIDS_IN_A_ROW = 3
+DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))  # so that no curve is told by its colour alone
 
 
 def epsilon_colour(epsilon: float) -> tuple:
@@ -39,7 +40,7 @@ def tradeoff(points: list[dict], ceilings: dict[str, float], delta: float) -> Fi
                       markersize=15 if point["is_new"] else 7, color=epsilon_colour(point["epsilon"]),
                       markeredgecolor="tab:red" if point["is_new"] else "white",
                       label="this run" if point["is_new"] else None)
-        axis.set(xscale="log", xlabel=_epsilon_label(delta), title=task, ylim=(0, 1.02),
+        axis.set(xscale="log", xlabel=epsilon_label(delta), title=task, ylim=(0, 1.02),
                  ylabel="accuracy on real test images")
         ticks = sorted({point["epsilon"] for point in points})
         axis.set_xticks([min(tick, right) for tick in ticks],
@@ -50,7 +51,8 @@ def tradeoff(points: list[dict], ceilings: dict[str, float], delta: float) -> Fi
     return _closed(figure)
 
 
-def _epsilon_label(delta: float) -> str:
+def epsilon_label(delta: float) -> str:
+    """An axis's words, with the scope that an epsilon never goes without."""
     return f"epsilon (total, delta = {delta:g}, add/remove)".replace("e-0", "e-")
 
 
@@ -105,6 +107,36 @@ def information(curves: list[dict], class_entropy: float) -> Figure:
     axis.set(xlabel="critic steps", ylabel="bound L_I (nats)", ylim=(-2, None))
     axis.grid(alpha=0.3)
     axis.legend(frameon=False)
+    return _closed(figure)
+
+
+def panels(table: list[dict]) -> Figure:
+    """Curves, one panel above another, on logarithmic axes unless a row says otherwise.
+
+    table: dicts with title, xlabel, ylabel and curves, name -> (x, y); optionally here, the (x, y) of the reader's own
+    parameters (a star), and linear, "x", "y" or "xy".
+    """
+    figure, axes = plt.subplots(len(table), 1, figsize=(6.4, 3.6 * len(table)), layout="constrained", squeeze=False)
+    for axis, row in zip(axes.flat, table):
+        for (name, (x, y)), colour, dash in zip(row["curves"].items(), seaborn.color_palette("colorblind"), DASHES):
+            axis.plot(x, y, color=colour, linestyle=dash, label=name, marker="o" if len(x) < 20 else None, markersize=4)
+        if "here" in row:
+            axis.plot(*row["here"], "*", markersize=14, color="black", label="these parameters", linestyle="none")
+        linear = row.get("linear", "")
+        axis.set(title=row["title"], xlabel=row["xlabel"], ylabel=row["ylabel"],
+                 xscale="linear" if "x" in linear else "log", yscale="linear" if "y" in linear else "log")
+        axis.grid(alpha=0.3)
+        axis.legend(frameon=False)
+    return _closed(figure)
+
+
+def pictures(images: dict[str, np.ndarray]) -> Figure:
+    """Small grey images in two columns: title -> (height, width), each drawn from its own least to largest value."""
+    figure, axes = plt.subplots(-(-len(images) // 2), 2, figsize=(6.4, 3.3 * -(-len(images) // 2)),
+                                layout="constrained")
+    for axis, (title, image) in zip(axes.flat, images.items()):
+        axis.imshow(image, cmap="gray_r", interpolation="nearest")
+        axis.set(title=title, xticks=[], yticks=[])
     return _closed(figure)
 
 
