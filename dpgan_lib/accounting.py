@@ -198,36 +198,38 @@ def _interval(noise_multiplier: float, sampling_rate: float, scale: float) -> fl
 
 def trade_off(*, noise_multiplier: float, sampling_rate: float, steps: int,
               false_alarms: Sequence[float]) -> np.ndarray:
-    """The least type II error of any test of "your record was in", at each type I error: a lower bound, by PLD.
+    """The least type II error of any test of "your record was in", at each type I error.
 
-    noise_multiplier: 0.01 to 1000.  false_alarms: (K,) type I errors in [0, 1].  Returns (K,) errors in [0, 1].
-    beta >= max over epsilon >= 0 of 1 - delta - e^epsilon alpha and e^-epsilon (1 - delta - alpha), with the PLD's
-    delta(epsilon), to a delta of 1e-10: fewer epsilons only loosen the bound.  Source: Dong, Roth, Su 2022,
-    Proposition 2.5.
+    noise_multiplier: 0.01 to 1000.  false_alarms: (K,) type I errors alpha in [0, 1].
+    Returns (K,) type II errors beta in [0, 1], a lower bound: for every epsilon >= 0,
+    beta >= 1 - delta - e^epsilon alpha  and  beta >= e^-epsilon (1 - delta - alpha),
+    with the delta(epsilon) of PLD, down to 1e-10. Fewer epsilons only loosen it.
+    Source: Dong, Roth, Su 2022, section 2.
     """
-    run = dict(noise_multiplier=noise_multiplier, sampling_rate=sampling_rate, steps=steps)
-    _check_run(**run, delta=PROFILE_DELTA)
-    _require(noise_multiplier > 0, "noise_multiplier", noise_multiplier, "must lie in [0.01, 1000]: without noise "
-             "every record shows.")
-    accountant = _composed(**run, delta=PROFILE_DELTA, coarseness=1)
-    epsilon = np.linspace(0, accountant.get_epsilon(PROFILE_DELTA), PROFILE_POINTS)[:, None]
-    delta = np.array([accountant.get_delta(each) for each in epsilon[:, 0].tolist()])[:, None]
     alpha = np.asarray(false_alarms, dtype=float)
+    _check_run(noise_multiplier, sampling_rate, steps, PROFILE_DELTA)
+    _require(noise_multiplier > 0, "noise_multiplier", noise_multiplier,
+             "must lie in [0.01, 1000]: without noise every record shows.")
+    _require(bool(np.all((alpha >= 0) & (alpha <= 1))), "false_alarms", false_alarms,
+             "must lie in [0, 1]: they are probabilities.")
+    spent = _composed(noise_multiplier, sampling_rate, steps, PROFILE_DELTA, coarseness=1)
+    epsilon = np.linspace(0, spent.get_epsilon(PROFILE_DELTA), PROFILE_POINTS)[:, None]
+    delta = np.array([spent.get_delta(each) for each in epsilon[:, 0].tolist()])[:, None]
     with np.errstate(divide="ignore"):  # alpha = 0
-        steep = 1 - delta - np.exp(np.minimum(epsilon + np.log(alpha), 1))  # e^1 is enough to make it negative
+        steep = 1 - delta - np.exp(np.minimum(epsilon + np.log(alpha), 1))  # e^1 makes it negative
     flat = np.exp(-epsilon) * (1 - delta - alpha)
     return np.maximum(np.maximum(steep, flat).max(axis=0), 0)
 
 
 def epsilon_lower_bound(*, hits: Sequence[float], false_alarms: Sequence[float], delta: float) -> float:
-    """The largest epsilon that some event refutes: max over E of log((P[E] - delta) / P'[E]), and at least 0.
+    """The largest epsilon that an event refutes: max of log((P[E] - delta) / P'[E]), or 0.
 
-    hits, false_alarms: (K,) probabilities P[E] and P'[E] of the same K events on two neighbours. No mechanism with
-    these probabilities is (epsilon, delta)-DP for a smaller epsilon, whatever an accountant says.
+    hits, false_alarms: (K,) probabilities P[E] and P'[E] of the same K events on two
+    neighbours. A mechanism with these is (epsilon, delta)-DP for no smaller epsilon.
     """
     p, p_prime = np.asarray(hits, dtype=float), np.asarray(false_alarms, dtype=float)
     above = p > delta
-    with np.errstate(divide="ignore"):  # an event impossible on one side refutes every epsilon
+    with np.errstate(divide="ignore"):  # an event impossible on one side refutes all
         return float(np.max(np.log(p[above] - delta) - np.log(p_prime[above]), initial=0))
 
 

@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 EPSILON_RANGE = (0.1, 30.0)  # of the colour scale: one colour an epsilon in the whole book
 INFINITY_GAP = 4.0  # the run without privacy stands this factor to the right of the largest epsilon
@@ -125,6 +126,9 @@ def panels(table: list[dict]) -> Figure:
         linear = row.get("linear", "")
         axis.set(title=row["title"], xlabel=row["xlabel"], ylabel=row["ylabel"],
                  xscale="linear" if "x" in linear else "log", yscale="linear" if "y" in linear else "log")
+        for scale in [side for side in (axis.xaxis, axis.yaxis) if side.get_scale() == "log"]:
+            scale.set_major_formatter(LogFormatter())  # 0.1, 1, 10 rather than powers
+            scale.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
         axis.grid(alpha=0.3)
         axis.legend(frameon=False)
     return _closed(figure)

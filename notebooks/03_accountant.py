@@ -34,11 +34,11 @@
 # of the batch are clipped to length $C$ and summed, and Gaussian noise of standard deviation $\sigma C$ hides the sum.
 
 # %% tags=["parameters"]
-noise_multiplier = 1.0  # sigma: standard deviation of the noise in units of the clip norm C, 0.1 to 1000
+noise_multiplier = 1.0  # sigma: the noise, in units of the clip norm C, 0.1 to 1000
 sampling_rate = 0.01  # q: probability that a record enters a batch, in (0, 1]
 steps = 2000  # T: noisy steps of the whole run, an integer
 delta = 1e-5  # total for the run, below 1/N
-epsilon = 1.0  # nats, total for the run, add/remove one record: the budget that the planner plans for
+epsilon = 1.0  # nats, total, add/remove one record: the budget to plan for
 
 # %% [markdown]
 # A name or a value that makes no sense is refused here, in one line, before anything is computed.
@@ -52,6 +52,7 @@ parameters = parameters_from(globals(), accounting.Parameters)
 # %%
 import csv
 import math
+import textwrap
 import time
 import warnings
 
@@ -63,6 +64,9 @@ from scipy.special import log_ndtr, ndtr, ndtri
 from scipy.stats import binom, chi2, norm
 
 from dpgan_lib import figures, report
+from dpgan_lib.accounting import (calibrate_noise, calibrate_noise_rdp,
+                                  epsilon_lower_bound, epsilon_moments,
+                                  epsilon_pld, epsilon_rdp)
 
 sigma, q, T = noise_multiplier, sampling_rate, steps
 mechanism = dict(noise_multiplier=sigma, sampling_rate=q, steps=T)
@@ -96,22 +100,25 @@ run = mechanism | dict(delta=delta)
 
 # %%
 z = np.linspace(-4 * sigma, 1 + 4 * sigma, 401)
-without = norm.pdf(z, 0, sigma)
-within = (1 - q) * norm.pdf(z, 0, sigma) + q * norm.pdf(z, 1, sigma)
+without, drawn = norm.pdf(z, 0, sigma), norm.pdf(z, 1, sigma)
+within = (1 - q) * without + q * drawn
 loss = np.log((1 - q) + q * np.exp((2 * z - 1) / (2 * sigma**2)))
 
-# %% mystnb={"image": {"alt": "Two panels over the noisy sum of one step: the two output distributions, with and without your record, and the privacy loss, flat on the left and rising on the right"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Two panels over the noisy sum of one step: the output distributions without and with your record, and with your record surely drawn; and the privacy loss, flat on the left and rising on the right"}}
 sum_label = "noisy sum z of one step (units of C)"
 figures.panels([
-    {"title": "One step, with and without your record", "xlabel": sum_label, "ylabel": "density", "linear": "xy",
-     "curves": {"mu_0: your record is out": (z, without), "mu: it is in": (z, within)}},
-    {"title": "What z says", "xlabel": sum_label, "ylabel": "privacy loss (nats)", "linear": "xy",
-     "curves": {"log(mu / mu_0)": (z, loss)}}])
+    {"title": "One step, with and without your record", "xlabel": sum_label,
+     "ylabel": "density", "linear": "xy",
+     "curves": {"mu_0: your record is out": (z, without), "mu: it is in": (z, within),
+                "it is in, and surely drawn": (z, drawn)}},
+    {"title": "What z says", "xlabel": sum_label, "ylabel": "privacy loss (nats)",
+     "linear": "xy", "curves": {"log(mu / mu_0)": (z, loss)}}])
 
 # %% [markdown]
-# If $q$ is small, the two distributions nearly coincide: most steps do not use your record, and the spy cannot see
-# which do. That is *amplification by sampling*. On the left the loss stays near zero, for "you were not drawn" is no
-# news. On the right it grows without bound: rare outputs speak loudly, and $\delta$ is there for them.
+# If $q$ is small, the first two distributions nearly coincide: most steps do not use your record, and the spy cannot
+# see which do. That is *amplification by sampling*; the third curve is what one step would show without it. On the left
+# the loss stays near zero, for "you were not drawn" is no news. On the right it grows without bound: rare outputs speak
+# loudly, and $\delta$ is there for them.
 #
 # **The whole run, as a test.** The spy's answer can be wrong in two ways. Type I: they say "in", and you were out, with
 # probability $\alpha$. Type II: they say "out", and you were in, with probability $\beta$. Guessing gives
@@ -137,24 +144,28 @@ alpha = np.linspace(0, 1, 201)
 one_step = (1 - q) * (1 - alpha) + q * ndtr(-ndtri(alpha) - 1 / sigma)
 whole_run = accounting.trade_off(**mechanism, false_alarms=alpha)
 spent = accounting.epsilons(**run)
-slope = math.exp(min(spent["pld"], 700))  # e^709 is the largest float
-one_pair = np.maximum(0, np.maximum(1 - delta - slope * alpha, (1 - delta - alpha) / slope))
+slope = math.exp(min(spent["pld"], 700))  # e^710 is no float
+one_pair = np.maximum(1 - delta - slope * alpha, (1 - delta - alpha) / slope)
+one_pair = np.maximum(one_pair, 0)
 
-# %% mystnb={"image": {"alt": "Trade-off curves, type II against type I error: guessing as the diagonal, one step just below it, the whole run lower, and below that the two lines of a single pair of epsilon and delta"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Trade-off curves, type II against type I error: guessing as the diagonal, one step just below it, the whole run lower, and below that the two lines of a single pair of epsilon and delta"}}
 figures.panels([
-    {"title": "The best that any spy can do", "xlabel": "type I error: says in, and you were out", "linear": "xy",
+    {"title": "The best that any spy can do", "linear": "xy",
+     "xlabel": "type I error: says in, and you were out",
      "ylabel": "type II error: says out, and you were in",
      "curves": {"guessing": (alpha, 1 - alpha), "one step (exact)": (alpha, one_step),
                 "the whole run (at least)": (alpha, whole_run),
                 "one pair (epsilon, delta) of the run": (alpha, one_pair)}}])
 
 # %% [markdown]
-# Whoever sees the whole run can test at least as well as whoever sees one step:
+# A single pair, the dotted lines, says less than the curve. And whoever sees the whole run can test at least as well as
+# whoever sees one step:
 
 # %%
 assert np.all(whole_run <= one_step + 1e-9)  # rounding
-print(f"the whole run: alpha + beta is at least {np.min(alpha + whole_run):.2f} for every test")
-print(f"epsilon by PLD (total, delta = {report.plain(delta)}, add/remove): {report.rounded_up(spent['pld'])}")
+print(f"every test of the whole run: alpha + beta >= {np.min(alpha + whole_run):.2f}")
+scope = f"total, delta = {report.plain(delta)}, add/remove"
+print(f"epsilon by PLD ({scope}): {report.rounded_up(spent['pld'])}")
 
 # %% [markdown]
 # **From below.** Read backwards, {eq}`eq-promise` is a detector. Take any event $E$ whose probability is known on both
@@ -172,8 +183,8 @@ Markdown(report.source(accounting.epsilon_lower_bound))
 thresholds = np.linspace(-4 * sigma, 1 + 10 * sigma, 4001)
 false_alarms = norm.sf(thresholds / sigma)
 hits = (1 - q) * false_alarms + q * norm.sf((thresholds - 1) / sigma)
-shown = accounting.epsilon_lower_bound(hits=hits, false_alarms=false_alarms, delta=delta)
-accounted = accounting.epsilon_pld(**run | dict(steps=1))
+shown = epsilon_lower_bound(hits=hits, false_alarms=false_alarms, delta=delta)
+accounted = epsilon_pld(**run | dict(steps=1))
 print(f"one step: at least {shown:.3g} (events), at most {accounted:.3g} (PLD)")
 assert shown <= accounted
 
@@ -187,8 +198,10 @@ assert shown <= accounted
 #
 # ```{math}
 # :label: eq-moment
-# A_\alpha = \mathbb{E}_{z \sim \mu_0} \left[ \left( \frac{\mu(z)}{\mu_0(z)} \right)^{\alpha} \right]
-#          = \int \mu_0(z) \left( 1 - q + q \, e^{(2z - 1) / (2 \sigma^2)} \right)^{\alpha} dz .
+# \begin{aligned}
+# A_\alpha &= \mathbb{E}_{z \sim \mu_0} \left[ \left( \frac{\mu(z)}{\mu_0(z)} \right)^{\alpha} \right] \\
+#          &= \int \mu_0(z) \left( 1 - q + q \, e^{(2z - 1) / (2 \sigma^2)} \right)^{\alpha} dz .
+# \end{aligned}
 # ```
 #
 # (This $\alpha$ is an *order*, not the error of a test: both letters are customary.) Its logarithm is the moments
@@ -206,7 +219,8 @@ assert shown <= accounted
 # large orders beyond any float.
 
 # %% tags=["hide-input"]
-Markdown(report.source(accounting._log_moment_sum) + "\n\n" + report.source(accounting._log_moment_integral))
+Markdown(report.source(accounting._log_moment_sum) + "\n\n"
+         + report.source(accounting._log_moment_integral))
 
 # %% [markdown]
 # **Is that right?** Integrate {eq}`eq-moment` as it stands, with 30 digits, cutting the line where the integrand turns.
@@ -214,39 +228,46 @@ Markdown(report.source(accounting._log_moment_sum) + "\n\n" + report.source(acco
 # %%
 def integrated_log_moment(order):
     s, rate = mpmath.mpf(sigma), mpmath.mpf(q)
-    peaks = [0, order] + ([s**2 * mpmath.log(1 / rate - 1) + 0.5] if q < 1 else [])
-    cuts = sorted(peak + shift * s for peak in peaks for shift in (-15, -4, 0, 4, 15))
+    turn = [s**2 * mpmath.log(1 / rate - 1) + 0.5] if q < 1 else []
+    cuts = sorted(peak + shift * s for peak in [0, order, *turn]
+                  for shift in (-15, -4, 0, 4, 15))
 
     def integrand(z):
-        return mpmath.npdf(z, 0, s) * (1 - rate + rate * mpmath.exp((2 * z - 1) / (2 * s**2))) ** order
+        ratio = 1 - rate + rate * mpmath.exp((2 * z - 1) / (2 * s**2))
+        return mpmath.npdf(z, 0, s) * ratio**order
 
     return mpmath.log(mpmath.quad(integrand, cuts))
 
 
+# %% [markdown]
+# Both agree to ten digits. (Where $A_\alpha$ is so close to $1$ that a float's rounding of it shows, an error of
+# `1e-13` in its logarithm is that rounding.)
+
 # %%
 checked = [1.5, 2, 4, 8.5, 32]
-divergences = accounting.renyi_divergence(sampling_rate=q, noise_multiplier=sigma, orders=checked)
+divergences = accounting.renyi_divergence(sampling_rate=q, noise_multiplier=sigma,
+                                          orders=checked)
 with mpmath.workdps(30):
     exact = [float(integrated_log_moment(mpmath.mpf(order))) for order in checked]
 for order, divergence, expected in zip(checked, divergences, exact):
     log_moment = divergence * (order - 1)
-    assert math.isclose(log_moment, expected, rel_tol=1e-10, abs_tol=1e-13)  # abs: rounding of A near 1
-    print(f"order {order:4}: log moment {log_moment:.5e}, integrated {expected:.5e}")
+    assert math.isclose(log_moment, expected, rel_tol=1e-10, abs_tol=1e-13)
+    print(f"order {order:4}: ours {log_moment:.5e}, integrated {expected:.5e}")
 
 # %% [markdown]
 # **Composition is addition.** The steps are independent given what was published before them, so moments multiply,
 # log moments add, and $T$ steps have $T \log A_\alpha$. This holds even though each step's gradient depends on the
 # steps before, because {eq}`eq-pair` is the worst case whatever they were.
 #
-# **Conversion.** Markov's inequality turns each order into an epsilon. The second line is a sharper inequality on the
-# same moments {cite}`canonne`:
+# **Conversion.** Markov's inequality turns each order into an epsilon. A sharper inequality on
+# the same moments adds two terms, both negative {cite}`canonne`:
 #
 # ```{math}
 # :label: eq-conversion
 # \begin{aligned}
 # \varepsilon_{\text{moments}} &= \min_\alpha \; T D_\alpha + \frac{\log (1/\delta)}{\alpha - 1}, \\
-# \varepsilon_{\text{RDP}} &= \min_\alpha \; T D_\alpha + \frac{\log (1/\delta)}{\alpha - 1}
-#     + \log \frac{\alpha - 1}{\alpha} - \frac{\log \alpha}{\alpha - 1} .
+# \varepsilon_{\text{RDP}} &= \min_\alpha \; T D_\alpha + \frac{\log (1/\delta)}{\alpha - 1} \\
+#     & \qquad + \log \frac{\alpha - 1}{\alpha} - \frac{\log \alpha}{\alpha - 1} .
 # \end{aligned}
 # ```
 #
@@ -254,19 +275,20 @@ for order, divergence, expected in zip(checked, divergences, exact):
 
 # %%
 orders = accounting.ORDERS
-divergence = T * accounting.renyi_divergence(sampling_rate=q, noise_multiplier=sigma, orders=orders)
+divergence = T * accounting.renyi_divergence(sampling_rate=q, orders=orders,
+                                             noise_multiplier=sigma)
 classic = divergence + math.log(1 / delta) / (orders - 1)
 modern = classic + np.log1p(-1 / orders) - np.log(orders) / (orders - 1)
 whole = orders % 1 == 0  # the moments accountant of 2016 looks at integers
-shown = classic < 100 * classic.min()
+near = classic < 100 * classic.min()
 
-# %% mystnb={"image": {"alt": "The bound on epsilon at each order, by the classic and by the modern conversion: both fall, reach a minimum, and rise"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "The bound on epsilon at each order, by the classic and by the modern conversion: both fall, reach a minimum, and rise"}}
 figures.panels([
-    {"title": "Each order gives a bound, the least one counts", "xlabel": "order alpha",
-     "ylabel": figures.epsilon_label(delta),
-     "curves": {"classic conversion": (orders[shown], classic[shown]),
-                "modern conversion": (orders[shown], modern[shown]),
-                "T D_alpha alone": (orders[shown], divergence[shown])}}])
+    {"title": "Each order gives a bound, and the least bound counts",
+     "xlabel": "order alpha", "ylabel": figures.epsilon_label(delta),
+     "curves": {"classic conversion": (orders[near], classic[near]),
+                "modern conversion": (orders[near], modern[near]),
+                "T D_alpha alone": (orders[near], divergence[near])}}])
 
 # %% [markdown]
 # The minima of these curves are what the library's two functions return:
@@ -274,9 +296,9 @@ figures.panels([
 # %%
 assert math.isclose(classic[whole].min(), spent["moments"], rel_tol=1e-12)
 assert math.isclose(max(modern.min(), 0), spent["rdp"], rel_tol=1e-12)
-print(f"classic: best integer order {orders[whole][classic[whole].argmin()]:g}, "
-      f"epsilon {report.rounded_up(spent['moments'])}")
-print(f"modern:  best order {orders[modern.argmin()]:g}, epsilon {report.rounded_up(spent['rdp'])}")
+best_whole, best = orders[whole][classic[whole].argmin()], orders[modern.argmin()]
+print(f"classic: order {best_whole:g}, epsilon {report.rounded_up(spent['moments'])}")
+print(f"modern: order {best:g}, epsilon {report.rounded_up(spent['rdp'])}")
 
 # %% [markdown]
 # ## Why better accountants find a smaller epsilon
@@ -295,34 +317,44 @@ def epsilon_prv(*, noise_multiplier, sampling_rate, steps, delta):
     accountant = PRVAccountant()
     accountant.history = [(noise_multiplier, sampling_rate, steps)]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about the orders by which it chooses its grid
+        warnings.simplefilter("ignore")  # about the orders that set its grid
         return accountant.get_epsilon(delta=delta)
 
 
-accountants = {"classic moments": accounting.epsilon_moments, "RDP, modern": accounting.epsilon_rdp,
-               "PRV (opacus)": epsilon_prv, "PLD (dp-accounting)": accounting.epsilon_pld}
+accountants = {"classic moments": epsilon_moments, "RDP, modern": epsilon_rdp,
+               "PRV (opacus)": epsilon_prv, "PLD (dp-accounting)": epsilon_pld}
 
 # %% [markdown]
 # The run above, stopped early, by all four:
 
 # %%
 lengths = sorted({max(1, round(T / 2**halvings)) for halvings in range(7)})
-table = {name: [bound(**run | dict(steps=length)) for length in lengths] for name, bound in accountants.items()}
+table = {name: [bound(**run | dict(steps=length)) for length in lengths]
+         for name, bound in accountants.items()}
 for moments, rdp, prv, pld in zip(*table.values()):
     assert pld <= prv and pld <= rdp <= moments
 
-# %% mystnb={"image": {"alt": "Epsilon against the number of steps by four accountants: classic moments the highest, then RDP, then PRV just above PLD"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Epsilon against the number of steps by four accountants: classic moments the highest, then RDP, then PRV just above PLD"}}
 figures.panels([
-    {"title": "One mechanism, four accountants", "xlabel": "steps T", "ylabel": figures.epsilon_label(delta),
+    {"title": "One mechanism, four accountants", "xlabel": "steps T",
+     "ylabel": figures.epsilon_label(delta),
      "curves": {name: (lengths, values) for name, values in table.items()}}])
 
 # %% [markdown]
 # The same as a table, rounded up. PLD is the least throughout, so it is the epsilon that this book reports.
 
 # %% tags=["hide-input"]
-rows = [report.table_row(f"{length:,}", [report.rounded_up(values[i]) for values in table.values()])
-        for i, length in enumerate(lengths)]
-HTML(report.table(f"Epsilon (total, delta = {report.plain(delta)}, add/remove)", ["steps", *table], rows))
+rows = [report.table_row(f"{length:,}", list(map(report.rounded_up, values)))
+        for length, values in zip(lengths, zip(*table.values()))]
+HTML(report.table(f"Epsilon ({scope})", ["steps", *table], rows))
+
+# %% tags=["remove-cell"]
+glue("epsilon_moments", report.rounded_up(spent["moments"]), display=False)
+glue("epsilon_pld", report.rounded_up(spent["pld"]), display=False)
+
+# %% [markdown]
+# So the paper's accountant is sound, and what it reports is a true bound, but the loosest of the four: an epsilon of
+# {glue:text}`epsilon_moments` for the run above, where PLD proves {glue:text}`epsilon_pld` of the very same mechanism.
 
 # %% [markdown]
 # ### Against published values
@@ -334,29 +366,35 @@ HTML(report.table(f"Epsilon (total, delta = {report.plain(delta)}, add/remove)",
 # %%
 from dpgan_lib.chapters import root
 
-by_name = {"moments_classic": accounting.epsilon_moments, "rdp": accounting.epsilon_rdp, "prv": epsilon_prv}
-with open(root() / "tests" / "reference" / "accounting_vectors.csv", newline="") as file:
-    vectors = list(csv.DictReader(file))
+by_name = {"moments_classic": epsilon_moments, "rdp": epsilon_rdp, "prv": epsilon_prv}
+reference = root() / "tests" / "reference" / "accounting_vectors.csv"
+vectors = list(csv.DictReader(reference.read_text().splitlines()))
 for row in vectors:
-    known = {name: float(row[name]) for name in ("noise_multiplier", "sampling_rate", "delta")}
+    known = {name: float(row[name]) for name in run if name != "steps"}
     known["steps"] = int(row["steps"])
-    row["ours"], row["pld"] = by_name[row["accountant"]](**known), accounting.epsilon_pld(**known)
+    row["ours"] = by_name[row["accountant"]](**known)
+    row["pld"] = epsilon_pld(**known)
 
 # %% tags=["hide-input"]
 def vector_row(row):
-    name = f"sigma {row['noise_multiplier']}, q {float(row['sampling_rate']):.4g}, T {row['steps']}, delta {row['delta']}"
-    return report.table_row(name, [row["accountant"].replace("_", " "), f"{float(row['epsilon']):.4g}",
-                                   f"{row['ours']:.4g}", row["pld_epsilon"], f"{row['pld']:.4f}"])
+    cells = [row["noise_multiplier"], f"{float(row['sampling_rate']):.4g}",
+             row["steps"], row["delta"],
+             f"{float(row['epsilon']):.4g}", f"{row['ours']:.4g}", f"{float(row['pld_epsilon']):.4f}", f"{row['pld']:.4f}"]
+    return report.table_row(row["accountant"].replace("_", " "), cells)
 
 
-HTML(report.table("Published epsilons, and ours",
-                  ["mechanism", "accountant", "published", "ours", "PLD, reference", "PLD, ours"],
+columns = ["accountant", "sigma", "q", "T", "delta", "published", "ours",
+           "PLD, reference", "PLD, ours"]
+HTML(report.table("Published epsilons (total, add/remove), and ours", columns,
                   list(map(vector_row, vectors))))
 
 # %%
 for row in vectors:
-    assert math.isclose(row["ours"], float(row["epsilon"]), rel_tol=float(row["tolerance_relative"]))
-    assert math.isclose(row["pld"], float(row["pld_epsilon"]), abs_tol=1e-4)  # its last printed digit, or better
+    tolerance = float(row["tolerance_relative"])
+    assert math.isclose(row["ours"], float(row["epsilon"]), rel_tol=tolerance)
+    printed = row["pld_epsilon"]
+    last_digit = 10.0 ** -len(printed.partition(".")[2])
+    assert math.isclose(row["pld"], float(printed), abs_tol=last_digit / 2)
 print(f"{len(vectors)} of {len(vectors)} rows agree")
 
 # %% [markdown]
@@ -374,26 +412,37 @@ rare = dict(noise_multiplier=0.8, sampling_rate=0.001, delta=1e-6)
 
 def epsilon_gdp(*, noise_multiplier, sampling_rate, steps, delta):
     mu = sampling_rate * math.sqrt(steps * math.expm1(noise_multiplier**-2))
-    return brentq(lambda e: ndtr(mu / 2 - e / mu) - math.exp(e + log_ndtr(-mu / 2 - e / mu)) - delta, 0, 20 * mu)
+
+    def excess(epsilon):
+        lost = math.exp(epsilon + log_ndtr(-mu / 2 - epsilon / mu))
+        return ndtr(mu / 2 - epsilon / mu) - lost - delta
+
+    return brentq(excess, 0, 20 * mu)
 
 
-def epsilon_of_the_largest(*, noise_multiplier, sampling_rate, steps, delta):
-    below, shifted = (ndtr((np.linspace(0, 10, 2001) - mean) / noise_multiplier) for mean in (0, 1))
-    hits = -np.expm1(steps * np.log((1 - sampling_rate) * below + sampling_rate * shifted))
-    false_alarms = -np.expm1(steps * np.log(below))
-    return accounting.epsilon_lower_bound(hits=hits, false_alarms=false_alarms, delta=delta)
+# %%
+def shown_by_largest(*, noise_multiplier, sampling_rate, steps, delta):
+    threshold = np.linspace(0, 10, 2001)
+    log_out = log_ndtr(threshold / noise_multiplier)
+    log_drawn = log_ndtr((threshold - 1) / noise_multiplier)
+    log_in = np.logaddexp(np.log1p(-sampling_rate) + log_out,
+                          np.log(sampling_rate) + log_drawn)
+    return epsilon_lower_bound(hits=-np.expm1(steps * log_in), delta=delta,
+                               false_alarms=-np.expm1(steps * log_out))
 
 
 # %%
 counts = [10, 100, 1000, 10_000, 100_000]
-bounds = {"PLD (upper bound)": accounting.epsilon_pld, "shown by the largest sum (lower bound)": epsilon_of_the_largest,
+bounds = {"PLD (upper bound)": epsilon_pld,
+          "shown by the largest sum (lower bound)": shown_by_largest,
           "central limit (GDP)": epsilon_gdp}
-limits = {name: [bound(**rare, steps=count) for count in counts] for name, bound in bounds.items()}
+limits = {name: [bound(**rare, steps=count) for count in counts]
+          for name, bound in bounds.items()}
 upper, lower, gdp = map(np.array, limits.values())
 assert np.all(lower <= upper) and np.all(gdp < upper)
 assert np.all(gdp[:3] < lower[:3])
 
-# %% mystnb={"image": {"alt": "Epsilon against steps for a small sampling rate: the central-limit value lies below the lower bound that an explicit event proves, up to a thousand steps, and below PLD throughout"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Epsilon against steps for a small sampling rate: the central-limit value lies below the lower bound that an explicit event proves, up to a thousand steps, and below PLD throughout"}}
 figures.panels([
     {"title": "The central limit theorem promises too much", "xlabel": "steps T",
      "ylabel": figures.epsilon_label(rare["delta"]),
@@ -408,28 +457,34 @@ figures.panels([
 # Everything so far needs public numbers only, so it can be turned around before any data is opened: given $N$, the
 # batch, the steps and a budget, how much noise? The library searches the least noise multiplier, in thousandths, whose
 # epsilon stays within the budget. RDP brackets it in a moment. Then a few evaluations of PLD close in from the safe
-# side, and the answer is rounded up.
+# side, and the answer is rounded up: the search stops at a tick that passes, with one that fails right below it.
+
+# %% tags=["hide-input"]
+Markdown(report.source(accounting._least_tick))
+
+# %% [markdown]
+# RDP takes less than a second, PLD less than ten, and the answer is remembered while the program runs:
 
 # %%
 goal = dict(epsilon=epsilon, delta=delta, sampling_rate=q, steps=T)
 clock = [time.monotonic()]
-for calibrate in (accounting.calibrate_noise_rdp, accounting.calibrate_noise, accounting.calibrate_noise):
+for calibrate in (calibrate_noise_rdp, calibrate_noise, calibrate_noise):
     needed = calibrate(**goal)
     clock.append(time.monotonic())
 by_rdp, by_pld, again = np.diff(clock)  # seconds
-assert by_rdp < 1 and by_pld < 10 and again < 0.1  # the last one was remembered
+assert by_rdp < 1 and by_pld < 10 and again < 0.1  # the last was remembered
 
 # %% [markdown]
 # Neither may overshoot the budget, and a thousandth less would:
 
 # %%
-needed_rdp = accounting.calibrate_noise_rdp(**goal)
-assert accounting.epsilon_rdp(**run | dict(noise_multiplier=needed_rdp)) <= epsilon
-assert accounting.epsilon_pld(**run | dict(noise_multiplier=needed)) <= epsilon
+needed_rdp = calibrate_noise_rdp(**goal)
+assert epsilon_rdp(**run | dict(noise_multiplier=needed_rdp)) <= epsilon
+assert epsilon_pld(**run | dict(noise_multiplier=needed)) <= epsilon
 if needed > accounting.MIN_NOISE:
-    assert accounting.epsilon_pld(**run | dict(noise_multiplier=round(needed - 0.001, 3))) > epsilon
-print(f"for epsilon {report.plain(epsilon)} (total, delta = {report.plain(delta)}, add/remove), "
-      f"q = {report.plain(q)}, T = {T}:")
+    less = round(needed - 0.001, 3)
+    assert epsilon_pld(**run | dict(noise_multiplier=less)) > epsilon
+print(f"epsilon {report.plain(epsilon)} ({scope}) for q = {report.plain(q)}, T = {T}:")
 print(f"sigma = {needed} by PLD, {needed_rdp} by RDP")
 
 # %% [markdown]
@@ -443,32 +498,39 @@ print(f"sigma = {needed} by PLD, {needed_rdp} by RDP")
 
 # %%
 records = 60_000
-rates = [q * 2.0**k for k in range(-3, 4) if q * 2.0**k <= 1 and round(T / 2.0**k) >= 1]
-same_epochs = [dict(sampling_rate=rate, steps=round(T * q / rate)) for rate in rates]
-batches = [rate * records for rate in rates]
 noises = [noise for noise in sigma * np.geomspace(0.7, 4, 7) if 0.1 <= noise <= 1000]
-by_noise = [accounting.epsilon_pld(**run | dict(noise_multiplier=noise)) for noise in noises]
-by_batch = [accounting.epsilon_pld(**run | dial) for dial in same_epochs]
+by_noise = [epsilon_pld(**run | dict(noise_multiplier=noise)) for noise in noises]
+by_steps = table["PLD (dp-accounting)"]
+dials = [dict(sampling_rate=q * factor, steps=round(T / factor))
+         for factor in 2.0 ** np.arange(-3, 4)]
+dials = [dial for dial in dials if dial["sampling_rate"] <= 1 and dial["steps"] >= 1]
+batches = [dial["sampling_rate"] * records for dial in dials]
+by_batch = [epsilon_pld(**run | dial) for dial in dials]
+
+# %% [markdown]
+# The planner's panel leaves out what no noise up to 1,000 can reach.
 
 # %%
 def reachable(dial):
-    return accounting.epsilon_rdp(**dial, noise_multiplier=accounting.MAX_NOISE, delta=delta) <= epsilon
+    most = dict(noise_multiplier=accounting.MAX_NOISE, delta=delta)
+    return epsilon_rdp(**most, **dial) <= epsilon
 
 
-planned = {rate * records: accounting.calibrate_noise(**goal | dial) / (rate * records)
-           for rate, dial in zip(rates, same_epochs) if reachable(dial)}
+planned = {batch: calibrate_noise(**goal | dial) / batch
+           for batch, dial in zip(batches, dials) if reachable(dial)}
 
-# %% mystnb={"image": {"alt": "Four panels: epsilon falls with noise, rises with steps, rises with the batch at fixed epochs; the noise for each record at a fixed epsilon falls as the batch grows"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Four panels: epsilon falls with noise, rises with steps, rises with the batch at fixed epochs; the noise for each record at a fixed epsilon falls as the batch grows"}}
 axis, here = figures.epsilon_label(delta), spent["pld"]
+batch_label = "expected batch B = q N, the same epochs"
 figures.panels([
-    {"title": "More noise", "xlabel": "noise multiplier sigma", "ylabel": axis, "here": (sigma, here),
-     "curves": {"PLD": (noises, by_noise)}},
-    {"title": "More steps", "xlabel": "steps T", "ylabel": axis, "here": (T, here),
-     "curves": {"PLD": (lengths, table["PLD (dp-accounting)"])}},
-    {"title": "Larger batches, the same epochs", "xlabel": "expected batch B = q N", "ylabel": axis,
+    {"title": "More noise", "xlabel": "noise multiplier sigma", "ylabel": axis,
+     "here": (sigma, here), "curves": {"PLD": (noises, by_noise)}},
+    {"title": "More steps", "xlabel": "steps T", "ylabel": axis,
+     "here": (T, here), "curves": {"PLD": (lengths, by_steps)}},
+    {"title": "Larger batches, the same epochs", "xlabel": batch_label, "ylabel": axis,
      "here": (q * records, here), "curves": {"PLD": (batches, by_batch)}},
     {"title": f"The noise that training feels, at epsilon {report.plain(epsilon)}",
-     "xlabel": "expected batch B = q N, the same epochs", "ylabel": "noise for each record, sigma / B",
+     "xlabel": batch_label, "ylabel": "noise for each record, sigma / B",
      "curves": {"planned by PLD": (list(planned), list(planned.values()))}}])
 
 # %% [markdown]
@@ -476,7 +538,7 @@ figures.panels([
 # more slowly than the batch, so the noise that training feels falls.
 
 # %%
-assert np.all(np.diff(by_noise) <= 0) and np.all(np.diff(table["PLD (dp-accounting)"]) >= 0)
+assert np.all(np.diff(by_noise) <= 0) and np.all(np.diff(by_steps) >= 0)
 assert list(planned.values()) == sorted(planned.values(), reverse=True)
 
 # %% [markdown]
@@ -495,11 +557,12 @@ assert list(planned.values()) == sorted(planned.values(), reverse=True)
 #
 # The spy picks a bad day for you: every other gradient is $-C$ along your direction, yours is $+C$. With fixed sizes,
 # all batch sums are equal but the one that you are in, which is $2C$ higher. Put a blank record in your place, and that
-# batch is still $1C$ higher: so the slot stands out in both worlds, and nothing hides which batch to look at. The event
-# is again "the largest of the noisy sums exceeds a threshold".
+# batch is still $1C$ higher: so the slot stands out in both worlds, and nothing hides which batch to look at. (A blank
+# in your place is the mildest way to take you out of batches of a fixed size.) The event is again "the largest of the
+# noisy sums exceeds a threshold".
 
 # %%
-batches_in_epoch, shuffle_delta = 100, 1e-5
+batches_in_epoch = 100
 
 
 def shown_by_shuffling(noise):
@@ -507,7 +570,7 @@ def shown_by_shuffling(noise):
     others = (batches_in_epoch - 1) * log_ndtr(threshold / noise)
     hits = -np.expm1(others + log_ndtr((threshold - 2) / noise))
     false_alarms = -np.expm1(others + log_ndtr((threshold - 1) / noise))
-    return accounting.epsilon_lower_bound(hits=hits, false_alarms=false_alarms, delta=shuffle_delta)
+    return epsilon_lower_bound(hits=hits, false_alarms=false_alarms, delta=1e-5)
 
 
 # %% [markdown]
@@ -516,21 +579,21 @@ def shown_by_shuffling(noise):
 # amplification. Mixing over shuffles cannot hurt.
 
 # %%
-epoch = dict(sampling_rate=1 / batches_in_epoch, steps=batches_in_epoch, delta=shuffle_delta)
-one_gaussian = dict(sampling_rate=1, steps=1, delta=shuffle_delta)
-shuffle_noises = np.geomspace(0.5, 2, 7)
-claimed = [accounting.epsilon_pld(noise_multiplier=noise, **epoch) for noise in shuffle_noises]
-shown = [shown_by_shuffling(noise) for noise in shuffle_noises]
-repaired = [accounting.epsilon_pld(noise_multiplier=noise, **one_gaussian) for noise in shuffle_noises]
-assert all(low < attack <= high for low, attack, high in zip(claimed, shown, repaired))
+poisson = dict(sampling_rate=1 / batches_in_epoch, steps=batches_in_epoch, delta=1e-5)
+gaussian = dict(sampling_rate=1, steps=1, delta=1e-5)
+spread = np.geomspace(0.5, 2, 7)  # noise multipliers
+claimed = [epsilon_pld(noise_multiplier=noise, **poisson) for noise in spread]
+shown = [shown_by_shuffling(noise) for noise in spread]
+repaired = [epsilon_pld(noise_multiplier=noise, **gaussian) for noise in spread]
+assert np.all(np.less(claimed, shown)) and np.all(np.less_equal(shown, repaired))
 
-# %% mystnb={"image": {"alt": "One epoch of shuffled batches: the epsilon claimed as if Poisson lies below the lower bound that an attack proves at every noise multiplier; one Gaussian step an epoch lies above both"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "One epoch of shuffled batches: the epsilon claimed as if Poisson lies below the lower bound that an attack proves at every noise multiplier; one Gaussian step an epoch lies above both"}}
 figures.panels([
-    {"title": f"One epoch of {batches_in_epoch} shuffled batches", "xlabel": "noise multiplier sigma",
-     "ylabel": figures.epsilon_label(shuffle_delta),
-     "curves": {"claimed, as if Poisson": (shuffle_noises, claimed),
-                "shown by the largest sum (lower bound)": (shuffle_noises, shown),
-                "repaired: one Gaussian step an epoch": (shuffle_noises, repaired)}}])
+    {"title": f"One epoch of {batches_in_epoch} shuffled batches",
+     "xlabel": "noise multiplier sigma", "ylabel": figures.epsilon_label(1e-5),
+     "curves": {"claimed, as if Poisson": (spread, claimed),
+                "shown by the largest sum (lower bound)": (spread, shown),
+                "repaired: one Gaussian step an epoch": (spread, repaired)}}])
 
 # %% [markdown]
 # ### 2. Dividing by the realised batch
@@ -542,27 +605,30 @@ figures.panels([
 
 # %%
 people, rate, coordinates = 20, 0.5, 10_000
-thresholds = coordinates / np.geomspace(0.5, (people + 2) ** 2, 2001)  # of the squared length over (sigma C)^2
+squares = coordinates / np.geomspace(0.5, 500, 2001)  # of length / (sigma C)
 
 
-def is_short(count, divisor):
-    """Probability, for each threshold, that a step of `count` records is published and is shorter than that."""
+def is_shorter(count, divisor):
+    """For each of the squares: P[something is published, and is shorter]."""
     size = np.arange(1, count + 1)
-    return binom.pmf(size, count, rate) @ chi2.cdf(np.outer(divisor(size) ** 2, thresholds), coordinates)
+    scaled = np.outer(divisor(size) ** 2, squares)
+    return binom.pmf(size, count, rate) @ chi2.cdf(scaled, coordinates)
 
 
 # %%
 def shown_by_length(divisor):
-    return accounting.epsilon_lower_bound(hits=is_short(people + 1, divisor), delta=1e-5,
-                                          false_alarms=is_short(people, divisor))
+    hits, false_alarms = is_shorter(people + 1, divisor), is_shorter(people, divisor)
+    return epsilon_lower_bound(hits=hits, false_alarms=false_alarms, delta=1e-5)
 
 
 broken = shown_by_length(lambda size: size)
 mended = shown_by_length(lambda size: np.full(len(size), rate * people))
 for noise in (5, 20, 80):
-    claim = accounting.epsilon_pld(noise_multiplier=noise, sampling_rate=rate, steps=1, delta=1e-5)
+    claim = epsilon_pld(noise_multiplier=noise, sampling_rate=rate, steps=1,
+                        delta=1e-5)
     assert mended <= claim < broken
-    print(f"sigma {noise:2}: claimed {claim:.3f}, shown {broken:.3f}; with a public divisor {mended:.3f}")
+    print(f"sigma {noise:2}: claimed {claim:.3f}, shown {broken:.3f}, "
+          f"with a public divisor {mended:.3f}")
 
 # %% [markdown]
 # The leak does not contain $\sigma$: it cancels. More noise lowers the claim, and what is true stays where it is. In a
@@ -578,10 +644,10 @@ for noise in (5, 20, 80):
 # %%
 room, noise = 60, 4.0
 thresholds = np.linspace(-4 * noise, 2 + 10 * noise, 2001)
-empty = norm.sf(thresholds / noise)
-hits = (empty + room * norm.sf((thresholds - 2) / noise)) / (room + 1)  # one of room + 1 is dropped, seldom you
-shown = accounting.epsilon_lower_bound(hits=hits, false_alarms=empty, delta=1e-5)
-claim = accounting.epsilon_pld(noise_multiplier=noise, sampling_rate=1, steps=1, delta=1e-5)
+full, moved = norm.sf(thresholds / noise), norm.sf((thresholds - 2) / noise)
+hits = (full + room * moved) / (room + 1)  # one of room + 1 is dropped, seldom you
+shown = epsilon_lower_bound(hits=hits, false_alarms=full, delta=1e-5)
+claim = epsilon_pld(noise_multiplier=noise, sampling_rate=1, steps=1, delta=1e-5)
 assert shown > claim
 print(f"one step, delta = 1e-5: claimed {claim:.3f}, shown {shown:.3f}")
 
@@ -591,27 +657,29 @@ print(f"one step, delta = 1e-5: claimed {claim:.3f}, shown {shown:.3f}")
 # expected batch of 256, a cap some standard deviations above that:
 
 # %%
-from dp_accounting.dp_event import SelfComposedDpEvent, TruncatedSubsampledGaussianDpEvent
+from dp_accounting import SelfComposedDpEvent
+from dp_accounting.dp_event import TruncatedSubsampledGaussianDpEvent
 from dp_accounting.pld import PLDAccountant
 
 mnist = dict(noise_multiplier=1.1, sampling_rate=256 / 60_000, steps=3515, delta=1e-5)
 
 
-def epsilon_truncated(cap):
-    step = TruncatedSubsampledGaussianDpEvent(60_000, mnist["sampling_rate"], cap, mnist["noise_multiplier"])
+def epsilon_truncated(spare):
+    sigma, q = mnist["noise_multiplier"], mnist["sampling_rate"]
+    cap = 256 + round(spare * math.sqrt(256 * (1 - q)))  # spare: standard deviations
+    step = TruncatedSubsampledGaussianDpEvent(60_000, q, cap, sigma)
     accountant = PLDAccountant(value_discretization_interval=1e-3)
     accountant.compose(SelfComposedDpEvent(step, mnist["steps"]))
     return accountant.get_epsilon(mnist["delta"])
 
 
 # %%
-deviation = math.sqrt(256 * (1 - mnist["sampling_rate"]))
-claim_mnist = accounting.epsilon_pld(**mnist)
-priced = {spare: epsilon_truncated(256 + round(spare * deviation)) for spare in (0, 2, 4, 6)}
-assert all(value > claim_mnist for value in priced.values())
-print(f"claimed, as if nothing were dropped: {report.rounded_up(claim_mnist)}")
-for spare, value in priced.items():
-    print(f"cap {spare} standard deviations above the expected batch: {report.rounded_up(value)}")
+as_if_whole = epsilon_pld(**mnist)
+print(f"claimed, as if nothing were dropped: {report.rounded_up(as_if_whole)}")
+for spare in (0, 2, 4, 6):
+    price = epsilon_truncated(spare)
+    assert price > as_if_whole
+    print(f"cap {spare} deviations above the batch: {report.rounded_up(price)}")
 
 # %% [markdown]
 # ### 4. Steps from epochs, by floating point
@@ -623,9 +691,10 @@ for spare, value in priced.items():
 epochs, rate = 90, 0.04
 counted, taken = int(epochs // rate), 90 * 25  # q = 1/25
 loop = dict(noise_multiplier=1.5, sampling_rate=rate, delta=1e-5)
-claim, true = (accounting.epsilon_pld(**loop, steps=count) for count in (counted, taken))
+claim, true = epsilon_pld(**loop, steps=counted), epsilon_pld(**loop, steps=taken)
 assert counted < taken and claim < true
-print(f"{epochs} // {rate} = {counted}: epsilon {claim:.4f}; the loop takes {taken}: epsilon {true:.4f}")
+print(f"{epochs} // {rate} = {counted} steps accounted: epsilon {claim:.4f}")
+print(f"{taken} steps taken: epsilon {true:.4f}")
 
 # %% [markdown]
 # One step of a few thousand is cheap; the same habit with a partial last epoch, or with one epoch forgotten, is not. The
@@ -633,11 +702,11 @@ print(f"{epochs} // {rate} = {counted}: epsilon {claim:.4f}; the loop takes {tak
 
 # %%
 try:
-    accounting.epsilon_pld(**loop, steps=epochs / rate)
+    epsilon_pld(**loop, steps=epochs / rate)
 except ValueError as refusal:
-    print(refusal)
+    print(textwrap.fill(str(refusal), 80))
 else:
-    raise AssertionError("a number of steps that is no integer must be refused")
+    raise AssertionError("steps that are no integer must be refused")
 
 # %% [markdown]
 # ### 5. Two runs that share a noise seed
@@ -658,16 +727,16 @@ from sklearn.datasets import load_digits
 
 image = load_digits().images[0]
 clean = image / np.linalg.norm(image)
-asked = (1.0, 8.0)
-toy_noises = [accounting.calibrate_noise(epsilon=each, delta=1e-5, sampling_rate=1, steps=1) for each in asked]
+toy = dict(delta=1e-5, sampling_rate=1, steps=1)
+s_1, s_2 = calibrate_noise(epsilon=1.0, **toy), calibrate_noise(epsilon=8.0, **toy)
 
 
 def publish(noise, *key):
-    return clean + noise * np.random.default_rng(key).standard_normal(clean.shape)
+    rng = np.random.default_rng(key)
+    return clean + noise * rng.standard_normal(clean.shape)
 
 
 def subtract(y_1, y_2):
-    s_1, s_2 = toy_noises
     return (s_1 * y_2 - s_2 * y_1) / (s_1 - s_2)
 
 
@@ -676,14 +745,15 @@ def subtract(y_1, y_2):
 # epsilon means other noise. The library keys its streams by a hash of the configuration.
 
 # %%
-shared = [publish(noise, 0) for noise in toy_noises]
-apart = [publish(noise, 0, index) for index, noise in enumerate(toy_noises)]
+shared = publish(s_1, 0), publish(s_2, 0)
+apart = publish(s_1, 0, 1), publish(s_2, 0, 8)  # seed, epsilon
 assert np.allclose(subtract(*shared), clean, atol=1e-12)
 assert np.linalg.norm(subtract(*apart) - clean) > np.linalg.norm(clean)
 
-# %% mystnb={"image": {"alt": "Four small images: two published noisy gradients in which no digit can be seen clearly, the digit zero recovered exactly from the two, and noise where the two runs had noise of their own"}}
-figures.pictures({f"published at epsilon {asked[0]:g}": shared[0], f"published at epsilon {asked[1]:g}": shared[1],
-                  "recovered: shared seed": subtract(*shared), "recovered: own noise each": subtract(*apart)})
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Four small images: two published noisy gradients in which no digit can be seen clearly, the digit zero recovered exactly from the two, and noise where the two runs had noise of their own"}}
+figures.pictures({"published at epsilon 1": shared[0], "published at epsilon 8": shared[1],
+                  "recovered: shared seed": subtract(*shared),
+                  "recovered: own noise each": subtract(*apart)})
 
 # %% [markdown]
 # Each run alone kept its promise. Together they keep none, for their noise is not independent. In training this
@@ -701,8 +771,9 @@ thresholds = np.linspace(-20, 40, 4001)
 
 
 def shown_by_best_of(tries):
-    hits, false_alarms = (-np.expm1(tries * log_ndtr((thresholds - x) / 4.0)) for x in (1, 0))
-    return accounting.epsilon_lower_bound(hits=hits, false_alarms=false_alarms, delta=1e-5)
+    hits = -np.expm1(tries * log_ndtr((thresholds - 1) / 4.0))
+    false_alarms = -np.expm1(tries * log_ndtr(thresholds / 4.0))
+    return epsilon_lower_bound(hits=hits, false_alarms=false_alarms, delta=1e-5)
 
 
 # %% [markdown]
@@ -710,11 +781,11 @@ def shown_by_best_of(tries):
 # less {cite}`papernot`.)
 
 # %%
-claim = accounting.epsilon_pld(**tuned, steps=1)
+claim = epsilon_pld(**tuned, steps=1)
 for tries in (2, 10, 100):
-    shown, paid = shown_by_best_of(tries), accounting.epsilon_pld(**tuned, steps=tries)
+    shown, paid = shown_by_best_of(tries), epsilon_pld(**tuned, steps=tries)
     assert claim < shown <= paid
-    print(f"best of {tries:3}: claimed {claim:.3f}, shown {shown:.3f}, paid for {paid:.3f}")
+    print(f"best of {tries:3}: claimed {claim:.3f}, shown {shown:.3f}, paid {paid:.3f}")
 
 # %% [markdown]
 # The best of many is sharper than one: less spread, the same shift. Worse, the score that picks the best is usually an
@@ -722,7 +793,8 @@ for tries in (2, 10, 100):
 # whether it was there, with certainty: an event of probability one on one side and zero on the other.
 
 # %%
-print("shown by a choice that one record decides:", accounting.epsilon_lower_bound(hits=[1], false_alarms=[0], delta=1e-5))
+decided = epsilon_lower_bound(hits=[1], false_alarms=[0], delta=1e-5)
+print("shown by a choice that one record decides:", decided)
 
 # %% [markdown]
 # What do tries cost in DP-SGD? The MNIST run of the third example, several times on the same data: by basic composition
@@ -731,13 +803,14 @@ print("shown by a choice that one record decides:", accounting.epsilon_lower_bou
 # %% tags=["hide-input"]
 def tries_row(tries):
     several = mnist | dict(steps=tries * mnist["steps"])
-    each = accounting.epsilon_pld(**mnist | dict(delta=mnist["delta"] / tries))  # deltas add up too
-    cells = tries * each, accounting.epsilon_rdp(**several), accounting.epsilon_pld(**several)
+    share = mnist | dict(delta=mnist["delta"] / tries)  # deltas add up too
+    cells = tries * epsilon_pld(**share), epsilon_rdp(**several), epsilon_pld(**several)
     return report.table_row(str(tries), list(map(report.rounded_up, cells)))
 
 
 HTML(report.table("Epsilon of all tries together (total, delta = 1e-5, add/remove)",
-                  ["tries", "added up", "RDP, composed", "PLD, composed"], list(map(tries_row, (1, 5, 10)))))
+                  ["tries", "added up", "RDP, composed", "PLD, composed"],
+                  list(map(tries_row, (1, 5, 10)))))
 
 # %% [markdown]
 # ## What it costs, and where it breaks
@@ -747,7 +820,7 @@ HTML(report.table("Epsilon of all tries together (total, delta = 1e-5, add/remov
 #   chosen by looking at the data, the choice is not in the epsilon.
 # * **The unit is one record.** Who has several records in the data has less protection, and under replacing a record,
 #   instead of adding or removing one, the same noise gives a larger epsilon.
-# * **The order of sampling is secret.** Amplification is lost if the batches become known.
+# * **Who was drawn is secret.** Amplification is lost if the batches become known.
 # * **Real noise.** Floating-point numbers and pseudo-random generators only approximate a Gaussian; no accountant here
 #   sees the difference.
 # * **Trust.** PLD is another project's code. Three others bound it from above, explicit events from below, and
@@ -769,12 +842,12 @@ HTML(report.table("Epsilon of all tries together (total, delta = 1e-5, add/remov
 # Set the derivative of $T \alpha / (2 \sigma^2) + \log(1/\delta) / (\alpha - 1)$ to zero:
 # $\alpha = 1 + \sigma \sqrt{2 \log(1/\delta) / T}$, and so
 # $\varepsilon = T / (2 \sigma^2) + \sqrt{2 T \log(1/\delta)} / \sigma$.
-# The first cell below compares this with the library.
+# The first folded cell below compares this with the library.
 # ````
 #
 # ````{dropdown} Solution 2
 # Losses have spread proportional to $\sqrt{T} / \sigma$ when the noise is large, so about twice as much. When the noise is
-# small, rare large losses dominate, and less than twice is enough. The second cell below computes it at your
+# small, rare large losses dominate, and less than twice is enough. The second folded cell computes it at your
 # parameters.
 # ````
 #
@@ -790,29 +863,31 @@ HTML(report.table("Epsilon of all tries together (total, delta = 1e-5, add/remov
 # ````
 #
 # ````{dropdown} Solution 5
-# The third cell below looks for it. Dropping data is not harmless, since who is dropped depends on who is there.
+# The third folded cell looks for it. Dropping data is not harmless, since who is dropped depends on who is there.
 # ````
 
-# %% tags=["hide-input"]
+# %% tags=["hide-cell"]
 analytic = 5 / (2 * 2.0**2) + math.sqrt(2 * 5 * math.log(1 / delta)) / 2.0
-library = accounting.epsilon_moments(noise_multiplier=2.0, sampling_rate=1, steps=5, delta=delta)
-assert analytic <= library < 1.05 * analytic  # the library looks at integer orders only
-print(f"solution 1, for sigma = 2 and T = 5: by hand {analytic:.4f}, at integer orders {library:.4f}")
+unsampled = dict(noise_multiplier=2.0, sampling_rate=1, steps=5, delta=delta)
+library = epsilon_moments(**unsampled)
+assert analytic <= library < 1.05 * analytic  # it looks at integer orders only
+print(f"sigma = 2, T = 5: by hand {analytic:.4f}, at integer orders {library:.4f}")
 
-# %% tags=["hide-input"]
-longer = goal | dict(steps=4 * T)
-if reachable(dict(sampling_rate=q, steps=4 * T)):
-    print(f"solution 2: sigma from {needed} to {accounting.calibrate_noise(**longer)}")
+# %% tags=["hide-cell"]
+longer = dict(sampling_rate=q, steps=4 * T)
+if reachable(longer):
+    print(f"sigma from {needed} to {calibrate_noise(**goal | longer)}")
 else:
-    print("solution 2: no noise is enough at these parameters")
+    print("no noise is enough for four times the steps")
 
-# %% tags=["hide-input"]
-spare = next(spare for spare in np.arange(2, 8, 0.25) if epsilon_truncated(256 + round(spare * deviation)) < 1.1 * claim_mnist)
-print(f"solution 5: {spare:g} standard deviations")
+# %% tags=["hide-cell"]
+caps = np.arange(2, 8, 0.25)
+spare = next(spare for spare in caps if epsilon_truncated(spare) < 1.1 * as_if_whole)
+print(f"{spare:g} standard deviations")
 
 # %% [markdown]
 # To compute this page again, with the numbers of your choice, from the project's folder:
 #
 # ```bash
-# papermill notebooks/03_accountant.ipynb out.ipynb -p noise_multiplier 2 -p epsilon 3
+# papermill notebooks/03_accountant.ipynb out.ipynb -p epsilon 3
 # ```
