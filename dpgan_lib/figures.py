@@ -111,6 +111,13 @@ def information(curves: list[dict], class_entropy: float) -> Figure:
     return _closed(figure)
 
 
+class _PlainFormatter(LogFormatter):
+    """Writes 0.6 and 1000 where matplotlib writes powers of ten, at the ticks that matplotlib would label."""
+
+    def __call__(self, x, pos=None):
+        return f"{x:g}" if super().__call__(x, pos) else ""
+
+
 def panels(table: list[dict]) -> Figure:
     """Curves, one panel above another, on logarithmic axes unless a row says otherwise.
 
@@ -127,8 +134,8 @@ def panels(table: list[dict]) -> Figure:
         axis.set(title=row["title"], xlabel=row["xlabel"], ylabel=row["ylabel"],
                  xscale="linear" if "x" in linear else "log", yscale="linear" if "y" in linear else "log")
         for scale in [side for side in (axis.xaxis, axis.yaxis) if side.get_scale() == "log"]:
-            scale.set_major_formatter(LogFormatter())  # 0.1, 1, 10 rather than powers
-            scale.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
+            scale.set_major_formatter(_PlainFormatter())
+            scale.set_minor_formatter(_PlainFormatter(minor_thresholds=(1, 0.4)))
         axis.grid(alpha=0.3)
         axis.legend(frameon=False)
     return _closed(figure)
