@@ -359,7 +359,7 @@ glue("epsilon_moments", report.rounded_up(spent["moments"]), display=False)
 glue("epsilon_pld", report.rounded_up(spent["pld"]), display=False)
 
 # %% [markdown]
-# So the paper's accountant is sound, and what it reports is a true bound, but the loosest of the four: an epsilon of
+# So the paper's accountant is sound: what it reports is a true bound. But it is a loose one, an epsilon of
 # {glue:text}`epsilon_moments` for the run above, where PLD proves {glue:text}`epsilon_pld` of the very same mechanism.
 
 # %% [markdown]
@@ -386,7 +386,7 @@ for row in vectors:
 def vector_row(row):
     numbers = (row["epsilon"], row["ours"], row["pld_epsilon"], row["pld"])
     cells = [row["noise_multiplier"], f"{float(row['sampling_rate']):.3g}",
-             row["steps"], row["delta"], *(f"{float(each):.4f}" for each in numbers)]
+             row["steps"], row["delta"], *(f"{float(each):.5g}" for each in numbers)]
     return report.table_row(row["accountant"].removesuffix("_classic"), cells)
 
 

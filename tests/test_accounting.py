@@ -4,6 +4,8 @@ import csv
 import math
 import subprocess
 import sys
+import time
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,15 +14,17 @@ import numpy as np
 import pytest
 from dp_accounting import GaussianDpEvent, PoissonSampledDpEvent, SelfComposedDpEvent
 from dp_accounting.rdp import RdpAccountant
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from opacus.accountants import PRVAccountant
 from opacus.accountants.analysis.rdp import compute_rdp
-from scipy.special import ndtr
+from scipy.optimize import brentq
+from scipy.special import log_ndtr, ndtr, ndtri
 
-from dpgan_lib import accounting
-from dpgan_lib.accounting import (calibrate_noise, epsilon_moments, epsilon_pld, epsilon_rdp, epsilons,
-                                  renyi_divergence)
+from dpgan_lib import accounting, chapters
+from dpgan_lib.accounting import (calibrate_noise, calibrate_noise_rdp, epsilon_lower_bound, epsilon_moments,
+                                  epsilon_pld, epsilon_rdp, epsilons, renyi_divergence, trade_off)
+from dpgan_lib.experiment import parameters_from
 
 VECTORS = Path(__file__).parent / "reference" / "accounting_vectors.csv"
 MNIST = dict(noise_multiplier=1.1, sampling_rate=256 / 60000, steps=3515, delta=1e-5)
@@ -64,22 +68,39 @@ def test_published_pld(row):
     assert pld(**mechanism(row)) == pytest.approx(float(printed), abs=half_a_digit)
 
 
+def epsilon_prv(*, noise_multiplier, sampling_rate, steps, delta):
+    accountant = PRVAccountant()
+    accountant.history = [(noise_multiplier, sampling_rate, steps)]
+    return accountant.get_epsilon(delta=delta)
+
+
 @pytest.mark.parametrize("row", rows("prv"), ids=name)
 def test_pld_is_below_prv_and_near(row):
     run = mechanism(row)
-    accountant = PRVAccountant()
-    accountant.history = [(run["noise_multiplier"], run["sampling_rate"], run["steps"])]
-    prv = accountant.get_epsilon(delta=run["delta"])
+    prv = epsilon_prv(**run)
     assert prv == pytest.approx(float(row["epsilon"]), rel=float(row["tolerance_relative"]))
     # PRV's upper bound adds its epsilon error, 0.01, and a discretisation of the same order as ours
     assert prv - 0.011 <= pld(**run) <= prv
 
 
-@pytest.mark.parametrize("runs, rdp, pld_", [(5, 2.93, 2.69), (10, 4.30, 3.97)])
-def test_repeated_runs_compose(runs, rdp, pld_):
+@pytest.mark.filterwarnings("ignore:Optimal order")  # of the Renyi orders by which PRV chooses its grid
+@pytest.mark.parametrize("noise", [0.6, 1.0, 4.0])
+@pytest.mark.parametrize("rate", [0.001, 0.02, 0.2])
+@pytest.mark.parametrize("steps", [1, 30, 1000])
+def test_pld_is_the_least_bound_on_a_grid(noise, rate, steps):
+    run = dict(noise_multiplier=noise, sampling_rate=rate, steps=steps, delta=1e-5)
+    # PRV's discretisation grows with the spread of the loss, and ours with epsilon: 1e-4 of it covers both
+    assert pld(**run) <= epsilon_prv(**run) <= pld(**run) * (1 + 1e-4) + 0.011
+    assert pld(**run) <= epsilon_rdp(**run)
+
+
+@pytest.mark.parametrize("runs, basic, rdp, pld_", [(5, 6.28, 2.93, 2.69), (10, 13.06, 4.30, 3.97)])
+def test_repeated_runs_compose(runs, basic, rdp, pld_):
     run = MNIST | dict(steps=runs * MNIST["steps"])
     assert epsilon_rdp(**run) == pytest.approx(rdp, abs=0.005)  # half of the last printed digit
     assert epsilon_pld(**run) == pytest.approx(pld_, abs=0.005)
+    # basic composition adds epsilons, and deltas too
+    assert runs * pld(**MNIST | dict(delta=1e-5 / runs)) == pytest.approx(basic, abs=0.005)
 
 
 def test_published_rdp_curve():
@@ -117,6 +138,13 @@ def test_divergence_is_the_integral(order, q, sigma):
     assert ours == pytest.approx(exact, rel=1e-10, abs=1e-13)  # abs: rounding of A_alpha, about 1 at small q
     if order == int(order):
         assert ours == pytest.approx(exact, rel=1e-10, abs=0)  # an integer order never forms A_alpha
+
+
+@few
+@given(order=st.integers(2, 64), q=st.floats(1e-6, 0.99), sigma=st.floats(0.3, 20))
+def test_the_closed_sum_is_the_integral(order, q, sigma):
+    ours = renyi_divergence(sampling_rate=q, noise_multiplier=sigma, orders=[order])[0] * (order - 1)
+    assert ours == pytest.approx(float(integrated_log_moment(order, q, sigma)), rel=1e-10, abs=0)
 
 
 @few
@@ -159,6 +187,72 @@ def test_without_sampling_pld_is_the_gaussian_mechanism(sigma, steps):
     one_step = sigma / math.sqrt(steps)  # T Gaussian steps are one, with sqrt(T) less noise
     assert gaussian_delta(epsilon, one_step) <= 1e-5
     assert gaussian_delta(epsilon - 1e-3, one_step) > 1e-5  # 10 discretisation intervals: an upper bound, and tight
+
+
+# Bounds from below, and tests
+
+
+def largest_sum(noise, rate, steps):
+    """P and P' of "the largest of T noisy sums exceeds a threshold", exact."""
+    threshold = np.linspace(-4 * noise, 1 + 10 * noise, 2001)
+    out, drawn = log_ndtr(threshold / noise), log_ndtr((threshold - 1) / noise)
+    with np.errstate(divide="ignore"):  # rate = 1
+        within = np.logaddexp(np.log1p(-rate) + out, np.log(rate) + drawn)
+    return dict(hits=-np.expm1(steps * within), false_alarms=-np.expm1(steps * out))
+
+
+@few
+@given(noise=st.floats(0.5, 20), rate=st.floats(1e-3, 1), steps=st.integers(1, 1000))
+def test_what_events_show_never_exceeds_the_accountants(noise, rate, steps):
+    shown = epsilon_lower_bound(**largest_sum(noise, rate, steps), delta=1e-5)
+    assert shown <= pld(noise, rate, steps, 1e-5)
+    if steps == 1:
+        assert shown == pytest.approx(pld(noise, rate, 1, 1e-5), abs=1e-2)  # the best test, on a grid of thresholds
+
+
+def test_an_event_refutes_what_it_should():
+    assert epsilon_lower_bound(hits=[0.3, 0.7], false_alarms=[0.3, 0.7], delta=1e-5) == 0
+    assert epsilon_lower_bound(hits=[0.5], false_alarms=[0.1], delta=0.1) == pytest.approx(math.log(4))
+    assert epsilon_lower_bound(hits=[1e-6], false_alarms=[0], delta=1e-5) == 0  # delta is there for it
+    assert epsilon_lower_bound(hits=[0.5], false_alarms=[0], delta=1e-5) == math.inf
+
+
+def test_the_central_limit_is_no_upper_bound():
+    for steps in (10, 100, 1000):
+        mu = 0.001 * math.sqrt(steps * math.expm1(0.8**-2))  # Bu et al. 2020
+        gdp = brentq(lambda epsilon: gaussian_delta(epsilon, 1 / mu) - 1e-6, 0, 20 * mu)
+        shown = epsilon_lower_bound(**largest_sum(0.8, 0.001, steps), delta=1e-6)
+        assert gdp < shown <= pld(0.8, 0.001, steps, 1e-6)
+
+
+@pytest.mark.parametrize("sigma, steps", [(1.5, 1), (4.0, 1), (20.0, 25)])
+def test_without_sampling_the_trade_off_is_the_gaussian_one(sigma, steps):
+    alpha = np.linspace(0, 1, 101)
+    exact = ndtr(ndtri(1 - alpha) - math.sqrt(steps) / sigma)
+    bound = trade_off(noise_multiplier=sigma, sampling_rate=1, steps=steps, false_alarms=alpha)
+    assert np.all(bound <= exact + 1e-9)  # a lower bound, to rounding
+    np.testing.assert_allclose(bound, exact, atol=1e-4)  # and tight: 500 of its tangents
+
+
+@few
+@given(noise=st.floats(0.3, 20), rate=st.floats(1e-3, 1), steps=st.integers(1, 1000))
+def test_a_trade_off_curve_falls_and_lies_below_one_step_and_above_its_pairs(noise, rate, steps):
+    alpha = np.linspace(0, 1, 101)
+    bound = trade_off(noise_multiplier=noise, sampling_rate=rate, steps=steps, false_alarms=alpha)
+    one_step = (1 - rate) * (1 - alpha) + rate * ndtr(-ndtri(alpha) - 1 / noise)
+    assert np.all(np.diff(bound) <= 0) and np.all((bound >= 0) & (bound <= one_step + 1e-9))
+    epsilon = pld(noise, rate, steps, 1e-5)
+    assert np.all(bound >= math.exp(-epsilon) * (1 - 1e-5 - alpha) - 1e-2)  # the grid of epsilons
+
+
+@pytest.mark.parametrize("change", [dict(noise_multiplier=0), dict(noise_multiplier=-1), dict(sampling_rate=256),
+                                    dict(steps=2.0), dict(false_alarms=[0.5, 1.1]), dict(false_alarms=[math.nan])])
+def test_a_trade_off_refuses_a_wrong_value(change):
+    run = dict(noise_multiplier=1, sampling_rate=0.1, steps=2, false_alarms=[0.5]) | change
+    (field, value), = change.items()
+    with pytest.raises(ValueError) as error:
+        trade_off(**run)
+    assert str(error.value).startswith(f"{field}={value!r} must ") and "\n" not in str(error.value)
 
 
 # Laws
@@ -207,7 +301,43 @@ def test_calibrated_noise_is_enough_and_a_grid_step_less_is_not(epsilon, rate, s
     assert pld(noise, rate, steps, delta) <= epsilon < pld(round(noise - 0.001, 3), rate, steps, delta)
 
 
+BUDGET = dict(epsilon=st.floats(0.02, 20), rate=st.floats(1e-4, 1), steps=st.integers(1, 100_000),
+              delta=st.sampled_from([1e-5, 1e-7]))
+
+
+@settings(max_examples=100, derandomize=True, deadline=None)
+@given(**BUDGET)
+def test_rdp_calibration_never_overshoots_and_never_wastes(epsilon, rate, steps, delta):
+    run = dict(sampling_rate=rate, steps=steps, delta=delta)
+    assume(epsilon_rdp(**run, noise_multiplier=1000) <= epsilon)
+    noise = calibrate_noise_rdp(**run, epsilon=epsilon)
+    assert epsilon_rdp(**run, noise_multiplier=noise) <= epsilon
+    assert noise == 0.01 or epsilon_rdp(**run, noise_multiplier=round(noise - 0.001, 3)) > epsilon
+
+
+@few
+@given(**BUDGET)
+def test_pld_calibration_never_overshoots_and_asks_for_no_more_than_rdp(epsilon, rate, steps, delta):
+    run = dict(sampling_rate=rate, steps=steps, delta=delta)
+    assume(epsilon_rdp(**run, noise_multiplier=1000) <= epsilon)
+    noise = calibrate_noise(**run, epsilon=epsilon)
+    assert epsilon_pld(**run, noise_multiplier=noise) <= epsilon
+    assert noise <= calibrate_noise_rdp(**run, epsilon=epsilon)
+
+
+@pytest.mark.parametrize("calibrate, seconds", [(calibrate_noise_rdp, 1), (calibrate_noise, 10)])
+@pytest.mark.parametrize("epsilon, rate, steps", [(1, 0.01, 2001), (10, 0.01, 2001), (3, 256 / 60000, 450_001)])
+def test_calibration_is_quick(calibrate, seconds, epsilon, rate, steps):
+    started = time.process_time()
+    calibrate(epsilon=epsilon, sampling_rate=rate, steps=steps, delta=1e-5)
+    assert time.process_time() - started < seconds  # this process's own, so that a busy machine changes nothing
+
+
 def test_calibration_at_the_ends_of_the_grid():
+    assert calibrate_noise_rdp(epsilon=math.inf, delta=1e-5, sampling_rate=1, steps=1) == 0.0
+    assert calibrate_noise_rdp(epsilon=1e6, delta=1e-5, sampling_rate=1, steps=1) == 0.01
+    with pytest.raises(ValueError, match="^epsilon=0.001 must be one that some noise reaches: "):
+        calibrate_noise_rdp(epsilon=0.001, delta=1e-5, sampling_rate=1e-6, steps=1)
     assert calibrate_noise(epsilon=math.inf, delta=1e-5, sampling_rate=1, steps=1) == 0.0
     assert calibrate_noise(epsilon=1e6, delta=1e-5, sampling_rate=1, steps=1) == 0.01
     with pytest.raises(ValueError, match="^epsilon=0.01 must be one that some noise reaches: ") as error:
@@ -247,11 +377,12 @@ def test_a_wrong_value_is_refused_in_one_line(function, field, values, line):
                                     dict(epsilon=True), dict(epsilon=None), dict(delta=1), dict(sampling_rate=256),
                                     dict(steps=0)])
 @pytest.mark.parametrize("epsilon", [3, math.inf])
-def test_calibration_refuses_a_wrong_value(change, epsilon):
+@pytest.mark.parametrize("calibrate", [calibrate_noise, calibrate_noise_rdp])
+def test_calibration_refuses_a_wrong_value(calibrate, change, epsilon):
     run = dict(epsilon=epsilon, delta=1e-5, sampling_rate=0.01, steps=10) | change
     (field, value), = change.items()
     with pytest.raises(ValueError) as error:
-        calibrate_noise(**run)
+        calibrate(**run)
     assert str(error.value).startswith(f"{field}={value!r} must ")
 
 
@@ -266,3 +397,54 @@ def test_accounting_imports_neither_torch_nor_the_rest_of_the_library():
             "print(*sorted(m for m in sys.modules if m == 'torch' or m.startswith('dpgan_lib')))")
     imported = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert imported == ["dpgan_lib", "dpgan_lib.accounting"]
+
+
+# The chapter's parameters
+
+USUAL = asdict(accounting.Parameters())
+
+
+def chapter_defaults():
+    import jupytext
+
+    return chapters.defaults(jupytext.read(chapters.chapter_path("accountant")), "03_accountant")
+
+
+def test_the_chapter_shows_the_librarys_defaults():
+    assert chapter_defaults() == USUAL
+
+
+WRONG = [("noise_multiplier", 0.0, "must lie in [0.1, 1000]"), ("noise_multiplier", -1.0, "must be 0"),
+         ("noise_multiplier", 0.1, "must be larger here"), ("sampling_rate", 256.0, "must lie in (0, 1]"),
+         ("steps", 0, "must be an integer"), ("steps", 10**7, "must be at most"), ("delta", 1e-12, "must be at least"),
+         ("delta", 1.0, "must lie strictly"), ("epsilon", -2.0, "must be a number > 0"),
+         ("epsilon", math.inf, "must lie in [0.01, 100]"), ("epsilon", 1000.0, "must lie in [0.01, 100]")]
+
+
+@pytest.mark.parametrize("field, value, line", WRONG)
+def test_a_wrong_parameter_is_refused_before_the_chapter_computes(field, value, line):
+    with pytest.raises(ValueError) as error:
+        parameters_from(USUAL | {field: value}, accounting.Parameters)
+    assert str(error.value).startswith(f"{field}={value!r} {line}") and "\n" not in str(error.value)
+    if value != math.inf:
+        with pytest.raises(ValueError, match=f"^{field}="):
+            chapters.check_values({field: value}, USUAL, "03_accountant")
+
+
+def test_an_epsilon_that_no_noise_reaches_is_refused_too():
+    with pytest.raises(ValueError, match="^epsilon=0.01 must be one that some noise reaches: "):
+        accounting.Parameters(epsilon=0.01, sampling_rate=1, steps=100_000, noise_multiplier=500.0).check()
+
+
+def test_plain_papermill_refuses_an_unknown_parameter_with_the_nearest(tmp_path):
+    notebook = chapters.root() / "notebooks" / "03_accountant.ipynb"
+    command = [Path(sys.executable).with_name("papermill"), notebook, tmp_path / "out.ipynb", "-p", "epsilno", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=chapters.root())
+    assert done.returncode != 0 and "Did you mean 'epsilon'?" in done.stderr
+
+
+def test_the_chapters_assertions_hold_at_other_parameters():
+    values = dict(noise_multiplier=3.0, sampling_rate=1.0, steps=3, delta=1e-6, epsilon=0.2)
+    output = chapters.root() / "build" / "test" / "03_accountant.ipynb"
+    chapters.run_chapter("accountant", values, output, timeout=120, progress=False)
+    assert set(chapters.glued(output)) >= {"epsilon_moments", "epsilon_pld"}
