@@ -40,7 +40,7 @@ PROFILE_DELTA, PROFILE_POINTS = 1e-10, 500  # how far, and at how many epsilons,
 class Parameters:
     """What a reader of the accountant's chapter may choose: T steps to account for, and an epsilon to plan for.
 
-    epsilon, delta: total, for adding or removing one record.  The ranges are those that a page can draw.
+    epsilon, delta: total, for adding or removing one record.  The ranges are those that a page can compute and draw.
     """
 
     noise_multiplier: float = 1.0
@@ -54,14 +54,15 @@ class Parameters:
         _check_run(self.noise_multiplier, self.sampling_rate, self.steps, self.delta)
         _require(self.noise_multiplier >= 0.1, "noise_multiplier", self.noise_multiplier,
                  "must lie in [0.1, 1000] here: less noise hides nothing that a page could draw. Try 1.0.")
-        _require(self.steps <= 10**6, "steps", self.steps, "must be at most 1000000 here. Try 100000.")
+        _require(self.steps <= 500_000, "steps", self.steps,
+                 "must be at most 500000 here, or the page takes longer than two minutes. Try 100000.")
         _require(self.delta >= PROFILE_DELTA, "delta", self.delta, "must be at least 1e-10 here. Try 1e-6.")
         _check_epsilon(self.epsilon)
         _require(0.01 <= self.epsilon <= 100, "epsilon", self.epsilon,
                  "must lie in [0.01, 100] here: a planner's budget. Try 1.0.")
         spent = epsilon_rdp(noise_multiplier=self.noise_multiplier, sampling_rate=self.sampling_rate,
                             steps=self.steps, delta=self.delta)
-        _require(spent <= 1000, "noise_multiplier", self.noise_multiplier,
+        _require(spent <= 50, "noise_multiplier", self.noise_multiplier,
                  f"must be larger here: these {self.steps} steps spend an epsilon of {spent:.0f}, which promises "
                  f"nothing. Try {2 * self.noise_multiplier:g}.")
         calibrate_noise_rdp(epsilon=self.epsilon, delta=self.delta, sampling_rate=self.sampling_rate, steps=self.steps)

@@ -143,8 +143,10 @@ def panels(table: list[dict]) -> Figure:
 
 def pictures(images: dict[str, np.ndarray]) -> Figure:
     """Small grey images in two columns: title -> (height, width), each drawn from its own least to largest value."""
-    figure, axes = plt.subplots(-(-len(images) // 2), 2, figsize=(6.4, 3.3 * -(-len(images) // 2)),
-                                layout="constrained")
+    rows = math.ceil(len(images) / 2)
+    figure, axes = plt.subplots(rows, 2, figsize=(6.4, 3.3 * rows), layout="constrained")
+    for axis in axes.flat[len(images) :]:
+        axis.set_axis_off()
     for axis, (title, image) in zip(axes.flat, images.items()):
         axis.imshow(image, cmap="gray_r", interpolation="nearest")
         axis.set(title=title, xticks=[], yticks=[])

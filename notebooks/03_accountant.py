@@ -311,8 +311,8 @@ print(f"modern: order {best:g}, epsilon {rdp}")
 # The mechanism is the same; the bounds differ in what they keep. The **moments** accountant keeps some moments of the
 # loss and Markov's inequality. **RDP** keeps the same moments and a sharper inequality. **PRV** {cite}`gopi`, from
 # Opacus, and **PLD** {cite}`doroshenko`, from dp-accounting, keep the whole distribution of the loss: they cut it into
-# fine intervals, convolve it with itself, and read epsilon from the result. Both round towards more loss, so both are
-# upper bounds; PRV also adds a fixed error to its answer.
+# fine intervals, convolve it with itself, and read epsilon from the result. PLD rounds towards more loss. PRV rounds to
+# the nearest, and adds the most that this can err. So both are upper bounds.
 
 # %%
 from opacus.accountants import PRVAccountant
@@ -612,9 +612,10 @@ figures.panels([
 # ### 2. Dividing by the realised batch
 #
 # A Poisson batch has a random size, and that size depends on whether you were drawn. Divide the noisy sum by it, and the
-# *noise* is scaled by a secret. To see that this alone leaks, let every gradient be zero, yours too: the published
-# vector is pure noise, divided by the batch's size. Its squared length follows a chi-square law, and a model has many
-# coordinates to measure it with. Dividing by a public number instead leaves the noise alone.
+# *noise* is scaled by a secret. To see that this alone leaks, take twenty people, each drawn with probability one half,
+# and you; let every gradient be zero, yours too. The published vector is pure noise, divided by the batch's size. Its
+# squared length follows a chi-square law, and a model has many coordinates to measure it with: if it is short, the batch
+# was large. Dividing by a public number instead leaves the noise alone. (One step, at $\delta = 10^{-5}$.)
 
 # %%
 people, rate, coordinates = 20, 0.5, 10_000
@@ -648,7 +649,7 @@ for noise in (5, 20, 80):
 # %% [markdown]
 # The leak does not contain $\sigma$: it cancels. More noise lowers the claim, and what is true stays where it is. In a
 # large batch one record changes the size by little, so this leak is small there, and large for rare classes and small
-# data sets. (The run is one step, at $\delta = 10^{-5}$.)
+# data sets.
 #
 # ### 3. Truncated batches
 #
@@ -668,9 +669,9 @@ assert shown > claim
 print(f"one step, delta = 1e-5: claimed {claim:.3f}, shown {shown:.3f}")
 
 # %% [markdown]
-# The repairs: never drop a record (this library takes another pass over what does not fit), or account for exactly
+# The repairs: never drop a record (this library pads its batches and drops nothing), or account for exactly
 # what was done. The second has an accountant {cite}`ganesh`, in dp-accounting. It prices, for a run on MNIST with an
-# expected batch of 256, a cap some standard deviations above that:
+# expected batch of 256, a cap some standard deviations above that (total, $\delta = 10^{-5}$, add/remove):
 
 # %%
 from dp_accounting import SelfComposedDpEvent
@@ -738,7 +739,8 @@ else:
 # ```
 #
 # A toy model: the score of an image is a linear function of its pixels, so its gradient is the image itself. The batch
-# holds one of scikit-learn's public digits, clipped to $C = 1$, and each epsilon is honest for its run: a single step.
+# holds one of scikit-learn's public digits, clipped to $C = 1$. Each epsilon is honest for its run: a single step, at
+# $\delta = 10^{-5}$, for adding or removing the image.
 
 # %%
 from sklearn.datasets import load_digits
@@ -782,7 +784,8 @@ figures.pictures({"published at epsilon 1": shared[0], "published at epsilon 8":
 # ### 6. Tuning on private data without paying
 #
 # Train $k$ times, keep the best, report the epsilon of one run. Let each run release one number, $x + \sigma Z$ with
-# $x$ either $0$ or $1$ (your record), and let the best be the largest. Its distribution is known exactly.
+# $x$ either $0$ or $1$ (your record), and let the best be the largest. Its distribution is known exactly. (Again
+# at $\delta = 10^{-5}$.)
 
 # %%
 tuned = dict(noise_multiplier=4.0, sampling_rate=1, delta=1e-5)

@@ -32,7 +32,29 @@ def test_colours_are_distinct_and_black_is_no_privacy():
     assert len({figures.epsilon_colour(epsilon) for epsilon in (0.2, 0.5, 1, 2, 5, 10, math.inf)}) == 7
 
 
+def panel(**more):
+    return dict(title="t", xlabel="x", ylabel="y", curves={"a": ([1, 10], [1, 2]), "b": ([1, 10], [3, 4])}) | more
+
+
+def test_panels_tell_curves_apart_without_colour_and_mark_the_readers_point():
+    first, second = figures.panels([panel(here=(10, 2)), panel(linear="y")]).axes
+    assert first.get_legend_handles_labels()[1] == ["a", "b", "these parameters"]
+    assert len({line.get_linestyle() for line in first.lines[:2]}) == 2
+    assert [first.get_xscale(), first.get_yscale(), second.get_xscale(), second.get_yscale()] == [
+        "log", "log", "log", "linear"]
+    first.figure.draw_without_rendering()
+    labels = [text.get_text() for text in first.yaxis.get_ticklabels(which="both")]
+    assert {"1", "2", "3"} <= set(labels) and not any("10^" in label for label in labels)
+
+
+def test_pictures_have_titles():
+    figure = figures.pictures({name: np.eye(8) for name in "abc"})
+    assert [axis.get_title() for axis in figure.axes] == ["a", "b", "c", ""]
+
+
 def test_no_figure_is_left_to_pyplot():
+    figures.panels([panel()])
+    figures.pictures({"a": np.eye(8)})
     figures.sample_grids({"a": np.zeros((280, 280))})
     figures.pair_heatmap([[0, 1, 0.9], [0, 2, 0.6], [1, 2, 0.5]])
     curves = [{"name": f"seed {seed}", "epsilon": 1.0, "history": [[5, -0.1], [10, 0.3]]} for seed in (0, 1)]
