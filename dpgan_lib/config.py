@@ -27,6 +27,7 @@ class ModelConfig:
     """Network sizes, and W = {w : |w_i| <= weight_clip}, the compact set that the critic lives in."""
 
     image_side: int
+    channels: int
     generator_width: int
     critic_width: int
     weight_clip: float
@@ -63,6 +64,7 @@ class OptimiserConfig:
     """How Eq. 1 is optimised. Learning rates are Adam's; info_weight is lambda, in units of f_w per nat.
 
     fakes: generated images in a critic step and in a generator step.
+    pool: images generated between two generator steps, where G stands still; its critic steps take theirs from these.
     clip_fakes: clip the fake half per example too, with the same C (it costs no privacy and keeps the balance).
     critic_steps: critic steps for each generator step.  averaging: decay of the generator's running mean.
     """
@@ -71,9 +73,14 @@ class OptimiserConfig:
     generator_rate: float
     info_weight: float
     fakes: int
+    pool: int
     clip_fakes: bool
     critic_steps: int
     averaging: float
+
+    def __post_init__(self):
+        if self.pool % self.fakes:
+            raise ValueError(f"pool={self.pool} must be a multiple of fakes={self.fakes}: critic steps take it in turns")
 
 
 @dataclass(frozen=True, kw_only=True)

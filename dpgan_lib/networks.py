@@ -1,5 +1,7 @@
 """The three networks of Eq. 1: generator G(z, c), critic f_w(x, y) with its projection onto W, posterior Q(c | x)."""
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -12,7 +14,7 @@ POSTERIOR_WIDTH = 16  # Q reads generated images alone, so its size costs time b
 class Generator(nn.Module):
     """G(z, c): a linear map to a quarter of the side, then two doublings by convolution and pixel shuffle.
 
-    z (B, z_dim), code (B, code_dim) -> images (B, 1, side, side) in [-1, 1].
+    z (B, z_dim), code (B, code_dim) -> images (B, channels, side, side) in [-1, 1].
     """
 
     def __init__(self, latent: LatentConfig, model: ModelConfig):
@@ -26,33 +28,32 @@ class Generator(nn.Module):
             nn.BatchNorm2d(width), nn.ReLU(),
             nn.Conv2d(width, 4 * (width // 2), 3, padding=1), nn.PixelShuffle(2),
             nn.BatchNorm2d(width // 2), nn.ReLU(),
-            nn.Conv2d(width // 2, 1, 3, padding=1), nn.Tanh())
+            nn.Conv2d(width // 2, model.channels, 3, padding=1), nn.Tanh())
 
     def forward(self, z: Tensor, code: Tensor) -> Tensor:
         return self.layers(torch.cat([z, code], dim=1))
 
 
-def _features(width: int, side: int) -> nn.Sequential:
-    """Two strided convolutions: images (B, 1, side, side) -> (B, 2 * width * (side / 4)^2). No layer mixes records."""
-    return nn.Sequential(nn.Conv2d(1, width, 5, stride=2, padding=2), nn.LeakyReLU(0.2),
-                         nn.Conv2d(width, 2 * width, 5, stride=2, padding=2), nn.LeakyReLU(0.2), nn.Flatten())
-
-
 class Critic(nn.Module):
     """f_w(x, y): one linear score for each category on shared features, read out at y.
 
-    images (B, 1, side, side), category (B, categories) one-hot -> scores (B,), unbounded: no sigmoid.
+    images (B, channels, side, side), category (B, categories) one-hot -> scores (B,), unbounded: no sigmoid. No layer
+    mixes records. The first convolution goes in strides of 4: few positions are left, and the fewer there are, the
+    cheaper is a per-example gradient's norm.
     """
 
     def __init__(self, latent: LatentConfig, model: ModelConfig):
         super().__init__()
-        self.features = _features(model.critic_width, model.image_side)
-        self.scores = nn.Linear(2 * model.critic_width * (model.image_side // 4) ** 2, latent.categories)
+        width, quarter = model.critic_width, model.image_side // 4
+        self.features = nn.Sequential(nn.Conv2d(model.channels, width, 6, stride=4, padding=1), nn.LeakyReLU(0.2),
+                                      nn.Conv2d(width, 2 * width, 3, stride=2, padding=1), nn.LeakyReLU(0.2))
+        self.scores = nn.Linear(2 * width * math.ceil(quarter / 2) ** 2, latent.categories)
         self.weight_clip = model.weight_clip
         self.project()
 
     def forward(self, images: Tensor, category: Tensor) -> Tensor:
-        return (self.scores(self.features(images)) * category).sum(1)
+        features = self.features(images).movedim(1, -1).flatten(1)  # copies nothing of images with channels last
+        return (self.scores(features) * category).sum(1)
 
     @torch.no_grad()
     def project(self) -> None:
@@ -64,14 +65,16 @@ class Critic(nn.Module):
 class Posterior(nn.Module):
     """Q(c | x), apart from the critic: the private critic then has no second use.
 
-    images (B, 1, side, side) -> (B, categories + 2 * continuous): logits, means, log standard deviations.
+    images (B, channels, side, side) -> (B, categories + 2 * continuous): logits, means, log standard deviations.
     """
 
     def __init__(self, latent: LatentConfig, model: ModelConfig):
         super().__init__()
+        width, quarter = POSTERIOR_WIDTH, model.image_side // 4
         self.layers = nn.Sequential(
-            _features(POSTERIOR_WIDTH, model.image_side),
-            nn.Linear(2 * POSTERIOR_WIDTH * (model.image_side // 4) ** 2, 128), nn.LeakyReLU(0.2),
+            nn.Conv2d(model.channels, width, 5, stride=2, padding=2), nn.LeakyReLU(0.2),
+            nn.Conv2d(width, 2 * width, 5, stride=2, padding=2), nn.LeakyReLU(0.2), nn.Flatten(),
+            nn.Linear(2 * width * quarter**2, 128), nn.LeakyReLU(0.2),
             nn.Linear(128, latent.categories + 2 * latent.continuous))
 
     def forward(self, images: Tensor) -> Tensor:

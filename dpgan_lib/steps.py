@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from dpgan_lib.clipping import clipped_sum
 from dpgan_lib.config import LatentConfig, OptimiserConfig, PrivacyConfig
 from dpgan_lib.latent import category, mutual_info_bound
-from dpgan_lib.mechanism import clipped_sum, noisy_mean
+from dpgan_lib.mechanism import noisy_mean
 from dpgan_lib.networks import Critic, Generator, Posterior
 
 

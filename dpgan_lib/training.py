@@ -8,8 +8,10 @@ reads FOLDER/run.json (a RunConfig) and FOLDER/data.npz (images, labels) and lea
 """
 
 import argparse
+import ctypes
 import json
 import os
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,15 +23,25 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from dpgan_lib.clipping import check_separable
 from dpgan_lib.config import RunConfig
 from dpgan_lib.latent import category, sample_latent
-from dpgan_lib.mechanism import check_separable, poisson_sample
+from dpgan_lib.mechanism import poisson_sample
 from dpgan_lib.networks import Critic, Generator, Posterior, build_networks
 from dpgan_lib.steps import critic_step, generator_step, update_average
 from dpgan_lib.streams import stream
 
 CHECKPOINT = "checkpoint.safetensors"
 CHECKPOINT_SECONDS = 30  # a killed run repeats at most this much
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # names of glibc's settings, from its malloc.h
+
+
+@dataclass(frozen=True)
+class Records:
+    """The training set on the device that trains: images (N, channels, side, side), one-hot categories (N, K)."""
+
+    images: Tensor
+    categories: Tensor
 
 
 @dataclass
@@ -61,9 +73,13 @@ def new_state(config: RunConfig, device: torch.device) -> State:
     settings = config.optimiser
     return State(
         generator, critic, posterior, average.requires_grad_(False),
-        torch.optim.Adam(critic.parameters(), settings.critic_rate, betas=(0.0, 0.9)),
-        torch.optim.Adam([*generator.parameters(), *posterior.parameters()], settings.generator_rate, betas=(0.0, 0.9)),
+        _adam(critic.parameters(), settings.critic_rate),
+        _adam([*generator.parameters(), *posterior.parameters()], settings.generator_rate),
         hardware=hardware())
+
+
+def _adam(parameters, rate):
+    return torch.optim.Adam(parameters, rate, betas=(0.0, 0.9), fused=True)
 
 
 def train(config: RunConfig, images: np.ndarray, labels: np.ndarray, folder: Path, *, max_minutes: float | None = None,
@@ -79,12 +95,13 @@ def train(config: RunConfig, images: np.ndarray, labels: np.ndarray, folder: Pat
         raise ValueError(f"{len(images)} images and {len(labels)} labels do not match the declared "
                          f"N = {config.privacy.records}: the noise was calibrated for that N; plan the run anew.")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    images, labels = torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device)
+    keep_freed_memory()
+    records = Records(torch.from_numpy(images).to(device), _one_hot(labels, config.latent.categories).to(device))
     state = load_checkpoint(config, folder, device) or new_state(config, device)
     started = saved = time.monotonic()
     before = state.seconds
     while state.step < config.privacy.steps:
-        _one_step(config, state, images, labels)
+        train_block(config, state, records)
         now = time.monotonic()
         state.seconds = before + now - started
         out_of_time = max_minutes is not None and now - started > 60 * max_minutes
@@ -97,24 +114,55 @@ def train(config: RunConfig, images: np.ndarray, labels: np.ndarray, folder: Pat
     return state
 
 
-def _one_step(config: RunConfig, state: State, images: Tensor, labels: Tensor) -> None:
-    """One critic step; then, every critic_steps of them, one generator step."""
-    step, device, settings = state.step, images.device, config.optimiser
-    batch = torch.from_numpy(poisson_sample(len(images), config.privacy.sampling_rate,
-                                            stream(config.hash, "sampling", step))).to(device)
-    real = images[batch], nn.functional.one_hot(labels[batch], config.latent.categories).float()
-    z, code = _latent(config, settings.fakes, 2 * step, device)
-    with torch.no_grad():
-        fake = state.generator(z, code), category(config.latent, code)
-    critic_step(state.critic, state.critic_optimiser, real, fake, config.privacy, settings.clip_fakes,
-                stream(config.hash, "noise", step))
-    state.step += 1
-    if state.step % settings.critic_steps == 0:
-        z, code = _latent(config, settings.fakes, 2 * step + 1, device)
+def train_block(config: RunConfig, state: State, records: Records) -> None:
+    """critic_steps critic steps on one pool of fakes, for G stands still; then one generator step.
+
+    The last block of a run may be shorter, and then has no generator step. A checkpoint lies between two blocks.
+    """
+    settings, first = config.optimiser, state.step
+    steps = range(first, min(first + settings.critic_steps, config.privacy.steps))
+    fakes = _pool(config, state, first)
+    for step, batch in zip(steps, _batches(config, steps, records.images.device)):
+        rows = slice(start := (step - first) * settings.fakes % settings.pool, start + settings.fakes)
+        critic_step(state.critic, state.critic_optimiser, (records.images[batch], records.categories[batch]),
+                    (fakes[0][rows], fakes[1][rows]), config.privacy, settings.clip_fakes,
+                    stream(config.hash, "noise", step))
+    state.step = steps.stop
+    if len(steps) == settings.critic_steps:
+        z, code = _latent(config, settings.fakes, 2 * first + 1, records.images.device)
         bound = generator_step(state.generator, state.posterior, state.critic, state.generator_optimiser,
                                z, code, config.latent, settings)
         update_average(state.average, state.generator, settings.averaging)
         state.history.append((state.step, _finite(bound, state.step)))
+
+
+def _pool(config, state, first):
+    z, code = _latent(config, config.optimiser.pool, 2 * first, next(state.generator.parameters()).device)
+    with torch.no_grad():
+        return state.generator(z, code), category(config.latent, code)
+
+
+def _batches(config, steps, device) -> tuple[Tensor, ...]:
+    """The Poisson batches of a block as indices. They depend on no data, so they are drawn ahead and moved at once."""
+    privacy = config.privacy
+    drawn = [torch.from_numpy(poisson_sample(privacy.records, privacy.sampling_rate,
+                                             stream(config.hash, "sampling", step))) for step in steps]
+    return torch.cat(drawn).to(device, non_blocking=True).split([len(batch) for batch in drawn])
+
+
+def _one_hot(labels, categories):
+    return nn.functional.one_hot(torch.from_numpy(labels), categories).float()
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep the memory that a step frees: it gives large blocks back to the kernel, and the next step faults
+    every page of them in again, a tenth of its time.
+    """
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None)
+        if hasattr(libc, "mallopt"):  # not in musl
+            libc.mallopt(MMAP_THRESHOLD, 2**25)
+            libc.mallopt(TRIM_THRESHOLD, 2**31 - 1)
 
 
 def _latent(config, count, step, device):

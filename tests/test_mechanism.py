@@ -10,10 +10,12 @@ import torch
 from opacus import GradSampleModule
 from torch import nn
 
-from dpgan_lib import networks, profiles, steps
+from dpgan_lib import bench, clipping, networks, profiles, steps
+from dpgan_lib.bench_ways import WAYS
+from dpgan_lib.clipping import check_separable, clipped_sum
 from dpgan_lib.config import PrivacyConfig
 from dpgan_lib.latent import category, sample_latent
-from dpgan_lib.mechanism import check_separable, clipped_sum, noisy_mean, poisson_sample
+from dpgan_lib.mechanism import noisy_mean, poisson_sample
 
 PROFILE = profiles.PROFILES["smoke"]
 PRIVACY = PrivacyConfig(epsilon=1.0, delta=1e-5, records=1000, expected_batch=50, steps=10, clip_norm=0.5,
@@ -255,3 +257,36 @@ def test_data_enters_one_signature_alone():
     assert handed == {"generator", "posterior", "critic", "optimiser", "z", "code", "latent", "settings", "average",
                       "decay"}
     assert inspect.signature(steps.critic_step).return_annotation is None
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("clip_norm", [0.3, math.inf])
+def test_passes_of_any_size_give_the_same_sum(architecture, clip_norm, monkeypatch):
+    """A batch is never cut: one of 21 takes one pass, or three that are filled up, or 21."""
+    torch.manual_seed(3)
+    model, inputs = Scores(*architecture), example(21)
+    whole = clipped_sum(model, inputs, clip_norm)
+    for size, multiple in (8, 8), (8, 5), (1, 1):
+        monkeypatch.setitem(clipping.PASS, "cpu", size)
+        monkeypatch.setitem(clipping.PADDING, "cpu", multiple)
+        assert_close(clipped_sum(model, inputs, clip_norm), whole)
+
+
+@pytest.mark.parametrize("architecture", [*ARCHITECTURES, (3, 1, 2, 4, True)])
+def test_patches_are_what_a_convolution_multiplies_its_weights_with(architecture):
+    layer = Scores(*architecture).layers[0]
+    images = example(3)[0]
+    flat = layer.weight.movedim(1, -1).flatten(1)  # in the order height, width, channel
+    by_patches = clipping.patches(layer, images) @ flat.T + (0 if layer.bias is None else layer.bias)
+    assert torch.allclose(by_patches, layer(images).flatten(2).mT, atol=1e-5)  # float32 sums in another order
+
+
+@pytest.mark.filterwarnings("ignore:.*non-full backward hook:FutureWarning", "ignore:.*full backward hook:UserWarning",
+                            "ignore:Full backward hook is firing:UserWarning")
+def test_every_way_of_the_benchmark_gives_the_same_sum():
+    """Else the benchmark would compare different things."""
+    critic = bench.new_critic(bench.CRITICS["CelebA"])
+    half = bench.random_half(bench.CRITICS["CelebA"], 5, 0)
+    for name, (is_private, _, make) in WAYS.items():
+        if is_private and "compiled" not in name:
+            assert_close(make(critic)(critic, half, 0.05), explicit_sum(critic, half, 0.05))

@@ -13,6 +13,7 @@ from dpgan_lib import data, experiment, steps, training
 from dpgan_lib.experiment import Parameters
 
 STEPS = 12
+BLOCK = 2  # critic steps between two generator steps of the smoke profile: a checkpoint lies between blocks
 
 
 def small_config(**parameters):
@@ -49,7 +50,7 @@ def test_killed_and_resumed_is_uninterrupted(digits, tmp_path, monkeypatch, epsi
     monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0)
 
     def kill(step):
-        if step == 5:
+        if step == 6:
             raise Killed
 
     with pytest.raises(Killed):
@@ -60,7 +61,7 @@ def test_killed_and_resumed_is_uninterrupted(digits, tmp_path, monkeypatch, epsi
 
 def test_a_slice_stops_and_the_next_finishes(digits, tmp_path):
     config = small_config()
-    assert training.train(config, *digits, tmp_path, max_minutes=0).step == 1
+    assert training.train(config, *digits, tmp_path, max_minutes=0).step == BLOCK
     assert training.train(config, *digits, tmp_path).step == STEPS
 
 
@@ -75,7 +76,7 @@ def test_a_kill_while_the_checkpoint_is_written_leaves_the_previous_one(digits, 
     monkeypatch.setattr(training, "save_file", die)
     with pytest.raises(Killed):
         training.train(config, *digits, tmp_path, max_minutes=0)
-    assert training.load_checkpoint(config, tmp_path, torch.device("cpu")).step == 1
+    assert training.load_checkpoint(config, tmp_path, torch.device("cpu")).step == BLOCK
 
 
 def test_another_configuration_does_not_resume(digits, tmp_path):
