@@ -1,17 +1,25 @@
 """What privacy costs in time and memory: ways to take one critic step, and whole runs, side by side.
 
-Needs torch and numpy alone, so that it runs on a bare machine; a way whose package is absent is left out. Timings are
-medians in milliseconds over repeats in which the ways take turns, so that a busy moment hits all of them alike.
+Timings are medians in milliseconds over repeats in which the ways take turns, so that a busy moment hits all alike.
+`dpgan bench` makes a record of them. On a bare machine, with torch, numpy and safetensors alone,
+
+    python -m dpgan_lib.bench measured.json
+
+leaves them in a file for `dpgan bench --measured measured.json` elsewhere; a way whose package is absent is left out.
 """
 
+import argparse
 import itertools
+import json
 import math
+import os
 import statistics
 import time
 import warnings
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -24,7 +32,9 @@ from dpgan_lib.clipping import clipped_sum
 from dpgan_lib.config import ModelConfig, OptimiserConfig, PrivacyConfig, RunConfig
 from dpgan_lib.networks import Critic, build_networks
 from dpgan_lib.profiles import PROFILES
+from dpgan_lib.provenance import provenance
 from dpgan_lib.steps import critic_step
+from dpgan_lib.training import device
 
 LATENT = PROFILES["laptop"].latent
 CRITICS = {"MNIST": PROFILES["laptop"].model,
@@ -35,9 +45,12 @@ SCALES = {  # one number is varied at a time, the others stay as in the book's M
     "critic_width": (8, 16, 32, 64, 128),
     "image_side": (16, 28, 40, 64, 96),
 }
+ENTRIES = ("bench", "evaluation")  # what a record of the benchmark depends on
 SECONDS = 12.0  # for the repeats of one critic at one batch
 REPEATS = (5, 40)  # at least, at most
-LOOP_AT = 128  # the explicit loop takes seconds at larger batches and shows nothing new there
+ONLY_AT = {  # MNIST's critic at one batch: slow, or compiled anew for each shape, and nothing new elsewhere
+    "explicit loop": 128, "plain, compiled": 512, "vmap(grad), compiled": 512}
+RUN_STEPS = {"smoke": 120, "laptop": 200, "paper": 100}  # critic steps timed of each profile's run
 
 
 def privacy(batch: int, is_private: bool) -> PrivacyConfig:
@@ -45,10 +58,6 @@ def privacy(batch: int, is_private: bool) -> PrivacyConfig:
     return PrivacyConfig(epsilon=1.0 if is_private else math.inf, delta=1e-5, records=60_000, expected_batch=batch,
                          steps=1, clip_norm=1.0 if is_private else math.inf,
                          noise_multiplier=1.0 if is_private else 0.0)
-
-
-def device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def new_critic(model: ModelConfig) -> Critic:
@@ -67,7 +76,8 @@ def step_of(model: ModelConfig, batch: int, way: str) -> Callable[[], None]:
     """One critic step in one way: real and fake half, optimiser and projection included."""
     critic = new_critic(model).to(device())
     optimiser = torch.optim.Adam(critic.parameters(), 1e-3, betas=(0.0, 0.9), fused=True)
-    real, fake, noise = random_half(model, batch, 1), random_half(model, batch, 2), np.random.Generator(np.random.Philox(3))
+    real, fake = random_half(model, batch, 1), random_half(model, batch, 2)
+    noise = np.random.Generator(np.random.Philox(3))
     is_private, clip_fakes, make = WAYS[way]
     settings, sum_of = privacy(batch, is_private), make(critic)
 
@@ -131,7 +141,7 @@ def peak_bytes(step: Callable[[], None]) -> int:
         torch.cuda.reset_peak_memory_stats()
         step()
         return torch.cuda.max_memory_allocated() - before
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+    with _without_stderr(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
         step()
     held = peak = 0
     for event in sorted(_allocations(profiled), key=lambda event: event.start_ns()):
@@ -144,12 +154,25 @@ def _allocations(profiled):
     return [event for event in profiled.profiler.kineto_results.events() if event.name() == "[memory]"]
 
 
+@contextmanager
+def _without_stderr():
+    """The profiler's C++ reports its own beginning and end there."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
 def steps_table(progress: Callable[[str], object] = lambda text: None) -> list[dict]:
     """Every way at every batch, for both critics."""
     rows = []
     for (name, model), batch in itertools.product(CRITICS.items(), BATCHES):
         progress(f"{name} critic, batch {batch}")
-        ways = [way for way in WAYS if batch == LOOP_AT or way != "explicit loop"]
+        ways = [way for way in WAYS if way not in ONLY_AT or (name, batch) == ("MNIST", ONLY_AT[way])]
         rows += [{"critic": name} | row for row in time_steps(model, batch, ways)]
     return rows
 
@@ -166,9 +189,6 @@ def scaling_table(progress: Callable[[str], object] = lambda text: None) -> list
                 rows.append({"factor": factor, "value": value,
                              "parameters": sum(parameter.numel() for parameter in critic.parameters())} | row)
     return rows
-
-
-RUN_STEPS = {"smoke": 120, "laptop": 200, "paper": 100}  # critic steps timed of each profile's run
 
 
 def run_config(profile_name: str, is_private: bool) -> RunConfig:
@@ -217,7 +237,7 @@ def hot_loop(progress: Callable[[str], object] = lambda text: None, top: int = 1
     """Where a block of the laptop profile spends its time: the operators by their own time, in milliseconds."""
     progress("profile of the hot loop")
     run = _Run(run_config("laptop", True))
-    with profile(activities=[ProfilerActivity.CPU]) as profiled:
+    with _without_stderr(), profile(activities=[ProfilerActivity.CPU]) as profiled:
         for _ in range(5):
             run.block()
     averages = sorted(profiled.key_averages(), key=lambda event: -event.self_cpu_time_total)
@@ -239,3 +259,35 @@ def device_check() -> dict:
         scale = max(float(gradient.abs().max()) for gradient in here.values())
         differences[name] = max(float((there[key].cpu() - here[key]).abs().max()) for key in here) / scale
     return differences
+
+
+def measure(progress: Callable[[str], object] = lambda text: None) -> dict:
+    """All tables, with what defines them and where they were measured. Takes about ten minutes on two cores.
+
+    progress: told what comes next.
+    """
+    started, origin = time.monotonic(), provenance(entries=ENTRIES)
+    training.keep_freed_memory()
+    tables = {"steps": steps_table(progress), "runs": runs_table(progress), "scaling": scaling_table(progress),
+              "hot_loop": hot_loop(progress), "device_check": device_check()}
+    return {"config": config(), "metrics": tables, "provenance": origin | {"trained_on": training.hardware()},
+            "seconds": round(time.monotonic() - started, 1)}
+
+
+def config() -> dict:
+    """What is measured, as plain JSON types."""
+    return {"critics": {name: asdict(model) for name, model in CRITICS.items()}, "batches": list(BATCHES),
+            "ways": list(WAYS), "run_steps": RUN_STEPS, "scales": {name: list(values) for name, values in SCALES.items()},
+            "threads": torch.get_num_threads()}
+
+
+def main() -> None:
+    """Measure what privacy costs on this machine."""
+    parser = argparse.ArgumentParser(prog="python -m dpgan_lib.bench", description=main.__doc__)
+    parser.add_argument("file", type=Path, help="where the timings go, as JSON")
+    target = parser.parse_args().file
+    target.write_text(json.dumps(measure(lambda text: print(text, flush=True)), indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -80,6 +80,23 @@ def train(progress, parameters, study, max_minutes, fresh, prepare):
 
 
 @main.command()
+@click.option("--measured", type=click.Path(exists=True, dir_okay=False), metavar="FILE",
+              help="Record what `python -m dpgan_lib.bench FILE` measured on another machine.")
+@click.option("--json", "as_json", is_flag=True, help="Print all tables as JSON instead of the targets.")
+@click.pass_obj
+def bench(progress, measured, as_json):
+    """Measure what privacy costs in time and memory here: about 20 minutes on an idle machine. Leaves a record."""
+    import json
+    from pathlib import Path
+
+    from dpgan_lib import cost, experiment
+
+    say = (lambda text: click.echo(text, err=True)) if progress else (lambda text: None)
+    record = experiment.benchmark(json.loads(Path(measured).read_text()) if measured else None, say)
+    click.echo(json.dumps(record.content, indent=1) if as_json else f"{cost.summary(record)}\n{record.folder}")
+
+
+@main.command()
 @click.argument("chapter", required=False)
 @_timeout
 @click.pass_obj
@@ -169,6 +186,20 @@ def status(progress):
         lines.append(f"{study}/{run}  epsilon {parameters.epsilon}  seed {parameters.seed}  {_state(study, run)}")
     lines += [f"manifest: {problem}" for problem in results.check_manifest()]
     click.echo("\n".join(lines))
+
+
+@main.command()
+@click.argument("record")
+@click.option("--deep", is_flag=True, help="Also compute the metrics again from the weights: needs the data, 2 minutes.")
+@click.pass_obj
+def verify(progress, record, deep):
+    """Check what a record says, by its folder or <study>/<run id>. Opens no data unless --deep."""
+    from dpgan_lib import verify
+
+    checks = verify.check(verify.find(record), deep=deep, progress=progress)
+    click.echo("\n".join(str(check) for check in checks))
+    if any(check.outcome == verify.FAILED for check in checks):
+        raise click.exceptions.Exit(1)
 
 
 def _state(study: str, run: str) -> str:

@@ -60,7 +60,7 @@ def _plain_pass(model, rows, is_there, parameters):
 
 
 def _clipped_pass(model, rows, is_there, clip_norm):
-    layers, activations, output_gradients = _tape(model, rows)
+    layers, activations, output_gradients = tape(model, rows)
     with torch.no_grad():
         factors = [_factors(*each) for each in zip(layers.values(), activations, output_gradients)]
         norms = sum(squares for squares, _ in factors).sqrt()
@@ -75,8 +75,11 @@ def _clipped_pass(model, rows, is_there, clip_norm):
     return sums
 
 
-def _tape(model, rows):
-    """One forward and one backward pass: each layer's input and the gradient of the summed scores at its output."""
+def tape(model: nn.Module, rows: tuple[Tensor, ...]) -> tuple[dict[str, nn.Module], list[Tensor], list[Tensor]]:
+    """One forward and one backward pass: layers, each one's input, and the gradient of the summed scores at its output.
+
+    Raises ValueError for a layer that the pass uses twice.
+    """
     layers = trainable_layers(model)
     activations, outputs = {}, {}
 
@@ -94,7 +97,7 @@ def _tape(model, rows):
             hook.remove()
     assert scores.shape == (len(rows[0]),), "the model gives one score a record"
     gradients = torch.autograd.grad(scores.sum(), [outputs[layer] for layer in layers.values()])
-    return layers, [activations[layer] for layer in layers.values()], gradients
+    return layers, [activations[layer] for layer in layers.values()], list(gradients)
 
 
 def _factors(layer: nn.Module, activation: Tensor, output_gradient: Tensor) -> tuple[Tensor, list[Tensor] | None]:
@@ -109,10 +112,15 @@ def _factors(layer: nn.Module, activation: Tensor, output_gradient: Tensor) -> t
     a, g = patches(layer, activation), output_gradient.movedim(1, -1).flatten(1, 2)  # (B, T, d), (B, T, p)
     (positions, d), p = a.shape[1:], g.shape[2]
     bias = [g.sum(1)] if has_bias else []
-    if positions * (d + p) < d * p:
+    if expands(positions, d, p):
         return ((a @ a.mT) * (g @ g.mT)).sum((1, 2)) + sum(map(_squares, bias)), None
     gradients = [(g.mT @ a).flatten(1), *bias]
     return sum(map(_squares, gradients)), gradients
+
+
+def expands(positions: int, d: int, p: int) -> bool:
+    """Whether a norm is cheaper as T^2 (d + p) products than as T d p."""
+    return positions * (d + p) < d * p
 
 
 def _squares(rows: Tensor) -> Tensor:
@@ -124,16 +132,16 @@ def patches(layer: nn.Conv2d, images: Tensor) -> Tensor:
 
     Channels last, so that a copy moves runs of (kernel width * C) numbers; F.unfold moves single ones.
     """
-    (height, width), (down, right) = layer.kernel_size, layer.stride
-    (tall, wide), (above, left) = layer.dilation, layer.padding
-    padded = F.pad(images, [left, left, above, above]).movedim(1, -1).contiguous()
-    batch, rows, columns, channels = padded.shape
-    out = [(size - spread * (kernel - 1) - 1) // stride + 1 for size, spread, kernel, stride in
-           zip((rows, columns), layer.dilation, layer.kernel_size, layer.stride)]
-    per_record, per_row, per_column, _ = padded.stride()
-    windows = padded.as_strided((batch, *out, height, width, channels), (
-        per_record, down * per_row, right * per_column, tall * per_row, wide * per_column, 1))
-    return windows.reshape(batch, out[0] * out[1], height * width * channels)
+    (above, left), (down, right), (tall, wide) = layer.padding, layer.stride, layer.dilation
+    kernel = height, width = layer.kernel_size
+    padded = F.pad(images, [left, left, above, above]).movedim(1, -1).contiguous()  # (B, H, W, C)
+    records, *sides, channels = padded.shape
+    places = [(side - spread * (reach - 1) - 1) // stride + 1
+              for side, spread, reach, stride in zip(sides, layer.dilation, kernel, layer.stride)]
+    record, row, column, channel = padded.stride()
+    windows = padded.as_strided((records, *places, height, width, channels),
+                                (record, down * row, right * column, tall * row, wide * column, channel))
+    return windows.reshape(records, math.prod(places), height * width * channels)
 
 
 def _weighted_product(layer, activation, output_gradient):
@@ -197,7 +205,7 @@ def _check_scores(model, example):
     for name, gradient in zip(parameters, gradients):
         if gradient is None:
             raise ValueError(f"parameter '{name}' does not reach the score and would receive no noise: remove it.")
-    _tape(model, example)
+    tape(model, example)
     with torch.no_grad():
         alone = torch.cat([model(*(tensor[i : i + 1] for tensor in example)) for i in range(len(example[0]))])
         together = model(*example)

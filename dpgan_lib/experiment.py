@@ -3,6 +3,7 @@
 A notebook under papermill, the `dpgan` command and a job on another machine all come through here.
 """
 
+import copy
 import io
 import json
 import math
@@ -10,6 +11,7 @@ import os
 import re
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -18,8 +20,8 @@ import numpy as np
 from safetensors.torch import save
 from tqdm import tqdm
 
-from dpgan_lib import accounting, data, evaluation, results, training
-from dpgan_lib.config import PrivacyConfig, RunConfig
+from dpgan_lib import accounting, bench, cost, data, evaluation, results, training
+from dpgan_lib.config import EvaluationConfig, PrivacyConfig, RunConfig
 from dpgan_lib.profiles import PROFILES
 from dpgan_lib.results import RECORDS_ONLY
 from dpgan_lib.streams import stream
@@ -138,6 +140,44 @@ def obtain(study: str, config: RunConfig, *, fresh: bool = False, max_minutes: f
     record = _record(study, config, state, files, origin, progress)
     shutil.rmtree(folder)
     return record
+
+
+QUALITY = tuple(Parameters(epsilon=epsilon) for epsilon in (1.0, 10.0, "inf"))  # whose accuracy is followed over time
+SNAPSHOT_STEPS = 200  # critic steps between two looks at a run
+SNAPSHOT = EvaluationConfig(images=5_000, cnn_steps=200)  # a short recipe: many looks, no comparison with a chapter
+
+
+def benchmark(measured: dict | None = None, progress: Callable[[str], object] = lambda text: None) -> results.Record:
+    """Measure what privacy costs on this machine, and record it.
+
+    measured: of bench.measure() on another machine, which then needs no data; else all is measured here, and so is
+    the accuracy against seconds of training.  progress: told what comes next.
+    """
+    if measured is not None:
+        return cost.write(measured, [])
+    measured = bench.measure(progress)
+    return cost.write(measured, [row for parameters in QUALITY for row in quality_curve(plan(parameters), progress)])
+
+
+def quality_curve(config: RunConfig, progress: Callable[[str], object] = lambda text: None) -> list[dict]:
+    """Accuracy on real test images after every SNAPSHOT_STEPS critic steps, with the seconds of training until then."""
+    files, rows = data.load(config.dataset, progress=False), []
+    records = training.on_device(config, files.train_images, files.train_labels)
+    state, seconds = training.new_state(config, training.device()), 0.0
+    labels = np.arange(SNAPSHOT.images) % config.latent.categories
+    while state.step < config.privacy.steps:
+        started = time.perf_counter()
+        training.train_block(config, state, records)
+        seconds += time.perf_counter() - started
+        if state.step % SNAPSHOT_STEPS == 0:
+            progress(f"time to quality, epsilon {config.privacy.epsilon:g}, step {state.step}")
+            images = evaluation.synthesise(copy.deepcopy(state.average).cpu(), config.latent, labels,
+                                           stream(config.hash, "evaluation", 0))
+            cnn = evaluation.train_cnn(images, labels, SNAPSHOT.cnn_steps, stream(config.hash, "evaluation", 1))
+            accuracy = evaluation.cnn_accuracy(cnn, files.test_images, files.test_labels)
+            rows.append({"epsilon": config.privacy.epsilon, "step": state.step, "seconds": seconds,
+                         "accuracy": accuracy})
+    return rows
 
 
 def work_folder(study: str, config: RunConfig) -> Path:

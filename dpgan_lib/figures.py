@@ -153,6 +153,29 @@ def pictures(images: dict[str, np.ndarray]) -> Figure:
     return _closed(figure)
 
 
+def quality(curves: list[dict], delta: float) -> Figure:
+    """Accuracy against seconds of training. curves: dicts with epsilon, seconds and accuracy, two lists."""
+    figure, axis = plt.subplots(figsize=(6.4, 4), layout="constrained")
+    for curve, dash in zip(curves, DASHES):
+        name = "no privacy" if math.isinf(curve["epsilon"]) else f"epsilon {curve['epsilon']:g}"
+        axis.plot(curve["seconds"], curve["accuracy"], marker="o", markersize=4, linestyle=dash, label=name,
+                  color=epsilon_colour(curve["epsilon"]))
+    axis.set(xlabel="seconds of training", ylabel="accuracy on real test images", ylim=(0, 1))
+    axis.grid(alpha=0.3)
+    axis.legend(frameon=False, title=epsilon_label(delta), alignment="left", fontsize=9, title_fontsize=9)
+    return _closed(figure)
+
+
+def bars(shares: dict[str, float], xlabel: str) -> Figure:
+    """Horizontal bars, the first at the top. shares: name -> value."""
+    figure, axis = plt.subplots(figsize=(6.4, 0.6 + 0.32 * len(shares)), layout="constrained")
+    axis.barh(list(shares), list(shares.values()), color=seaborn.color_palette("colorblind")[0])
+    axis.invert_yaxis()
+    axis.set(xlabel=xlabel)
+    axis.grid(alpha=0.3, axis="x")
+    return _closed(figure)
+
+
 def _closed(figure: Figure) -> Figure:
     """Out of pyplot's hands, or a notebook would show it twice."""
     plt.close(figure)

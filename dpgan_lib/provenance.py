@@ -16,12 +16,13 @@ PACKAGES = ("torch", "numpy", "scikit-learn", "opacus", "dp-accounting")
 ABSENT = "absent"
 
 
-def provenance(gpu: str | None = None) -> dict:
+def provenance(gpu: str | None = None, entries: tuple[str, ...] = ENTRIES) -> dict:
     """What a record says of its origin. Take it before training: the source may be edited while that runs.
 
     gpu: the device's name, "none" for a CPU run; by default what torch sees, if torch is loaded.
+    entries: the modules that the result depends on, with all that they import.
     """
-    return {"source_hash": source_hash()} | _environment(gpu) | _commit(PACKAGE.parent)
+    return {"source_hash": source_hash(entries=entries), "entries": list(entries)} | _environment(gpu) | _commit(PACKAGE.parent)
 
 
 def version_changes(recorded: dict) -> list[str]:
@@ -40,19 +41,19 @@ def version_changes(recorded: dict) -> list[str]:
 
 # The source
 
-def source_hash(package: Path = PACKAGE) -> str:
-    """SHA-256 of the modules that training and evaluation import within the package, and of those two, 64 hex digits.
+def source_hash(package: Path = PACKAGE, entries: tuple[str, ...] = ENTRIES) -> str:
+    """SHA-256 of the entries, training and evaluation by default, and of what they import within the package.
 
-    Of syntax trees without docstrings and comments, alike on Python 3.11 to 3.13.
-    Raises FileNotFoundError if the package lacks one of the two.
+    64 hex digits, of syntax trees without docstrings and comments, alike on Python 3.11 to 3.13.
+    Raises FileNotFoundError if the package lacks an entry.
     """
-    trees = {module: _digest(_text(package, module)) for module in import_closure(package)}
+    trees = {module: _digest(_text(package, module)) for module in import_closure(package, entries)}
     return hashlib.sha256("\n".join(f"{module} {tree}" for module, tree in sorted(trees.items())).encode()).hexdigest()
 
 
-def import_closure(package: Path = PACKAGE) -> set[str]:
-    """Names of the modules of a flat package that ENTRIES reach, by imports at any depth, within functions too."""
-    closure, waiting = set(), [*ENTRIES, *_existing(package, {"__init__"})]
+def import_closure(package: Path = PACKAGE, entries: tuple[str, ...] = ENTRIES) -> set[str]:
+    """Names of the modules of a flat package that entries reach, by imports at any depth, within functions too."""
+    closure, waiting = set(), [*entries, *_existing(package, {"__init__"})]
     while waiting:
         module = waiting.pop()
         if module not in closure:

@@ -47,8 +47,10 @@ def publish_chapter(name: str, timeout: float = 3600, progress: bool = True) -> 
 
 
 def _records(study: str, progress: bool) -> list:
-    from dpgan_lib import experiment, results
+    from dpgan_lib import cost, experiment, results
 
+    if study == cost.STUDY:
+        return cost.current() or [experiment.benchmark()]
     records = []
     for parameters in experiment.STUDIES.get(study, ()):
         config = experiment.plan(parameters)
@@ -141,11 +143,11 @@ def stale_records(notebook: Path) -> list[str]:
 
     These are the records of its own study and of every study that its code names.
     """
-    from dpgan_lib import experiment, report, results
+    from dpgan_lib import cost, experiment, report, results
 
     code = "".join(cell.source for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "code")
     own = notebook.stem.split("_", 1)[1]
-    studies = [study for study in experiment.STUDIES if study == own or f'"{study}"' in code]
+    studies = [study for study in (*experiment.STUDIES, cost.STUDY) if study == own or f'"{study}"' in code]
     records = [record for study in studies for record in results.published(study)]
     return [f"{report.run_name(record)}: {'; '.join(reasons)}" for record in records
             if (reasons := results.staleness(record))]

@@ -34,12 +34,29 @@ def computed_by(records: list[Record], command: str, defaults: dict) -> str:
     rows = [_card_row(name, [field[name] for field in fields]) for name in fields[0]]
     head = [run_name(record) for record in records]
     seeded = ["<p>seeded: for study, not a release</p>"] if any(record.mode == "demo" for record in records) else []
+    return _card(table(_caption(records), ["run", *head], rows), command, *seeded)
+
+
+def benchmark_card(records: list[Record], command: str) -> str:
+    """The card of a benchmark's records: they have neither data nor epsilon. Arguments as of computed_by."""
+    if not records:
+        raise ValueError("records=[] must hold at least one: every number on a page is backed by a record")
+    fields = [_escaped({"status": status(record), "computed": _moment(record),
+                        "took": _duration(record.seconds["benchmark"]), "measured on": record.card["title"],
+                        "threads": str(record.content["config"]["threads"])} | _machine(record)) | _digests(record)
+              for record in records]
+    rows = [_card_row(name, [field[name] for field in fields]) for name in fields[0]]
+    head = [run_name(record) for record in records]
+    return _card(table("The benchmarks behind this page", ["machine", *head], rows), command)
+
+
+def _card(body: str, command: str, *after: str) -> str:
     return "\n".join([
         '<details class="computed-by" open>',
         "<summary>Computed by</summary>",
-        table(_caption(records), ["run", *head], rows),
+        body,
         f"<p>To compute this page's run again: <code>{escape(command)}</code></p>",
-        *seeded,
+        *after,
         "</details>",
     ])
 
@@ -72,7 +89,12 @@ def accuracy_table(rows: list[dict], real: dict) -> str:
 
 
 def run_name(record: Record) -> str:
-    """The epsilon asked for, without its scope, and the seed: for a title whose neighbour states the scope."""
+    """The epsilon asked for, without its scope, and the seed, for a title whose neighbour states the scope.
+
+    A benchmark has neither: its machine.
+    """
+    if not record.privacy:
+        return record.provenance["trained_on"]
     return f"{epsilon_name(number(record.privacy['epsilon_asked']))}, seed {record.content['config']['seed']}"
 
 
@@ -111,11 +133,11 @@ def status(record: Record) -> str:
 # Fields: each value is HTML, escaped where it is made
 
 def _fields(record: Record, defaults: dict) -> dict[str, str]:
-    privacy, origin = record.privacy, record.provenance
+    privacy = record.privacy
     rdp = number(privacy["epsilon_spent"]["rdp"])
     text = {
         "status": status(record),
-        "computed": record.created.replace("T", " ").replace("Z", " UTC"),
+        "computed": _moment(record),
         "took": ", ".join(f"{part} {_duration(record.seconds[part])}" for part in ("training", "evaluation")),
         "data": f"{record.card['title']}, N = {record.card['records']:,}: {record.card['caption']}",
     }
@@ -124,17 +146,30 @@ def _fields(record: Record, defaults: dict) -> dict[str, str]:
         "unit of privacy": privacy["unit"],
         "noise": f"multiplier {_short(privacy['noise_multiplier'])}, sampling rate {_short(privacy['sampling_rate'])}, "
                  f"{privacy['steps']:,} steps",
-        "hardware": _hardware(origin),
-        "versions": ", ".join(f"{name} {version}" for name, version in sorted(origin["versions"].items())),
     }
+    return (_escaped(text) | _parameters(record, defaults) | _escaped(after | _machine(record))
+            | _digests(record))
+
+
+def _moment(record: Record) -> str:
+    return record.created.replace("T", " ").replace("Z", " UTC")
+
+
+def _machine(record: Record) -> dict[str, str]:
+    origin = record.provenance
+    return {"hardware": _hardware(origin),
+            "versions": ", ".join(f"{name} {version}" for name, version in sorted(origin["versions"].items()))}
+
+
+def _digests(record: Record) -> dict[str, str]:
+    origin = record.provenance
     digests = {
         "commit": origin["commit"][:12] + (" (changed)" if origin["dirty"] else ""),
         "source": origin["source_hash"][:12],
         "data card": hashlib.sha256(canonical_json(record.card).encode()).hexdigest()[:12],
         "run id": record.run_id,
     }
-    return (_escaped(text) | _parameters(record, defaults) | _escaped(after)
-            | {name: f"<code>{escape(value)}</code>" for name, value in digests.items()})
+    return {name: f"<code>{escape(value)}</code>" for name, value in digests.items()}
 
 
 def _hardware(origin: dict) -> str:

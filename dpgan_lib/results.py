@@ -21,11 +21,11 @@ from uuid import uuid4
 import numpy as np
 
 from dpgan_lib.config import RunConfig, canonical_json
-from dpgan_lib.provenance import provenance, source_hash, version_changes
+from dpgan_lib.provenance import ENTRIES, provenance, source_hash, version_changes
 
 __all__ = [
-    "LOCAL", "PUBLISHED", "Record", "check_manifest", "content_address", "find", "number", "provenance", "published",
-    "read", "read_samples", "source_hash", "staleness", "strict", "update_manifest", "write",
+    "LOCAL", "PUBLISHED", "Record", "check_manifest", "content_address", "find", "local", "number", "provenance",
+    "published", "read", "read_samples", "source_hash", "staleness", "strict", "update_manifest", "write",
 ]
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -135,12 +135,21 @@ def find(study: str, run_id: str) -> Record | None:
     return min(records, key=lambda record: bool(staleness(record)), default=None)
 
 
+def local(study: str) -> list[Record]:
+    """The study's records computed here. Raises ValueError, with the path, for a corrupt one."""
+    return _records(LOCAL, study)
+
+
 def published(study: str) -> list[Record]:
-    """The study's published records by epsilon, then seed. Raises ValueError, with the path, for a corrupt one."""
-    folders = [folder for folder in _run_folders(_published_store()) if folder.parent.name == study]
+    """The study's published records by epsilon, then seed, where they have these. Raises ValueError, with the path, for a corrupt one."""
+    return _records(_published_store(), study)
+
+
+def _records(store: Path, study: str) -> list[Record]:
+    folders = [folder for folder in _run_folders(store) if folder.parent.name == study]
     records = [record for folder in folders if (record := read(folder))]
-    return sorted(records, key=lambda record: (number(record.privacy["epsilon_asked"]),
-                                               record.content["config"]["seed"], record.run_id))
+    return sorted(records, key=lambda record: (number(record.privacy.get("epsilon_asked", "inf")),
+                                               record.content["config"].get("seed", 0), record.run_id))
 
 
 def read(folder: Path) -> Record | None:
@@ -196,7 +205,8 @@ def staleness(record: Record) -> list[str]:
     """Why a record is out of date, one reason each; empty if it is current."""
     content = record.content
     reasons = []
-    if record.provenance["source_hash"] != source_hash():
+    entries = tuple(record.provenance.get("entries", ENTRIES))
+    if record.provenance["source_hash"] != source_hash(entries=entries):
         reasons.append("the source has changed since")
     reasons += version_changes(record.provenance)
     address = content_address(content["config"], content["card"])

@@ -86,18 +86,14 @@ def train(config: RunConfig, images: np.ndarray, labels: np.ndarray, folder: Pat
           progress: Callable[[int], None] = lambda step: None) -> State:
     """Train from folder's checkpoint, or from the start, until T critic steps are done or the time is up.
 
-    images (N, 1, side, side) float32 in [-1, 1], labels (N,) integers: N must be the declared one.
+    images (N, channels, side, side) float32 in [-1, 1], labels (N,) integers: N must be the declared one.
     progress: told the number of steps done.  Returns the state; it is complete when state.step == T.
     The budget is charged whole before the first step (T is part of the calibration), and a step repeated after a
     crash draws the same batch and the same noise: one release, not two.
     """
-    if len(images) != config.privacy.records or len(labels) != len(images):
-        raise ValueError(f"{len(images)} images and {len(labels)} labels do not match the declared "
-                         f"N = {config.privacy.records}: the noise was calibrated for that N; plan the run anew.")
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     keep_freed_memory()
-    records = Records(torch.from_numpy(images).to(device), _one_hot(labels, config.latent.categories).to(device))
-    state = load_checkpoint(config, folder, device) or new_state(config, device)
+    records = on_device(config, images, labels)
+    state = load_checkpoint(config, folder, device()) or new_state(config, device())
     started = saved = time.monotonic()
     before = state.seconds
     while state.step < config.privacy.steps:
@@ -112,6 +108,20 @@ def train(config: RunConfig, images: np.ndarray, labels: np.ndarray, folder: Pat
         if out_of_time:
             break
     return state
+
+
+def device() -> torch.device:
+    """What trains here: the GPU if there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def on_device(config: RunConfig, images: np.ndarray, labels: np.ndarray) -> Records:
+    """The training set where it is trained on. Raises ValueError unless it has the declared number of records."""
+    if len(images) != config.privacy.records or len(labels) != len(images):
+        raise ValueError(f"{len(images)} images and {len(labels)} labels do not match the declared "
+                         f"N = {config.privacy.records}: the noise was calibrated for that N; plan the run anew.")
+    categories = nn.functional.one_hot(torch.from_numpy(labels), config.latent.categories).float()
+    return Records(torch.from_numpy(images).to(device()), categories.to(device()))
 
 
 def train_block(config: RunConfig, state: State, records: Records) -> None:
@@ -148,10 +158,6 @@ def _batches(config, steps, device) -> tuple[Tensor, ...]:
     drawn = [torch.from_numpy(poisson_sample(privacy.records, privacy.sampling_rate,
                                              stream(config.hash, "sampling", step))) for step in steps]
     return torch.cat(drawn).to(device, non_blocking=True).split([len(batch) for batch in drawn])
-
-
-def _one_hot(labels, categories):
-    return nn.functional.one_hot(torch.from_numpy(labels), categories).float()
 
 
 def keep_freed_memory() -> None:

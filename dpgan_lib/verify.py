@@ -1,0 +1,359 @@
+"""Checks of a record by whoever reads it: offline, in seconds, without its data, and without torch unless deep.
+
+Each check derives a value again, from other fields, from files or from this library, and compares it with the recorded
+one. An edit of one field is caught here. Edits that agree with each other are caught only by what they cannot reach:
+the manifest and its commit, this library's card of the data set and, for metrics, the weights (deep).
+"""
+
+import hashlib
+import json
+import math
+import os
+import re
+import subprocess
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+
+from dpgan_lib import accounting, data, results
+from dpgan_lib.config import RunConfig
+from dpgan_lib.results import MANIFEST, RECORD, Record, content_address, number
+
+OK, FAILED, NOT_CHECKED = "ok", "FAILED", "not checked"
+ADJACENCY = "add/remove one record"  # the only one that the accountants here bound
+SOURCES = ("synthetic", "real")
+ACCURACIES = ("ten_cnn", "ten_logistic", "pairs_logistic", "pairs_worst")
+WEIGHTS, SAMPLES = "generator.safetensors", "samples.png"
+DEEP = "metrics from the weights"
+
+# Relative. PLD sums by FFT, whose rounding moves its epsilon by 2e-9 over 2,000 steps and 3e-8 over 450,000 (seen when
+# the noise moves by its last bits); the other two accountants by less. One step of 2,000 more or less moves epsilon by
+# 9e-5 and more, 0.001 of noise by 1e-3.
+EPSILON_TOLERANCE = 1e-6
+MEAN_TOLERANCE = 1e-12  # 45 numbers of at most 1, in another order of summation
+# Absolute, of accuracies. See test_verify.py for the measurement behind them.
+LOGISTIC_TOLERANCE = 0.005
+CNN_TOLERANCE = 0.03
+# A grey level is 1 / 255, and the PNG rounds down; the rest is float32 in another order of summation.
+PIXEL_TOLERANCE = 0.005
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the verdict. outcome: OK, FAILED or NOT_CHECKED.  detail: the value, both values, or the reason."""
+
+    name: str
+    outcome: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.outcome:<12} {self.name}: {self.detail}"
+
+
+# Which record
+
+def find(text: str) -> Record:
+    """A record by its folder, its record.json, or its run id or "<study>/<run id>" in the published store.
+
+    Raises ValueError, one line with the nearest known, if it is none of these.
+    """
+    path = Path(text)
+    folder = path.parent if path.name == RECORD else path
+    if (folder / RECORD).is_file():
+        return results.read(folder.resolve())
+    known = {f"{path.parent.parent.name}/{path.parent.name}": path.parent for path in _store().glob(f"[!.]*/[!.]*/{RECORD}")}
+    asked = text.strip("/")
+    named = [name for name in known if asked in (name, name.partition("/")[2])]
+    if len(named) != 1:
+        near = named or get_close_matches(asked, known, n=1, cutoff=0)
+        raise ValueError(
+            f"record={text!r} must be a record's folder, its {RECORD}, or its <study>/<run id> or unique run id in the "
+            f"published store. {f'The nearest there: ' + ', '.join(near) if near else 'That store is empty'}.")
+    return results.read(known[named[0]].resolve())
+
+
+def _store() -> Path:
+    """The published store, as results reads it."""
+    return Path(os.environ.get("DPGAN_PUBLISHED") or results.PUBLISHED).resolve()
+
+
+# All checks
+
+def check(record: Record, *, deep: bool = False, progress: bool = False) -> list[Check]:
+    """Every check of a record, in the order of a reader's questions: is it this record, its epsilon, its metrics?
+
+    deep: also compute the metrics and the sample grid again from the weights; needs the data set, minutes and torch.
+    Raises ValueError if that data set is not at hand. Whatever else is wrong with a record is a failed check.
+    """
+    config = _run_config(record) if deep else None
+    if config:
+        data.check(config.dataset)  # before minutes are spent
+    rows = [*_read("run id", _identity(record)), *_read("artefacts", _artefacts(record)),
+            *_read("manifest", _manifest(record))]
+    if _claims_privacy(record.content):
+        rows += [*_read("card", _card(record.content)), *_read("privacy", _privacy(record.content)),
+                 *_read("epsilon", _epsilon(record.privacy)), *_read("metrics", _metrics(record.content))]
+    else:
+        rows += [Check("epsilon", NOT_CHECKED, "the record claims none, and its configuration has no private steps"),
+                 Check("metrics", NOT_CHECKED, "they are not those of a trained generator")]
+    if not deep:
+        rows.append(Check(DEEP, NOT_CHECKED, "only --deep computes them again"))
+    elif config is None:
+        rows.append(Check(DEEP, NOT_CHECKED, "its configuration is not one that this version of the library trains"))
+    else:
+        rows += _read(DEEP, _recomputed(record, config, progress))
+    return [*rows, *_read("origin", _beyond(record))]
+
+
+def _read(name: str, rows: Iterable[Check]) -> list[Check]:
+    """The rows; a field that is absent, or no number where one must be, is one more that failed."""
+    found = []
+    try:
+        found.extend(rows)
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, OSError) as error:
+        reason = f"the record lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+        found.append(Check(name, FAILED, f"cannot be checked: {reason}"))
+    return found
+
+
+def _equal(name: str, recorded, derived, source: str) -> Check:
+    """source: where the derived value comes from."""
+    if recorded == derived:
+        return Check(name, OK, f"{_plain(recorded)}, as {source}")
+    return Check(name, FAILED, f"{_plain(recorded)} in the record, {_plain(derived)} {source}")
+
+
+def _plain(value) -> str:
+    return value if isinstance(value, str) else f"{value:g}" if value == math.inf else repr(value)
+
+
+def _run_config(record: Record) -> RunConfig | None:
+    try:
+        return record.config
+    except (TypeError, ValueError, AttributeError):
+        return None
+
+
+def _claims_privacy(content: dict) -> bool:
+    """Whether it is a training run's. One that claims no epsilon, but was configured to spend one, is too."""
+    config = content["config"]
+    return bool(content["privacy"]) or isinstance(config, dict) and "privacy" in config
+
+
+# Is it this record?
+
+def _identity(record: Record) -> Iterator[Check]:
+    content = record.content
+    yield _equal("run id", record.run_id, content_address(content["config"], content["card"]),
+                 "the hash of its config and card")
+    if _is_published(record):
+        folder = record.folder
+        yield _equal("place", f"{record.study}/{record.run_id}", f"{folder.parent.name}/{folder.name}", "its folder")
+
+
+def _artefacts(record: Record) -> Iterator[Check]:
+    listed = record.content["artefacts"]
+    for name, digest in listed.items():
+        if not re.fullmatch(r"\w[\w.-]*", name, re.ASCII):
+            yield Check("artefact", FAILED, f"{name!r} is no plain file name")
+        elif not (record.folder / name).is_file():
+            yield Check(name, FAILED, f"{digest} in the record, no such file in its folder")
+        else:
+            yield _equal(name, digest, _sha256((record.folder / name).read_bytes()), "its file's SHA-256")
+    there = {path.name for path in record.folder.iterdir() if not path.name.startswith(".")} - {RECORD}
+    if others := sorted(there - listed.keys()):
+        yield Check("artefacts", FAILED, f"{', '.join(others)} in the folder, not in the record")
+    elif not listed:
+        yield Check("artefacts", NOT_CHECKED, "the record has none")
+
+
+def _manifest(record: Record) -> Iterator[Check]:
+    if not _is_published(record):
+        yield Check("manifest", NOT_CHECKED, "it lists the published store, and this record lies elsewhere")
+        return
+    name, store = f"{record.folder.parent.name}/{record.folder.name}", record.folder.parent.parent
+    digest = _sha256((record.folder / RECORD).read_bytes())
+    path = store / MANIFEST
+    listed = json.loads(path.read_bytes()) if path.is_file() else {}
+    yield _equal("manifest", digest, listed.get(name, "no such record"), f"{RECORD}'s SHA-256 in {MANIFEST}")
+    committed = _committed(store)
+    if committed is None:
+        yield Check("committed manifest", NOT_CHECKED, "no git commit with a manifest is at hand")
+    elif name not in committed:
+        yield Check("committed manifest", NOT_CHECKED, "the commit at hand does not know this record yet")
+    else:
+        yield _equal("committed manifest", digest, committed[name], f"{RECORD}'s SHA-256 in git's HEAD")
+
+
+def _is_published(record: Record) -> bool:
+    return record.folder.resolve().parent.parent == _store()
+
+
+def _committed(store: Path) -> dict | None:
+    """The manifest of the commit that the store's clone is at, or None."""
+    try:
+        shown = subprocess.run(["git", "-C", str(store), "show", f"HEAD:./{MANIFEST}"], capture_output=True, check=False)
+    except OSError:  # there is no git
+        return None
+    return json.loads(shown.stdout) if shown.returncode == 0 else None
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+# Its epsilon
+
+def _card(content: dict) -> Iterator[Check]:
+    config, card = content["config"], content["card"]
+    yield _equal("records", config["privacy"]["records"], card["records"], "N of its card")
+    name = config["dataset"]
+    if name not in data.CARDS:
+        yield Check("card", NOT_CHECKED, f"this version of the library knows no data set {name!r}")
+        return
+    known = results.strict(data.card(name).to_dict())
+    if differing := [field for field in known if card.get(field) != known[field]]:
+        both = "; ".join(f"{field} {card.get(field)!r} in the record, {known[field]!r} here" for field in differing)
+        yield Check("card", FAILED, f"not this library's of {name}: {both}")
+    else:
+        yield Check("card", OK, f"this library's of {name}, N = {known['records']}")
+
+
+def _privacy(content: dict) -> Iterator[Check]:
+    """What the record says of its mechanism is what was configured, and is within what the accountants bound."""
+    privacy, config = content["privacy"], content["config"]["privacy"]
+    for name in ("epsilon", "delta", "noise_multiplier", "steps"):
+        stated = privacy["epsilon_asked" if name == "epsilon" else name]
+        yield _equal(name.replace("_", " "), number(stated), number(config[name]), "in its config")
+    rate = number(config["expected_batch"]) / number(config["records"])
+    yield _equal("sampling rate", number(privacy["sampling_rate"]), rate, "expected_batch / records of its config")
+    yield _equal("adjacency", privacy["adjacency"], ADJACENCY, "the accountants bound")
+    yield _equal("unit", privacy["unit"], content["card"]["unit"], "in its card")
+    delta, limit = number(privacy["delta"]), 1 / number(config["records"])
+    yield (Check("delta's range", OK, f"below 1/N = {limit:.3g}") if 0 < delta < limit else
+           Check("delta's range", FAILED, f"{delta} must lie in (0, 1/N), 1/N = {limit:.3g}"))
+    clip, noise = number(config["clip_norm"]), number(config["noise_multiplier"])
+    yield (Check("clipping", OK, f"noise multiplier {noise:g}, clip norm {clip:g}")
+           if (noise == 0 and clip > 0) or (noise > 0 and 0 < clip < math.inf) else
+           Check("clipping", FAILED, f"noise multiplier {noise} protects nothing with clip norm {clip}"))
+
+
+def _epsilon(privacy: dict) -> Iterator[Check]:
+    """Epsilon again, by all three accountants, from the noise multiplier, sampling rate, steps and delta stated."""
+    again = accounting.epsilons(noise_multiplier=number(privacy["noise_multiplier"]), steps=privacy["steps"],
+                                sampling_rate=number(privacy["sampling_rate"]), delta=number(privacy["delta"]))
+    for accountant, value in again.items():
+        recorded = number(privacy["epsilon_spent"][accountant])
+        yield _near(f"epsilon spent ({accountant})", recorded, value, EPSILON_TOLERANCE * abs(value))
+    asked = number(privacy["epsilon_asked"])
+    yield (Check("epsilon's limit", OK, f"{again['pld']:.6g} spent (pld), at most {asked:g} asked")
+           if again["pld"] <= asked * (1 + EPSILON_TOLERANCE) else
+           Check("epsilon's limit", FAILED, f"{again['pld']!r} spent (pld), {asked!r} asked"))
+
+
+def _near(name: str, recorded: float, derived: float, tolerance: float) -> Check:
+    if recorded == derived or abs(recorded - derived) <= tolerance:
+        return Check(name, OK, f"{recorded:.6g} derived again")
+    return Check(name, FAILED, f"{recorded!r} in the record, {derived!r} derived again")
+
+
+# Its metrics
+
+def _metrics(content: dict) -> Iterator[Check]:
+    metrics = content["metrics"]
+    for source in SOURCES:
+        yield from _read(f"{source} metrics", _accuracies(source, metrics[source], content["card"]["classes"]))
+    others = sorted((metrics.keys() - set(SOURCES))
+                    | {f"{source} {name}" for source in SOURCES for name in metrics[source].keys() - {*ACCURACIES, "pairs"}})
+    if others:
+        yield Check("other metrics", NOT_CHECKED, f"no check knows {', '.join(others)}")
+
+
+def _accuracies(source: str, values: dict, classes: int) -> Iterator[Check]:
+    """In range, and consistent with each other."""
+    pairs = {(first, second): number(accuracy) for first, second, accuracy in values["pairs"]}
+    expected = list(combinations(range(classes), 2))
+    yield _equal(f"{source} pairs", len(values["pairs"]), len(expected), f"the pairs of {classes} classes")
+    if odd := sorted(set(pairs) ^ set(expected)):
+        yield Check(f"{source} pairs", FAILED, f"{odd[0]} is missing, or is no pair of {classes} classes")
+    named = {name: number(values[name]) for name in ACCURACIES} | {f"pair {pair}": pairs[pair] for pair in pairs}
+    outside = {name: value for name, value in named.items() if not 0 <= value <= 1}
+    yield (Check(f"{source} range", FAILED, ", ".join(f"{name} {value!r}" for name, value in outside.items())
+                 + ": accuracies lie in [0, 1]") if outside else
+           Check(f"{source} range", OK, f"{len(named)} accuracies in [0, 1]"))
+    yield _near(f"{source} pairs_logistic", named["pairs_logistic"], float(np.mean([*pairs.values()])), MEAN_TOLERANCE)
+    yield _near(f"{source} pairs_worst", named["pairs_worst"], min(pairs.values()), 0)
+
+
+# Its metrics, from the weights
+
+def _recomputed(record: Record, config: RunConfig, progress: bool) -> Iterator[Check]:
+    """The metrics and the sample grid of the published weights. A stale record may differ for that reason, and says so."""
+    from tqdm import tqdm
+
+    from dpgan_lib import evaluation
+    from dpgan_lib.streams import stream
+
+    generator = _generator(record, config)
+    grid = evaluation.sample_grid(generator, config.latent, stream(config.hash, "evaluation", 2))
+    yield _grid(record, grid)
+    files = data.load(config.dataset, progress=progress)
+    with tqdm(total=len(SOURCES), desc="evaluating", disable=not progress) as bar:
+        again = evaluation.evaluate(config, generator, files.train_images, files.train_labels, files.test_images,
+                                    files.test_labels, progress=bar.update)
+    stale = "; ".join(results.staleness(record))
+    for source in SOURCES:
+        for row in _differences(source, record.metrics[source], again[source]):
+            remark = f" (the record is stale: {stale})" if stale and row.outcome == FAILED else ""
+            yield Check(row.name, row.outcome, row.detail + remark)
+
+
+def _generator(record: Record, config: RunConfig):
+    """Raises ValueError if the weights are not those of the configuration's generator."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    from dpgan_lib.networks import Generator
+
+    generator = Generator(config.latent, config.model)
+    try:
+        generator.load_state_dict(load((record.folder / WEIGHTS).read_bytes()))
+    except (RuntimeError, SafetensorError) as error:
+        raise ValueError(f"{WEIGHTS} holds no weights of its configuration's generator: {str(error)[:200]}") from None
+    return generator
+
+
+def _grid(record: Record, grid: np.ndarray) -> Check:
+    rows, columns, side, _ = grid.shape
+    drawn = (grid.transpose(0, 2, 1, 3).reshape(rows * side, columns * side) + 1) / 2
+    shown = results.read_samples(record)
+    if shown.shape != drawn.shape:
+        return Check("samples from the weights", FAILED, f"{shown.shape} pixels in {SAMPLES}, {drawn.shape} drawn again")
+    apart = float(np.abs(shown - drawn).max())
+    return (Check("samples from the weights", OK, f"{SAMPLES} drawn again") if apart <= PIXEL_TOLERANCE else
+            Check("samples from the weights", FAILED, f"a pixel of {SAMPLES} is {apart:.3f} from the one drawn again"))
+
+
+def _differences(source: str, recorded: dict, again: dict) -> Iterator[Check]:
+    for name in ACCURACIES:
+        tolerance = CNN_TOLERANCE if name == "ten_cnn" else LOGISTIC_TOLERANCE
+        yield _near(f"{source} {name} from the weights", number(recorded[name]), again[name], tolerance)
+    then = {tuple(pair): number(value) for *pair, value in recorded["pairs"]}
+    now = {tuple(pair): value for *pair, value in again["pairs"]}
+    worst = max(now, key=lambda pair: abs(now[pair] - then.get(pair, math.inf)))
+    yield _near(f"{source} pair {worst} from the weights, the least alike", then.get(worst, math.inf), now[worst],
+                LOGISTIC_TOLERANCE)
+
+
+# What no check reaches
+
+def _beyond(record: Record) -> Iterator[Check]:
+    if _claims_privacy(record.content):
+        steps = record.privacy["steps"]
+        yield Check("training", NOT_CHECKED, f"that these weights come from {steps} such steps: only training again shows it")
+    yield Check("origin", NOT_CHECKED, "source, versions, machine and times are the record's word; dpgan status "
+                                       "compares the first two with those here")
