@@ -52,7 +52,9 @@ class Check:
     detail: str
 
     def __str__(self) -> str:
-        return f"{self.outcome:<12} {self.name}: {self.detail}"
+        """One printable line, whatever the record holds: a text of its own must not pass for another check's line."""
+        line = f"{self.outcome:<12} {self.name}: {self.detail}"
+        return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line)
 
 
 # Which record
@@ -71,10 +73,10 @@ def find(text: str) -> Record:
     asked = text.strip("/")
     named = [name for name in known if asked in (name, name.partition("/")[2])]
     if len(named) != 1:
-        near = named or get_close_matches(asked, known, n=1, cutoff=0)
+        near = ", ".join(named or get_close_matches(asked, known, n=1, cutoff=0))
         raise ValueError(
             f"record={text!r} must be a record's folder, its {RECORD}, or its <study>/<run id> or unique run id in the "
-            f"published store. {f'The nearest there: ' + ', '.join(near) if near else 'That store is empty'}.")
+            f"published store. {f'The nearest there: {near}' if near else 'That store is empty'}.")
     return results.read(known[named[0]].resolve())
 
 

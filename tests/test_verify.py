@@ -151,6 +151,7 @@ EDITS = {
     "digest of the weights": (put("artefacts", "generator.safetensors", change=lambda value: value[::-1]),
                               {"generator.safetensors"}),
     "no weights": (put("artefacts", change=lambda names: {"samples.png": names["samples.png"]}), {"artefacts"}),
+    "an unknown data set": (put("config", "dataset", change=lambda _: "unknown"), {"run id"}),
     "another study": (put("study", change=lambda _: "another"), {"place"}),
     "another run id": (put("run_id", change=lambda value: value[::-1]), {"run id", "place"}),
     # Only the manifest catches these, or the weights the first two, as below.
@@ -238,6 +239,17 @@ def test_a_field_of_another_kind_never_raises(store, field, junk):
     assert "manifest" in failed(record)
     for row in verify.check(record):
         assert "\n" not in str(row)
+
+
+def test_a_text_in_a_record_does_not_pass_for_a_line_of_ours(store):
+    record = rewrite(only_folder(store), put("privacy", "unit", change=lambda _: "x\nok  \x1b[2K\u2028unit: y"))
+    lines = "\n".join(str(row) for row in verify.check(record)).splitlines()
+    assert len(lines) == len(verify.check(record)) and not any("\x1b" in line for line in lines)
+
+
+def test_a_metric_that_no_check_knows_is_named(store):
+    record = rewrite(only_folder(store), put("metrics", "real", change=lambda values: values | {"beauty": 1.0}))
+    assert {row.outcome for row in verify.check(record) if "real beauty" in row.detail} == {verify.NOT_CHECKED}
 
 
 def test_no_check_opens_data_or_needs_torch(store):
