@@ -69,3 +69,14 @@ class AnyParameters:
 @pytest.fixture
 def experiment(stand_in):
     return stand_in("experiment", Parameters=AnyParameters, STUDIES={})
+
+
+def pytest_terminal_summary(terminalreporter):
+    """The mutants of the private mechanism and the laws that caught them, where they were put to the test."""
+    reports = [report for outcome in ("passed", "failed") for report in terminalreporter.getreports(outcome)]
+    rows = [values for report in reports for name, values in getattr(report, "user_properties", ()) if name == "mutant"]
+    if rows:
+        terminalreporter.section("mutants and the laws that caught them")
+        for mutant, laws in rows:
+            for index, law in enumerate(laws or ["NOTHING"]):
+                terminalreporter.line(f"{'' if index else mutant:45}{law}")

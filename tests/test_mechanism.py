@@ -1,8 +1,7 @@
-"""The private step: laws that any record must leave standing, and two oracles for the clipped sum."""
+"""The clipped sum: what any record must leave standing on any architecture, oracles, and the models that are refused."""
 
 import inspect
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +14,6 @@ from dpgan_lib.bench_ways import WAYS
 from dpgan_lib.clipping import check_separable, clipped_sum
 from dpgan_lib.config import PrivacyConfig
 from dpgan_lib.latent import category, sample_latent
-from dpgan_lib.mechanism import noisy_mean, poisson_sample
 
 PROFILE = profiles.PROFILES["smoke"]
 PRIVACY = PrivacyConfig(epsilon=1.0, delta=1e-5, records=1000, expected_batch=50, steps=10, clip_norm=0.5,
@@ -127,88 +125,12 @@ def test_a_large_record_is_clipped_to_exactly_the_clip_norm():
     assert norm(clipped_sum(model, (100 * images, categories), 0.4)) == pytest.approx(0.4, rel=1e-5)  # float32
 
 
-def noise_of(draw, count):
-    """All coordinates of many independent draws, as one vector."""
-    return torch.cat([tensor.flatten() for index in range(count) for tensor in draw(index).values()])
-
-
-def assert_standard_deviation(values, expected):
-    # n s^2 / sigma^2 is chi-square with n degrees: s / sigma is within 5 / sqrt(2 n) of 1 but once in 1.7 million.
-    assert abs(float(values.square().mean().sqrt()) / expected - 1) < 5 / math.sqrt(2 * len(values))
-    assert abs(float(values.mean())) < 5 * expected / math.sqrt(len(values))
-
-
-def test_noise_on_an_empty_batch_has_the_calibrated_spread():
-    model = Scores(*ARCHITECTURES[0])
-
-    def draw(index):
-        return noisy_mean(model, example(0), clip_norm=0.5, noise_multiplier=2.0, expected_batch=50,
-                          rng=np.random.default_rng(index))
-
-    assert_standard_deviation(noise_of(draw, 30), 2.0 * 0.5 / 50)
-
-
-def step_changes(index, privacy=PRIVACY, real_count=0):
-    """What one critic step with plain gradient ascent (rate 1) and no fakes' gradient adds to w, by name."""
-    generator, critic, _, z, code = critic_and_batch(4)
-    for parameter in critic.parameters():
-        nn.init.zeros_(parameter)  # f_w is 0 and so is every gradient but the last bias's
-    critic.weight_clip = math.inf
-    images, categories = generator(z, code).detach(), category(PROFILE.latent, code)
-    optimiser = torch.optim.SGD(critic.parameters(), lr=1.0)
-    steps.critic_step(critic, optimiser, (images[:real_count], categories[:real_count]), (images, categories), privacy,
-                      True, np.random.default_rng(index))
-    return {name: parameter.detach() for name, parameter in critic.named_parameters() if "scores.bias" not in name}
-
-
-def test_the_critic_step_adds_the_calibrated_noise_to_every_parameter():
-    expected = PRIVACY.noise_multiplier * PRIVACY.clip_norm / PRIVACY.expected_batch
-    assert_standard_deviation(noise_of(step_changes, 20), expected)
-    for name in step_changes(0):
-        assert_standard_deviation(torch.cat([step_changes(index)[name].flatten() for index in range(20)]), expected)
-
-
-def test_the_divisor_is_the_declared_batch_whatever_the_real_one_is():
-    same_noise = [step_changes(3, real_count=count) for count in (0, 1, 4)]
-    for other in same_noise[1:]:
-        assert all(torch.equal(other[name], change) for name, change in same_noise[0].items())
-
-
-def test_without_noise_and_clipping_the_step_is_plain_wgan():
-    generator, critic, _, z, code = critic_and_batch()
-    images, categories = generator(z, code).detach(), category(PROFILE.latent, code)
-    real, fake = (images[:5], categories[:5]), (images[5:], categories[5:])
-    before = {name: parameter.detach().clone() for name, parameter in critic.named_parameters()}
-    value = critic(*real).mean() - critic(*fake).mean()
-    gradients = dict(zip(before, torch.autograd.grad(value, list(critic.parameters()))))
-    critic.weight_clip = math.inf
-    plain = replace(PRIVACY, clip_norm=math.inf, noise_multiplier=0.0, expected_batch=5)
-    steps.critic_step(critic, torch.optim.SGD(critic.parameters(), lr=1.0), real, fake, plain, True,
-                      np.random.default_rng(0))
-    assert_close({name: parameter - before[name] for name, parameter in critic.named_parameters()}, gradients)
-
-
 def test_the_step_ends_inside_w():
     generator, critic, _, z, code = critic_and_batch()
     images, categories = generator(z, code).detach(), category(PROFILE.latent, code)
     steps.critic_step(critic, torch.optim.SGD(critic.parameters(), lr=100.0), (images, categories),
                       (images, categories), PRIVACY, True, np.random.default_rng(0))
     assert max(parameter.detach().abs().max().item() for parameter in critic.parameters()) <= np.float32(critic.weight_clip)
-
-
-def test_poisson_batches_have_binomial_sizes_and_every_record_its_own_coin():
-    records, rate, draws = 200, 0.1, 2000
-    rng = np.random.default_rng(0)
-    counts, sizes = np.zeros(records), []
-    for _ in range(draws):
-        batch = poisson_sample(records, rate, rng)
-        counts[batch] += 1
-        sizes.append(len(batch))
-    # Means of 2,000 draws: 5 standard errors. The variance of a variance of near-normal sizes is 2 v^2 / n.
-    variance = records * rate * (1 - rate)
-    assert abs(np.mean(sizes) - records * rate) < 5 * math.sqrt(variance / draws)
-    assert abs(np.var(sizes) / variance - 1) < 5 * math.sqrt(2 / draws)
-    assert np.all(np.abs(counts / draws - rate) < 5.5 * math.sqrt(rate * (1 - rate) / draws))  # 200 of them
 
 
 REFUSED = {

@@ -1,0 +1,192 @@
+"""Ways to break the private mechanism, most of them seen in the wild. Each is a small patch of the real library.
+
+A mutant is wrong in silence: it trains, it logs the planned values, its epsilon is a lie.
+"""
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from dpgan_lib import mechanism, steps, training
+from dpgan_lib.config import RunConfig
+
+BATCHES_PER_EPOCH = 5  # 1 / q of the laws' runs
+MUTANTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {}
+
+
+def mutant(apply):
+    MUTANTS[apply.__name__.replace("_", " ")] = apply
+    return apply
+
+
+def wrap(patch, module, name, wrapper):
+    """Put wrapper(original, *arguments) in the place of module.name."""
+    original = getattr(module, name)
+    patch.setattr(module, name, lambda *arguments, **named: wrapper(original, *arguments, **named))
+
+
+@mutant
+def halved_noise(patch):
+    wrap(patch, mechanism, "_normal", lambda normal, *arguments: normal(*arguments) / 2)
+
+
+@mutant
+def biases_without_noise(patch):
+    wrap(patch, mechanism, "_normal", lambda normal, like, rng: normal(like, rng) * (like.dim() > 1))
+
+
+@mutant
+def uniform_noise(patch):
+    """Of the right spread."""
+    patch.setattr(mechanism, "_normal", lambda like, rng: torch.from_numpy(
+        rng.uniform(-math.sqrt(3), math.sqrt(3), like.shape).astype(np.float32)))
+
+
+@mutant
+def no_noise_on_an_empty_batch(patch):
+    wrap(patch, steps, "noisy_mean", lambda mean, model, inputs, *, noise_multiplier, **public: mean(
+        model, inputs, noise_multiplier=noise_multiplier * (len(inputs[0]) > 0), **public))
+
+
+@mutant
+def noise_reused_between_steps(patch):
+    wrap(patch, training, "stream", lambda stream, key, purpose, step=0: stream(
+        key, purpose, 0 if purpose == "noise" else step))
+
+
+@mutant
+def noise_reused_between_parameters(patch):
+    wrap(patch, mechanism, "_normal", lambda normal, like, rng: normal(like, copy.deepcopy(rng)))
+
+
+@mutant
+def noise_shared_between_epsilons(patch):
+    """The key of a run's randomness leaves epsilon and what follows from it out."""
+    whole = RunConfig.hash.fget
+    patch.setattr(RunConfig, "hash", property(lambda config: whole(replace(
+        config, privacy=replace(config.privacy, epsilon=0.0, noise_multiplier=0.0)))))
+
+
+@mutant
+def no_clip(patch):
+    wrap(patch, mechanism, "clipped_sum", lambda clipped_sum, model, inputs, _: clipped_sum(model, inputs, math.inf))
+
+
+@mutant
+def the_sum_clipped_instead_of_each_record(patch):
+    def clip(clipped_sum, model, inputs, clip_norm):
+        sums = clipped_sum(model, inputs, math.inf)
+        norm = math.sqrt(sum(float(gradient.square().sum()) for gradient in sums.values()))
+        factor = len(inputs[0]) * clip_norm / max(norm, len(inputs[0]) * clip_norm) if norm else 1.0
+        return {name: gradient * factor for name, gradient in sums.items()}
+
+    wrap(patch, mechanism, "clipped_sum", clip)
+
+
+@mutant
+def small_gradients_stretched_to_C(patch):
+    """Scaled by C / norm, never mind whether the norm is above C: private, but another algorithm."""
+    def stretch(clipped_sum, model, inputs, clip_norm):
+        tiny = 1e-6 * min(clip_norm, 1.0)
+        return {name: gradient * (clip_norm / tiny) for name, gradient in clipped_sum(model, inputs, tiny).items()}
+
+    wrap(patch, mechanism, "clipped_sum", lambda clipped_sum, model, inputs, clip_norm: (
+        clipped_sum(model, inputs, clip_norm) if math.isinf(clip_norm)
+        else stretch(clipped_sum, model, inputs, clip_norm)))
+
+
+@mutant
+def realised_batch_divisor(patch):
+    wrap(patch, steps, "noisy_mean", lambda mean, model, inputs, *, expected_batch, **public: mean(
+        model, inputs, expected_batch=max(1, len(inputs[0])), **public))
+
+
+@mutant
+def fakes_counted_by_the_realised_batch(patch):
+    wrap(patch, training, "critic_step", lambda critic_step, critic, optimiser, real, fake, *rest: critic_step(
+        critic, optimiser, real, tuple(half[: max(1, len(real[0]))] for half in fake), *rest))
+
+
+@mutant
+def steps_skipped_where_a_score_is_not_finite(patch):
+    def step(critic_step, critic, optimiser, real, fake, *rest):
+        if critic(*real).isfinite().all():
+            critic_step(critic, optimiser, real, fake, *rest)
+        else:
+            for parameter in critic.parameters():
+                parameter.grad = torch.zeros_like(parameter)
+
+    wrap(patch, training, "critic_step", step)
+
+
+@mutant
+def shuffled_batches(patch):
+    """Each epoch a permutation, cut into batches of one size; accounted for as Poisson."""
+    part = 0
+
+    def of_the_epoch(stream, key, purpose, step=0):
+        nonlocal part
+        if purpose == "sampling":
+            step, part = divmod(step, BATCHES_PER_EPOCH)
+        return stream(key, purpose, step)
+
+    wrap(patch, training, "stream", of_the_epoch)
+    patch.setattr(training, "poisson_sample", lambda records, sampling_rate, rng: np.array_split(
+        rng.permutation(records), BATCHES_PER_EPOCH)[part])
+
+
+@mutant
+def batches_cut_to_a_shape(patch):
+    wrap(patch, training, "poisson_sample", lambda sample, records, sampling_rate, rng: sample(
+        records, sampling_rate, rng)[: round(1.1 * records * sampling_rate)])
+
+
+@mutant
+def steps_rounded_up_to_whole_blocks(patch):
+    def block(train_block, config, state, records):
+        size = config.optimiser.critic_steps
+        steps = math.ceil(config.privacy.steps / size) * size
+        train_block(replace(config, privacy=replace(config.privacy, steps=steps)), state, records)
+
+    wrap(patch, training, "train_block", block)
+
+
+@mutant
+def accountant_not_restored_on_resume(patch):
+    """The steps done are forgotten, the weights are not: the budget is spent once more."""
+    def load(load_checkpoint, *arguments):
+        state = load_checkpoint(*arguments)
+        if state is not None:
+            state.step = 0
+        return state
+
+    wrap(patch, training, "load_checkpoint", load)
+
+
+@mutant
+def fresh_noise_on_resume(patch):
+    """Steps that a crash undid are repeated with other noise: two releases, charged as one."""
+    processes = []
+
+    def load(load_checkpoint, *arguments):
+        processes.append(None)
+        return load_checkpoint(*arguments)
+
+    wrap(patch, training, "load_checkpoint", load)
+    wrap(patch, training, "stream", lambda stream, key, purpose, step=0: stream(
+        f"{key}{len(processes)}" if purpose == "noise" else key, purpose, step))
+
+
+@mutant
+def a_generator_that_sees_the_data(patch):
+    def block(train_block, config, state, records):
+        train_block(config, state, records)
+        with torch.no_grad():  # its images are as bright as the data's, on average
+            state.generator.layers[-2].bias.add_(records.images.mean(), alpha=0.01)
+
+    wrap(patch, training, "train_block", block)
