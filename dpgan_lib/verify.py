@@ -128,8 +128,12 @@ def _read(name: str, rows: Iterable[Check]) -> list[Check]:
 def _equal(name: str, recorded, derived, source: str) -> Check:
     """source: where the other value comes from, as "in its config"."""
     if recorded == derived:
-        return Check(name, OK, f"{recorded}, the same {source}")
-    return Check(name, FAILED, f"{recorded} in the record, {derived} {source}")
+        return Check(name, OK, f"{_plain(recorded)}, the same {source}")
+    return Check(name, FAILED, f"{_plain(recorded)} in the record, {_plain(derived)} {source}")
+
+
+def _plain(value) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _run_config(record: Record) -> RunConfig | None:
@@ -259,9 +263,10 @@ def _epsilon(privacy: dict) -> Iterator[Check]:
 
 
 def _near(name: str, recorded: float, derived: float, tolerance: float) -> Check:
+    allowed = f" ({tolerance:.1g} apart is allowed)" if tolerance else ""
     if math.isclose(recorded, derived, rel_tol=0, abs_tol=tolerance):  # an infinity is close to itself alone
-        return Check(name, OK, f"{recorded:.6g}, derived again{f' to within {tolerance:.1g}' if tolerance else ''}")
-    return Check(name, FAILED, f"{recorded} in the record, {derived} derived again, where {tolerance:.1g} is allowed")
+        return Check(name, OK, f"{recorded:.6g} in the record, {derived:.6g} derived again{allowed}")
+    return Check(name, FAILED, f"{recorded} in the record, {derived} derived again{allowed}")
 
 
 # Its metrics
