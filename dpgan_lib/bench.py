@@ -13,12 +13,14 @@ import itertools
 import json
 import math
 import os
+import shutil
 import statistics
 import time
 import warnings
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -101,14 +103,11 @@ def _swapped(sum_of):
 def time_steps(model: ModelConfig, batch: int, ways: list[str], seconds: float = SECONDS) -> list[dict]:
     """A row for each way: its median in milliseconds, quartiles, repeats, and its peak memory in bytes."""
     steps = {}
-    for way in ways:
+    for way in filter(_is_possible, ways):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of Opacus and of the compiler, about themselves
-            try:
-                steps[way] = step_of(model, batch, way)
-                steps[way]()
-            except ImportError:
-                del steps[way]
+            steps[way] = step_of(model, batch, way)
+            steps[way]()
     for step in steps.values():
         _timed(step)
     once = sum(_timed(step) for step in steps.values())
@@ -119,6 +118,13 @@ def time_steps(model: ModelConfig, batch: int, ways: list[str], seconds: float =
     return [{"way": way, "batch": batch, "milliseconds": statistics.median(values),
              "quartiles": np.percentile(values, [25, 75]).tolist(), "repeats": repeats,
              "peak_bytes": peak_bytes(steps[way])} for way, values in times.items()]
+
+
+def _is_possible(way: str) -> bool:
+    """Whether this machine has what a way needs beyond torch."""
+    if "Opacus" in way:
+        return find_spec("opacus") is not None
+    return "compiled" not in way or torch.cuda.is_available() or shutil.which("g++") is not None
 
 
 def _timed(step: Callable[[], None]) -> float:

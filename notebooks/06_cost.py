@@ -90,7 +90,7 @@ glue("run_steps", str(bench.RUN_STEPS["laptop"]), display=False)
 # {glue:text}`loop_at`, an explicit loop takes {glue:text}`loop` times as long as a plain step of the same (MNIST)
 # critic. A framework runs its fixed costs for every record, and no matrix is large enough to keep a core busy.
 #
-# Better tools form all per-example gradients at once, by `torch.func` or by hooks, as Opacus does. For the
+# Better tools form all per-example gradients at once, by `torch.func` or by hooks, as Opacus does {cite}`opacus`. For the
 # {glue:text}`critic` critic at batch {glue:text}`batch`, Opacus' default takes {glue:text}`hooks` times as long as a
 # plain step, and it holds every gradient in memory.
 #
@@ -141,7 +141,7 @@ HTML(cost.steps_table(record, critic))
 # ```
 #
 # at $T^2 (d + p)$. The first is cheap where the kernel is small, the second where few positions are left, so the
-# choice is made for each layer {cite}`bu2023`. Both need only what one backward pass leaves behind: every layer's
+# choice is made for each layer {cite}`bookkeeping`; the norm of a linear layer is older {cite}`goodfellow`. Both need only what one backward pass leaves behind: every layer's
 # input and the gradient at its output. Then the weights $\min(1, C / \lVert g_i \rVert)$ are known, and the sum
 # {eq}`eq-clipped-sum` is one more product of the same two factors.
 #
@@ -149,8 +149,8 @@ HTML(cost.steps_table(record, critic))
 # :alt: One forward and one backward pass leave each layer's input and the gradient at its output. From these two follow first the norms, then the weights, then the weighted sum; no per-example gradient is kept.
 # :name: fig-bookkeeping
 #
-# Two passes and two products. Opacus' ghost clipping takes a second backward pass where book-keeping multiplies what
-# it kept.
+# Two passes and two products. The same factors serve the norms and the sum. Opacus' ghost
+# clipping {cite}`ghost` takes a second backward pass where book-keeping multiplies what it kept.
 # ```
 #
 # Here is the choice, from the library's source:
@@ -271,8 +271,8 @@ assert cost.run_ratio(record, "laptop") < cost.TENFOLD
 #   is refused, and so is one that mixes records.
 # * **Machines.** Ratios depend on the machine: how fast it multiplies small matrices, how large its caches are, how
 #   many cores share them. The tables say which one they are from.
-# * **What was tried and left out.** Folding the batch into the groups of one convolution forms per-example gradients
-#   a little faster on some shapes and several times slower on others. Keeping the second convolution's gradients
+# * **What was tried and left out.** Folding the batch into the groups of one convolution {cite}`rochette` forms per-example
+#   gradients a little faster on some shapes and several times slower on others. Keeping the second convolution's gradients
 #   instead of expanding the square costs more. Smaller passes save memory and lose more time than they save.
 #
 # ## Exercises

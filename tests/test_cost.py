@@ -1,0 +1,132 @@
+"""What the benchmark's records say: small timings, ratios by hand, the targets' outcomes, refusals in one line."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from dpgan_lib import bench, claims, cost, experiment, results
+from dpgan_lib.cost import BOTH, PLAIN, REAL
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "LOCAL", tmp_path)
+    return tmp_path
+
+
+def measured(loop=120.0, real=1.2, both=1.5, hooks=5.0, run=1.4) -> dict:
+    """A benchmark whose plain steps take 10 ms and hold 100 bytes."""
+    ways = {PLAIN: 10.0, REAL: 10 * real, BOTH: 10 * both, "Opacus, hooks": 10 * hooks, "Opacus, ghost": 40.0}
+    steps = [{"critic": critic, "batch": batch, "way": way, "milliseconds": time, "quartiles": [time, time],
+              "repeats": 5, "peak_bytes": 100 if way == PLAIN else 110}
+             for critic in bench.CRITICS for batch in bench.BATCHES for way, time in ways.items()]
+    steps.append(steps[0] | {"way": "explicit loop", "milliseconds": loop})
+    runs = [{"profile": profile, "is_private": is_private, "steps": 100, "seconds": run if is_private else 1.0}
+            for profile in bench.RUN_STEPS for is_private in (True, False)]
+    scaling = [{"factor": factor, "value": value, "parameters": value * 10, "way": PLAIN, "milliseconds": value**2,
+                "peak_bytes": value} for factor, values in bench.SCALES.items() for value in values]
+    return {"config": bench.config(), "seconds": 1.0,
+            "provenance": results.provenance(gpu="none", entries=bench.ENTRIES) | {"trained_on": "CPU, 2 threads"},
+            "metrics": {"steps": steps, "runs": runs, "scaling": scaling, "hot_loop": [], "device_check": {}}}
+
+
+def test_ratios_are_of_the_same_step(store):
+    record = cost.write(measured(), [])
+    assert cost.ratio(record, "MNIST", 128, REAL) == pytest.approx(1.2)
+    assert cost.ratio(record, "CelebA", 2048, "Opacus, hooks", over=REAL) == pytest.approx(5 / 1.2)
+    assert cost.ratio(record, "MNIST", 512, REAL, of="peak_bytes") == pytest.approx(1.1)
+    assert cost.ratio(record, "MNIST", 512, "explicit loop") is None
+    assert cost.run_ratio(record, "laptop") == pytest.approx(1.4)
+
+
+def test_targets_are_met_or_missed_and_none_is_left_out(store):
+    rows = cost.targets(cost.write(measured(), []))
+    outcome = {row["what"]: row["met"] for row in rows}
+    assert len(rows) == 1 + 5 * 6 + 3
+    assert outcome["time, real half clipped, MNIST, batch 128"] is True
+    assert outcome["time of Opacus, ghost, over ours, MNIST, batch 128"] is True
+    assert outcome["a whole run, laptop profile"] is False
+    slow = {row["what"]: row["met"] for row in cost.targets(cost.write(measured(real=1.3, hooks=3.0), []))}
+    assert slow["time, real half clipped, MNIST, batch 128"] is False
+    assert slow["time of Opacus, hooks, over ours, CelebA, batch 512"] is False
+
+
+def test_a_gpu_has_targets_of_its_own(store):
+    given = measured(real=1.2)
+    given["provenance"] |= {"hardware": given["provenance"]["hardware"] | {"gpu": "a large one"}}
+    given["metrics"]["device_check"] = {"MNIST": 1e-6}
+    outcome = {row["what"]: row for row in cost.targets(cost.write(given, []))}
+    assert outcome["time, real half clipped, MNIST, batch 128"]["target"] == "at most 1.15"
+    assert outcome[cost.PAPER]["measured"] == pytest.approx(1.4 / 100 * 450_000 / 60)
+    assert cost.DIFFERENCE == 1e-4 and any(row["measured"] == 1e-6 for row in outcome.values())
+
+
+def test_pages_show_a_missed_target_and_an_unmeasured_gpu(store):
+    record = cost.write(measured(), [])
+    assert cost.targets_table(record).count("<strong>missed</strong>") == 3
+    assert "not measured" in cost.targets_table(None) and "dpgan bench" in cost.targets_table(None)
+    assert cost.summary(record).count("MISSED") == 3
+
+
+@pytest.mark.parametrize("values, verdict", [
+    ({"loop": 120.0, "run": 1.4}, "holds in part"), ({"loop": 120.0, "run": 11.0}, "holds"),
+    ({"loop": 50.0, "run": 1.4}, "does not hold")])
+def test_the_verdict_on_the_tenfold(store, values, verdict):
+    assert claims.judge_tenfold([cost.write(measured(**values), [])]).verdict == verdict
+
+
+def test_the_verdict_needs_a_benchmark():
+    assert claims.judge_tenfold([]).verdict == claims.NOT_MEASURED
+
+
+def test_a_power_is_found(store):
+    x, y = cost.scaling(cost.write(measured(), []), "batch")[PLAIN]
+    assert cost.exponent(x, y) == pytest.approx(2)
+
+
+def test_seconds_to_an_accuracy_that_is_or_is_not_reached(store):
+    rows = [{"epsilon": "inf", "step": 200 * (i + 1), "seconds": 10.0 * i, "accuracy": a}
+            for i, a in enumerate([0.2, 0.5, 0.4])]
+    curve, = cost.quality(cost.write(measured(), rows))
+    assert (cost.seconds_to(curve, 0.4), cost.seconds_to(curve, 0.6)) == (10.0, None)
+    assert "not reached" in cost.quality_table([curve])
+
+
+def test_a_benchmark_is_stale_when_what_it_timed_has_changed(store):
+    content = measured()
+    assert results.staleness(cost.write(content, [])) == []
+    content["provenance"]["source_hash"] = "0" * 64
+    assert results.staleness(cost.write(content, [])) == ["the source has changed since"]
+
+
+def test_timings_of_another_machine_become_a_record(store, tmp_path):
+    given = json.loads(json.dumps(measured()))
+    assert experiment.benchmark(given).metrics["quality"] == []
+
+
+@pytest.mark.filterwarnings("ignore:.*full backward hook:UserWarning", "ignore:.*non-full backward hook:FutureWarning")
+def test_a_step_is_timed_in_every_way_that_needs_no_compiler():
+    model = replace(bench.CRITICS["MNIST"], critic_width=4)
+    ways = [way for way in bench.WAYS if "compiled" not in way]
+    rows = bench.time_steps(model, 16, ways, seconds=0.01)
+    assert [row["way"] for row in rows] == ways
+    assert all(row["milliseconds"] > 0 and row["peak_bytes"] > 0 and row["repeats"] == bench.REPEATS[0] for row in rows)
+
+
+def test_peak_memory_counts_what_a_step_holds():
+    assert bench.peak_bytes(lambda: torch.ones(1000) + torch.ones(1000)) == 3 * 4 * 1000
+
+
+def test_the_benchmarked_run_is_the_profiles_own():
+    config = bench.run_config("laptop", True)
+    assert config.optimiser.clip_fakes and cost.HEADLINE == ("MNIST", config.privacy.expected_batch)
+    assert bench.CRITICS["MNIST"] == config.model
+
+
+@pytest.mark.parametrize("values, words", [({"critic": "mnist"}, "critic='mnist'"), ({"batch": 100}, "batch=100")])
+def test_a_step_that_was_not_benchmarked_is_refused_in_one_line(values, words):
+    with pytest.raises(ValueError, match=words) as refusal:
+        cost.Parameters(**values).check()
+    assert "\n" not in str(refusal.value)
