@@ -11,8 +11,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from dpgan_lib import mechanism, steps, training
+from dpgan_lib import clipping, mechanism, steps, training
 from dpgan_lib.config import RunConfig
 
 BATCHES_PER_EPOCH = 5  # 1 / q of the laws' runs
@@ -78,11 +79,25 @@ def no_clip(patch):
 
 
 @mutant
+def convolutions_left_out_of_the_norm(patch):
+    def factors_of(factors, layer, *rest):
+        squares, gradients = factors(layer, *rest)
+        return squares * isinstance(layer, nn.Linear), gradients
+
+    wrap(patch, clipping, "_factors", factors_of)
+
+
+@mutant
+def weight_zero_for_nan_instead_of_a_mask(patch):
+    patch.setattr(clipping, "_kept", lambda tensor, counted: tensor)
+
+
+@mutant
 def the_sum_clipped_instead_of_each_record(patch):
     def clip(clipped_sum, model, inputs, clip_norm):
         sums = clipped_sum(model, inputs, math.inf)
         norm = math.sqrt(sum(float(gradient.square().sum()) for gradient in sums.values()))
-        factor = len(inputs[0]) * clip_norm / max(norm, len(inputs[0]) * clip_norm) if norm else 1.0
+        factor = min(1.0, len(inputs[0]) * clip_norm / norm) if norm else 1.0
         return {name: gradient * factor for name, gradient in sums.items()}
 
     wrap(patch, mechanism, "clipped_sum", clip)
@@ -190,3 +205,14 @@ def a_generator_that_sees_the_data(patch):
             state.generator.layers[-2].bias.add_(records.images.mean(), alpha=0.01)
 
     wrap(patch, training, "train_block", block)
+
+
+@mutant
+def a_critic_with_a_second_writer(patch):
+    def step(critic_step, critic, optimiser, real, *rest):
+        critic_step(critic, optimiser, real, *rest)
+        with torch.no_grad():  # centres the scores on those of the real batch
+            critic.scores.bias.sub_(critic(*real).nan_to_num().sum(), alpha=1e-3)
+            critic.project()
+
+    wrap(patch, training, "critic_step", step)

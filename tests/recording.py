@@ -25,7 +25,7 @@ LIBRARY = str(Path(dpgan_lib.__file__).parent)
 
 @dataclass
 class Recording:
-    """What a run did. values: public arguments and noise of the mechanism's calls.  lines: of the library, as they ran."""
+    """What a run did. values: public arguments and noise of the mechanism.  lines: of the library, as they ran."""
 
     released: list[dict[str, Tensor]] = field(default_factory=list)  # each critic step's gradient, by parameter
     published: list[tuple[dict, dict]] = field(default_factory=list)  # each critic step's weights and optimiser state
