@@ -11,10 +11,12 @@ import os
 import re
 import shutil
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 from safetensors.torch import save
@@ -72,8 +74,9 @@ def parameters_from(namespace: dict, kind: type = Parameters):
     Plain papermill passes an unknown name on with a mere warning. Raises ValueError for it, with the nearest name.
     """
     known = [field.name for field in fields(kind)]
-    shell = re.compile("In|Out|get_ipython|exit|quit|open|accounting|parameters_from|_+|_i+|_i?[0-9]+|_[iod]h|__.+__")
-    values = {name: value for name, value in namespace.items() if not shell.fullmatch(name)}
+    shell = re.compile("In|Out|get_ipython|exit|quit|open|parameters_from|_+|_i+|_i?[0-9]+|_[iod]h|__.+__")
+    values = {name: value for name, value in namespace.items()
+              if not shell.fullmatch(name) and not isinstance(value, ModuleType)}
     for name in values:
         _require(name in known, "parameter", name, f"is unknown: choose from {', '.join(known)}"
                  + _suggestion(name, known) + " (After running cells by hand, restart the kernel first.)")
@@ -155,7 +158,9 @@ def benchmark(measured: dict | None = None, progress: Callable[[str], object] = 
     """
     if measured is not None:
         return cost.write(measured, [])
-    measured = bench.measure(progress)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Opacus and of the compiler, about themselves
+        measured = bench.measure(progress)
     return cost.write(measured, [row for parameters in QUALITY for row in quality_curve(plan(parameters), progress)])
 
 
