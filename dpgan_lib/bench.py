@@ -1,6 +1,7 @@
 """What privacy costs in time and memory: ways to take one critic step, and whole runs, side by side.
 
-Timings are medians in milliseconds over repeats in which the ways take turns, so that a busy moment hits all alike.
+Timings are medians in milliseconds over repeats in which the ways take turns, so that a busy moment hits all alike;
+each timed step follows an untimed one of its own way.
 `dpgan bench` makes a record of them. On a bare machine, with torch, numpy and safetensors alone,
 
     python -m dpgan_lib.bench measured.json
@@ -108,12 +109,11 @@ def time_steps(model: ModelConfig, batch: int, ways: list[str], seconds: float =
             warnings.simplefilter("ignore")  # of Opacus and of the compiler, about themselves
             steps[way] = step_of(model, batch, way)
             steps[way]()
-    for step in steps.values():
-        _timed(step)
-    once = sum(_timed(step) for step in steps.values())
+    once = sum(min(_timed(step) for _ in range(3)) for step in steps.values())
     repeats = int(min(max(seconds / once, REPEATS[0]), REPEATS[1]))
     times = {way: [] for way in steps}
     for _, (way, step) in itertools.product(range(repeats), steps.items()):
+        step()  # in training a step follows its like; without this it would find the caches as another way left them
         times[way].append(1e3 * _timed(step))
     return [{"way": way, "batch": batch, "milliseconds": statistics.median(values),
              "quartiles": np.percentile(values, [25, 75]).tolist(), "repeats": repeats,

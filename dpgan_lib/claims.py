@@ -124,7 +124,7 @@ def table(published: Callable[[str], list[Record]], studies: tuple[str, ...] | N
         verdict = claim.judge(claim.admits(published(claim.study)) if claim.study else [])
         cells = [escape(claim.rule), escape(verdict.measured), f"<strong>{escape(verdict.verdict)}</strong>"]
         rows.append(report.table_row(claim.words, cells))
-    return report.table("The claims of the paper: accuracies on real test images, verdicts by rule",
+    return report.table("The claims of the paper, with verdicts by rule; accuracies are on real test images",
                         ["the paper says", "our rule", "measured", "verdict"], rows)
 
 

@@ -1,5 +1,6 @@
 """What the benchmark's records say: ratios, the targets that were set before they were measured, and the verdict."""
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -104,6 +105,16 @@ def exponent(x: list, y: list) -> float:
     return float(np.polyfit(np.log(x), np.log(y), 1)[0])
 
 
+def growth(record: Record, axes: dict[str, str]) -> str:
+    """The powers with which time and peak memory grow, as HTML. axes: factor of scaling() -> its words."""
+    body = []
+    for factor, words in axes.items():
+        for way, curve in scaling(record, factor).items():
+            powers = exponent(*curve), exponent(*scaling(record, factor, of="peak_bytes")[way])
+            body.append(report.table_row(f"{words}: {way}", [f"{power:.2f}" for power in powers]))
+    return report.table("Least-squares fit of a power: 1 is proportional", ["against", "time", "peak memory"], body)
+
+
 def quality(record: Record) -> list[dict]:
     """Accuracy against seconds of training, a curve for each epsilon: dicts with epsilon, seconds, accuracy and step."""
     curves: dict[float, dict] = {}
@@ -132,14 +143,14 @@ def targets(record: Record) -> list[dict]:
     name, batch = HEADLINE
     row(f"the book's default: time, both halves clipped, {name}, batch {batch}", TIME[BOTH][where],
         ratio(record, name, batch, BOTH))
-    for critic, batch in [(critic, batch) for critic in record.content["config"]["critics"] for batch in TARGET_BATCHES]:
+    for critic, batch in itertools.product(bench.CRITICS, TARGET_BATCHES):
         step = f"{critic}, batch {batch:,}"
         for way in (REAL, BOTH):
             row(f"time, {way.removeprefix('ours, ')} clipped, {step}", TIME[way][where], ratio(record, critic, batch, way))
         for way in LIBRARIES:
             row(f"time of {way}, over ours, {step}", FASTER, ratio(record, critic, batch, way, over=REAL), at_most=False)
         row(f"peak memory, real half clipped, {step}", MEMORY, ratio(record, critic, batch, REAL, of="peak_bytes"))
-    for profile in record.content["config"]["run_steps"]:
+    for profile in bench.RUN_STEPS:
         row(f"a whole run, {profile} profile", RUN, run_ratio(record, profile))
     if where == "gpu":
         row(PAPER, PAPER_MINUTES, paper_minutes(record))
@@ -166,7 +177,7 @@ def targets_table(record: Record | None) -> str:
         words = {None: NOT_MEASURED, True: "met", False: "<strong>missed</strong>"}
         body = [report.table_row(row["what"], [row["target"], _figure(row["measured"]), words[row["met"]]])
                 for row in targets(record)]
-    return report.table(f"Targets and measurements, {'GPU' if record is None else record.provenance['trained_on']}: "
+    return report.table(f"Targets and measurements, {'GPU' if record is None else report.run_name(record)}: "
                         "ratios to the same step or run without privacy, unless the row says otherwise",
                         ["ratio", "target", "measured", "outcome"], body)
 
@@ -214,7 +225,7 @@ def layer_table(model: ModelConfig) -> str:
 def runs_table(record: Record) -> str:
     """Seconds of whole runs with and without privacy, as HTML."""
     body = []
-    for profile, steps in record.content["config"]["run_steps"].items():
+    for profile, steps in bench.RUN_STEPS.items():
         plain, private = (next(row["seconds"] for row in record.metrics["runs"]
                                if (row["profile"], row["is_private"]) == (profile, is_private))
                           for is_private in (False, True))

@@ -11,7 +11,7 @@ from matplotlib.ticker import LogFormatter
 EPSILON_RANGE = (0.1, 30.0)  # of the colour scale: one colour an epsilon in the whole book
 INFINITY_GAP = 4.0  # the run without privacy stands this factor to the right of the largest epsilon
 GRIDS_IN_A_ROW = 3
-DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))  # so that no curve is told by its colour alone
+DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (1, 3)))  # so that no curve is told by its colour alone
 
 
 def epsilon_colour(epsilon: float) -> tuple:
@@ -126,6 +126,7 @@ def panels(table: list[dict]) -> Figure:
     """
     figure, axes = plt.subplots(len(table), 1, figsize=(6.4, 3.6 * len(table)), layout="constrained", squeeze=False)
     for axis, row in zip(axes.flat, table):
+        assert len(row["curves"]) <= len(DASHES)  # else zip would drop the rest
         for (name, (x, y)), colour, dash in zip(row["curves"].items(), seaborn.color_palette("colorblind"), DASHES):
             axis.plot(x, y, color=colour, linestyle=dash, label=name, marker="o" if len(x) < 20 else None, markersize=4)
         if "here" in row:

@@ -94,7 +94,8 @@ def run_name(record: Record) -> str:
     A benchmark has neither: its machine.
     """
     if not record.privacy:
-        return record.provenance["trained_on"]
+        trained_on = record.provenance["trained_on"]
+        return trained_on.replace("CPU", record.provenance["hardware"]["cpu"])
     return f"{epsilon_name(number(record.privacy['epsilon_asked']))}, seed {record.content['config']['seed']}"
 
 
