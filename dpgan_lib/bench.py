@@ -268,7 +268,7 @@ def device_check() -> dict:
 
 
 def measure(progress: Callable[[str], object] = lambda text: None) -> dict:
-    """All tables, with what defines them and where they were measured. Takes about ten minutes on two cores.
+    """All tables, with what defines them and where they were measured. Takes about five minutes on two cores.
 
     progress: told what comes next.
     """

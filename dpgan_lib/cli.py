@@ -85,7 +85,7 @@ def train(progress, parameters, study, max_minutes, fresh, prepare):
 @click.option("--json", "as_json", is_flag=True, help="Print all tables as JSON instead of the targets.")
 @click.pass_obj
 def bench(progress, measured, as_json):
-    """Measure what privacy costs in time and memory here: about 20 minutes on an idle machine. Leaves a record."""
+    """Measure what privacy costs in time and memory here: about 10 minutes on an idle machine. Leaves a record."""
     import json
     from pathlib import Path
 
@@ -177,13 +177,14 @@ def status(progress):
     """Which published results are current, stale (and why) or missing."""
     from tqdm import tqdm
 
-    from dpgan_lib import experiment, results
+    from dpgan_lib import cost, experiment, results
 
     grid = [(study, parameters) for study, grid in experiment.STUDIES.items() for parameters in grid]
     lines = []
     for study, parameters in tqdm(grid, desc="planning the runs", leave=False, disable=not progress):
         run = experiment.run_id(experiment.plan(parameters))
         lines.append(f"{study}/{run}  epsilon {parameters.epsilon}  seed {parameters.seed}  {_state(study, run)}")
+    lines += cost.states()
     lines += [f"manifest: {problem}" for problem in results.check_manifest()]
     click.echo("\n".join(lines))
 

@@ -59,6 +59,15 @@ def current() -> list[Record]:
     return list(found.values())
 
 
+def states() -> list[str]:
+    """A line for each kind of machine that a benchmark is wanted of: current, stale (and why) or missing."""
+    published = results.published(STUDY)
+    lines = [f"{STUDY}/{record.run_id}  {report.run_name(record)}  {report.status(record)}" for record in published]
+    there = {device(record) for record in published}
+    return lines + [f"{STUDY}  a {kind.upper()}'s benchmark  missing: {FILL} there makes it"
+                    for kind in ("cpu", "gpu") if kind not in there]
+
+
 def device(record: Record) -> str:
     """ "cpu" or "gpu"."""
     return "cpu" if record.provenance["hardware"]["gpu"] == "none" else "gpu"

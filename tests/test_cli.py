@@ -1,5 +1,6 @@
 """The `dpgan` command over stand-ins of the library: what it passes on, prints and exits with."""
 
+import json
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -165,6 +166,7 @@ def test_train_refuses_what_the_experiment_does_not_take(dpgan, experiment, wron
 
 def test_status_tells_every_state(dpgan, stand_in):
     grid = tuple(Parameters(seed=seed) for seed in range(4))
+    stand_in("cost", states=lambda: ["cost/run7  a machine  current"])
     stand_in("experiment", STUDIES={"s": grid}, plan=lambda given: given, run_id=lambda config: f"run{config.seed}")
     stand_in(
         "results",
@@ -176,7 +178,7 @@ def test_status_tells_every_state(dpgan, stand_in):
     result = dpgan("status")
     assert result.exit_code == 0
     assert [line.split("  ")[-1] for line in result.stdout.splitlines()] == [
-        "current", "stale: source changed; card changed", "computed here, not published", "missing",
+        "current", "stale: source changed; card changed", "computed here, not published", "missing", "current",
         "manifest: s/run9 is not in it",
     ]  # fmt: skip
 
@@ -187,3 +189,14 @@ def test_data_fetch_and_check_name_what_they_did(dpgan, stand_in):
     assert dpgan("data", "fetch").stdout == "a: 1 files downloaded\nb: nothing to download\n"
     assert dpgan("data", "check", "a").stdout == "a: as its card says, in cache/a\n"
     assert dpgan("data", "check").stdout.endswith("b: as its card says, embedded\n")
+
+
+def test_bench_prints_the_targets_and_the_records_folder(dpgan, stand_in, tmp_path):
+    record = SimpleNamespace(folder=Path("runs/cost/1"), content={"metrics": {}})
+    asked = []
+    stand_in("cost", summary=lambda record: "a target  met")
+    stand_in("experiment", benchmark=lambda measured, progress: asked.append(measured) or record)
+    assert dpgan("bench").stdout == "a target  met\nruns/cost/1\n"
+    (tmp_path / "measured.json").write_text('{"seconds": 1}')
+    assert json.loads(dpgan("bench", "--json", "--measured", str(tmp_path / "measured.json")).stdout) == record.content
+    assert asked == [None, {"seconds": 1}]

@@ -101,6 +101,15 @@ def test_a_benchmark_is_stale_when_what_it_timed_has_changed(store):
     assert results.staleness(cost.write(content, [])) == ["the source has changed since"]
 
 
+def test_the_state_of_every_machine_is_told(store, monkeypatch):
+    monkeypatch.setattr(results, "PUBLISHED", store)
+    monkeypatch.delenv("DPGAN_PUBLISHED", raising=False)
+    assert [line.split("  ")[-1][:7] for line in cost.states()] == ["missing", "missing"]
+    cost.write(measured(), [])
+    first, second = cost.states()
+    assert first.endswith("2 threads  current") and "GPU" in second and "missing" in second
+
+
 def test_timings_of_another_machine_become_a_record(store, tmp_path):
     given = json.loads(json.dumps(measured()))
     assert experiment.benchmark(given).metrics["quality"] == []
