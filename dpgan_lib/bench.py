@@ -240,7 +240,7 @@ class _Run:
 
 
 def hot_loop(progress: Callable[[str], object] = lambda text: None, top: int = 12) -> list[dict]:
-    """Where a block of the laptop profile spends its time: the operators by their own time, in milliseconds."""
+    """Where a block of the laptop profile spends its time: the operators by their own share of it."""
     progress("profile of the hot loop")
     run = _Run(run_config("laptop", True))
     with _without_stderr(), profile(activities=[ProfilerActivity.CPU]) as profiled:
@@ -253,7 +253,7 @@ def hot_loop(progress: Callable[[str], object] = lambda text: None, top: int = 1
 
 
 def device_check() -> dict:
-    """Largest relative difference of clipped sums and of norms between this device and a CPU; empty on a CPU."""
+    """Largest relative difference of clipped sums between this device and a CPU; empty on a CPU."""
     if not torch.cuda.is_available():
         return {}
     differences = {}

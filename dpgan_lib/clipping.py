@@ -2,7 +2,8 @@
 
 Clipping needs every record's gradient norm, but only the sum of the clipped gradients. So one backward pass gives the
 gradient at each layer's output; with the layer's input it holds every per-example gradient in factors. Norms follow
-from the factors, and a second, weighted product of the same factors is the sum.
+from the factors, and a second, weighted product of the same factors is the sum. Where a norm is cheaper by forming
+the gradients, these serve the sum too; they last for one pass.
 """
 
 import math

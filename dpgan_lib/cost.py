@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dpgan_lib import bench, clipping, report, results
-from dpgan_lib.config import ModelConfig
+from dpgan_lib.config import ModelConfig, canonical_json
 from dpgan_lib.profiles import PROFILES
 from dpgan_lib.results import Record
 
@@ -52,11 +52,14 @@ def write(measured: dict, quality: list[dict]) -> Record:
     return results.write(STUDY, results.content_address(measured["config"], card), content, {})
 
 
-def current() -> list[Record]:
-    """The records to publish, one for each machine and configuration: those made here, and those published before."""
-    found = {record.run_id: record for store in (results.published(STUDY), results.local(STUDY)) for record in store
-             if not results.staleness(record)}
-    return list(found.values())
+def latest() -> list[Record]:
+    """The records to publish, one for each machine: those made here before those published, current before stale."""
+    chosen: dict[str, Record] = {}
+    for record in [*results.published(STUDY), *results.local(STUDY)]:
+        machine = canonical_json([record.card["machine"], record.content["config"]["threads"]])
+        if machine not in chosen or results.staleness(chosen[machine]) or not results.staleness(record):
+            chosen[machine] = record
+    return list(chosen.values())
 
 
 def states() -> list[str]:

@@ -10,7 +10,7 @@ from dpgan_lib.clipping import clipped_sum
 def poisson_sample(records: int, sampling_rate: float, rng: np.random.Generator) -> np.ndarray:
     """Indices of the batch: each record enters by its own coin of probability sampling_rate.
 
-    Drawn as a binomial size and then a uniform subset of that size, which is the same law in a tenth of the time.
+    Drawn as a binomial size and then a uniform subset of that size, which is the same law in far less time.
     The size is random, may be 0, and is secret: divide by sampling_rate * records, never by it.
     """
     return rng.choice(records, rng.binomial(records, sampling_rate), replace=False, shuffle=False)

@@ -50,7 +50,9 @@ def _records(study: str, progress: bool) -> list:
     from dpgan_lib import cost, experiment, results
 
     if study == cost.STUDY:
-        return cost.current() or [experiment.benchmark()]
+        if all(map(results.staleness, cost.latest())):  # none is current, or there is none
+            experiment.benchmark()
+        return cost.latest()
     records = []
     for parameters in experiment.STUDIES.get(study, ()):
         config = experiment.plan(parameters)

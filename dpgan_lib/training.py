@@ -162,7 +162,7 @@ def _batches(config, steps, device) -> tuple[Tensor, ...]:
 
 def keep_freed_memory() -> None:
     """Have glibc keep the memory that a step frees: it gives large blocks back to the kernel, and the next step faults
-    every page of them in again, a tenth of its time.
+    every page of them in again.
     """
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)

@@ -220,7 +220,7 @@ figures.information(curves, class_entropy=math.log(config.latent.categories))
 #   needs each image's gradient norm. {doc}`06_cost` measures how much more.
 # * **Tuning is not in the epsilon.** Learning rates, the weight clip and the critic steps were chosen by a handful of
 #   short runs on distorted copies of scikit-learn's public digits (`dataset = "grown_digits"`); the shape of the critic
-#   was chosen for its speed, and tried there once. $C$ and the clipping of both halves follow earlier trials that did
+#   was chosen for its speed, and tried there in a few more. $C$ and the clipping of both halves follow earlier trials that did
 #   look at MNIST, test set included. MNIST is public; on private data such choices have a price, and it would be
 #   missing from the epsilon.
 # * **The accuracies and the ceiling read data.** MNIST is public. On private data, an accuracy on real test images, and

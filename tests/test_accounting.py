@@ -5,7 +5,6 @@ import math
 import subprocess
 import sys
 import time
-from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 
@@ -21,10 +20,9 @@ from opacus.accountants.analysis.rdp import compute_rdp
 from scipy.optimize import brentq
 from scipy.special import log_ndtr, ndtr, ndtri
 
-from dpgan_lib import accounting, chapters
+from dpgan_lib import accounting
 from dpgan_lib.accounting import (calibrate_noise, calibrate_noise_rdp, epsilon_lower_bound, epsilon_moments,
                                   epsilon_pld, epsilon_rdp, epsilons, renyi_divergence, trade_off)
-from dpgan_lib.experiment import parameters_from
 
 VECTORS = Path(__file__).parent / "reference" / "accounting_vectors.csv"
 MNIST = dict(noise_multiplier=1.1, sampling_rate=256 / 60000, steps=3515, delta=1e-5)
@@ -399,54 +397,3 @@ def test_accounting_imports_neither_torch_nor_the_rest_of_the_library():
             "print(*sorted(m for m in sys.modules if m == 'torch' or m.startswith('dpgan_lib')))")
     imported = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert imported == ["dpgan_lib", "dpgan_lib.accounting"]
-
-
-# The chapter's parameters
-
-USUAL = asdict(accounting.Parameters())
-
-
-def chapter_defaults():
-    import jupytext
-
-    return chapters.defaults(jupytext.read(chapters.chapter_path("accountant")), "03_accountant")
-
-
-def test_the_chapter_shows_the_librarys_defaults():
-    assert chapter_defaults() == USUAL
-
-
-WRONG = [("noise_multiplier", 0.0, "must lie in [0.1, 1000]"), ("noise_multiplier", -1.0, "must be 0"),
-         ("noise_multiplier", 0.1, "must be larger here"), ("sampling_rate", 256.0, "must lie in (0, 1]"),
-         ("steps", 0, "must be an integer"), ("steps", 10**7, "must be at most"), ("delta", 1e-12, "must be at least"),
-         ("delta", 1.0, "must lie strictly"), ("epsilon", -2.0, "must be a number > 0"),
-         ("epsilon", math.inf, "must lie in [0.01, 100]"), ("epsilon", 1000.0, "must lie in [0.01, 100]")]
-
-
-@pytest.mark.parametrize("field, value, line", WRONG)
-def test_a_wrong_parameter_is_refused_before_the_chapter_computes(field, value, line):
-    with pytest.raises(ValueError) as error:
-        parameters_from(USUAL | {field: value}, accounting.Parameters)
-    assert str(error.value).startswith(f"{field}={value!r} {line}") and "\n" not in str(error.value)
-    if value != math.inf:
-        with pytest.raises(ValueError, match=f"^{field}="):
-            chapters.check_values({field: value}, USUAL, "03_accountant")
-
-
-def test_an_epsilon_that_no_noise_reaches_is_refused_too():
-    with pytest.raises(ValueError, match="^epsilon=0.01 must be one that some noise reaches: "):
-        accounting.Parameters(epsilon=0.01, sampling_rate=1, steps=100_000, noise_multiplier=500.0).check()
-
-
-def test_plain_papermill_refuses_an_unknown_parameter_with_the_nearest(tmp_path):
-    notebook = chapters.root() / "notebooks" / "03_accountant.ipynb"
-    command = [Path(sys.executable).with_name("papermill"), notebook, tmp_path / "out.ipynb", "-p", "epsilno", "2"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=chapters.root())
-    assert done.returncode != 0 and "Did you mean 'epsilon'?" in done.stderr
-
-
-def test_the_chapters_assertions_hold_at_other_parameters():
-    values = dict(noise_multiplier=3.0, sampling_rate=1.0, steps=3, delta=1e-6, epsilon=0.2)
-    output = chapters.root() / "build" / "test" / "03_accountant.ipynb"
-    chapters.run_chapter("accountant", values, output, timeout=120, progress=False)
-    assert set(chapters.glued(output)) >= {"epsilon_moments", "epsilon_pld"}

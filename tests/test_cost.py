@@ -1,12 +1,14 @@
 """What the benchmark's records say: small timings, ratios by hand, the targets' outcomes, refusals in one line."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
 import torch
 
-from dpgan_lib import bench, claims, cost, experiment, results
+from dpgan_lib import bench, chapters, claims, cost, experiment, results
 from dpgan_lib.cost import BOTH, PLAIN, REAL
 
 
@@ -110,6 +112,19 @@ def test_the_state_of_every_machine_is_told(store, monkeypatch):
     assert first.endswith("2 threads  current") and "GPU" in second and "missing" in second
 
 
+def test_publishing_keeps_a_stale_record_of_a_machine_that_has_no_current_one(store, monkeypatch, tmp_path_factory):
+    """A borrowed GPU's timings cannot be computed again: they stay, and are shown as stale."""
+    monkeypatch.setattr(results, "PUBLISHED", tmp_path_factory.mktemp("published"))
+    monkeypatch.delenv("DPGAN_PUBLISHED", raising=False)
+    gpu, changed = measured(), measured()
+    gpu["provenance"] |= {"hardware": gpu["provenance"]["hardware"] | {"gpu": "a large one"}, "source_hash": "0" * 64}
+    changed["provenance"]["source_hash"] = "0" * 64
+    changed["config"] |= {"batches": [64]}
+    kept, _ = cost.write(gpu, []), cost.write(changed, [])
+    here = cost.write(measured(), [])
+    assert {record.run_id for record in cost.latest()} == {kept.run_id, here.run_id}
+
+
 def test_timings_of_another_machine_become_a_record(store, tmp_path):
     given = json.loads(json.dumps(measured()))
     assert experiment.benchmark(given).metrics["quality"] == []
@@ -139,3 +154,17 @@ def test_a_step_that_was_not_benchmarked_is_refused_in_one_line(values, words):
     with pytest.raises(ValueError, match=words) as refusal:
         cost.Parameters(**values).check()
     assert "\n" not in str(refusal.value)
+
+
+def test_timing_needs_torch_numpy_and_safetensors_alone():
+    others = ("scipy", "sklearn", "dp_accounting", "matplotlib", "click", "tqdm", "opacus", "papermill", "pandas")
+    code = (f"import sys; sys.modules.update(dict.fromkeys({others!r})); from dpgan_lib import bench;"
+            "print([way for way in bench.WAYS if 'Opacus' in way and bench._is_possible(way)])")
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True)
+    assert done.stdout == "[]\n", done.stderr
+
+
+def test_the_chapters_assertions_hold_at_another_step():
+    output = chapters.root() / "build" / "test" / "06_cost.ipynb"
+    chapters.run_chapter("cost", {"critic": "CelebA", "batch": 128}, output, timeout=120, progress=False)
+    assert chapters.glued(output)["critic"] == "CelebA"
