@@ -9,7 +9,6 @@ import os
 import signal
 import sys
 from contextlib import contextmanager, suppress
-from dataclasses import fields
 from pathlib import Path
 
 import jupytext
@@ -74,11 +73,11 @@ def defaults(notebook, name: str) -> dict:
 def check_values(values: dict, known: dict, name: str) -> dict:
     """The values, ready for strict JSON, or ValueError at the first that the known defaults do not fit."""
     checked = {key: _fit(key, value, known, name) for key, value in values.items()}
-    from dpgan_lib import accounting, cost, experiment  # late: torch comes with them, and a wrong name is refused without
+    from dpgan_lib import studies  # late: torch comes with the parameters, and a wrong name is refused without
 
-    for kind in (experiment.Parameters, accounting.Parameters, cost.Parameters):
-        if known and set(known) <= {field.name for field in fields(kind)}:
-            kind(**known | checked).check()
+    kind = studies.parameters(name.partition("_")[2])
+    if kind is not None:
+        kind(**known | checked).check()
     return checked
 
 

@@ -67,7 +67,7 @@ def train(progress, parameters, study, max_minutes, fresh, prepare):
     """Compute one record, or find it: train and evaluate."""
     from dpgan_lib import chapters, experiment, report
 
-    values = chapters.check_values(_values(parameters), asdict(experiment.Parameters()), "training")
+    values = chapters.check_values(_values(parameters), asdict(experiment.Parameters()), "05_mnist_tradeoff")
     config = experiment.plan(experiment.Parameters(**values))
     if prepare:
         click.echo(experiment.prepare(study, config))
@@ -177,13 +177,14 @@ def status(progress):
     """Which published results are current, stale (and why) or missing."""
     from tqdm import tqdm
 
-    from dpgan_lib import cost, experiment, results
+    from dpgan_lib import cost, results, studies
 
-    grid = [(study, parameters) for study, grid in experiment.STUDIES.items() for parameters in grid]
+    grid = [(name, parameters) for name in studies.names() for parameters in studies.study(name).grid]
     lines = []
-    for study, parameters in tqdm(grid, desc="planning the runs", leave=False, disable=not progress):
-        run = experiment.run_id(experiment.plan(parameters))
-        lines.append(f"{study}/{run}  epsilon {parameters.epsilon}  seed {parameters.seed}  {_state(study, run)}")
+    for name, parameters in tqdm(grid, desc="planning the runs", leave=False, disable=not progress):
+        run = studies.study(name).address(parameters)
+        settings = "  ".join(f"{key} {value}" for key, value in asdict(parameters).items())
+        lines.append(f"{name}/{run}  {settings}  {_state(name, run)}")
     lines += cost.states()
     lines += [f"manifest: {problem}" for problem in results.check_manifest()]
     click.echo("\n".join(lines))

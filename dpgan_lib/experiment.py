@@ -7,7 +7,6 @@ import copy
 import io
 import json
 import math
-import os
 import re
 import shutil
 import time
@@ -25,8 +24,9 @@ from tqdm import tqdm
 from dpgan_lib import accounting, bench, cost, data, evaluation, results, training
 from dpgan_lib.config import EvaluationConfig, PrivacyConfig, RunConfig
 from dpgan_lib.profiles import PROFILES
-from dpgan_lib.results import RECORDS_ONLY
+from dpgan_lib.provenance import ENTRIES
 from dpgan_lib.streams import stream
+from dpgan_lib.studies import Study, existing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,11 +60,6 @@ class Parameters:
         _require(type(self.seed) is int and self.seed >= 0, "seed", self.seed, "must be a whole number, 0 or more")
         _require(_is_number(self.info_weight) and self.info_weight >= 0, "info_weight", self.info_weight,
                  "must be a finite number, 0 or more (0 switches the information term off)")
-
-
-# The published grid of each study: what `dpgan publish` computes and `dpgan status` looks for.
-STUDIES = {"mnist_tradeoff": tuple(Parameters(epsilon=epsilon, seed=seed)
-                                   for seed in (0, 1) for epsilon in (1.0, 10.0, "inf"))}
 
 
 def parameters_from(namespace: dict, kind: type = Parameters):
@@ -118,33 +113,45 @@ def is_same_sweep(one: RunConfig, other: RunConfig) -> bool:
     return rest(one) == rest(other)
 
 
+Evaluate = Callable[[RunConfig, training.State, data.Dataset, Callable[[], object]], dict]
+
+
+def utility_of(config: RunConfig, state: training.State, files: data.Dataset, progress: Callable[[], object]) -> dict:
+    """Train on synthetic, test on real; and the ceiling."""
+    return evaluation.evaluate(config, state.average, files.train_images, files.train_labels, files.test_images,
+                               files.test_labels, progress)
+
+
 def obtain(study: str, config: RunConfig, *, fresh: bool = False, max_minutes: float | None = None,
-           progress: bool = True) -> results.Record | None:
+           progress: bool = True, evaluate: Evaluate = utility_of, entries: tuple[str, ...] = ENTRIES,
+           ) -> results.Record | None:
     """The run's record: found (maybe stale: ask results.staleness), else computed. fresh: compute it whatever is found.
 
-    max_minutes: stop training then and return None; the next call resumes.  Raises RuntimeError instead of training
-    where DPGAN_RECORDS_ONLY is set.
+    max_minutes: stop training then and return None; the next call resumes.
+    evaluate: what becomes the record's metrics, by default utility.  entries: the modules that the record depends on.
+    Raises RuntimeError instead of training where DPGAN_RECORDS_ONLY is set.
     """
-    found = None if fresh else results.find(study, run_id(config))
+    found = None if fresh else existing(study, run_id(config))
     if found is not None:
         return found
-    if os.environ.get(RECORDS_ONLY):
-        raise RuntimeError(f"no record of {study} run {run_id(config)} (epsilon {config.privacy.epsilon}), and "
-                           f"{RECORDS_ONLY} forbids training: publish the chapter, or unset it.")
     files = data.load(config.dataset, progress=progress)
     folder = work_folder(study, config)
-    origin = results.provenance()  # of the source that trains, not of what it may have become meanwhile
+    origin = results.provenance(entries=entries)  # of the source that trains, not of what it may have become meanwhile
     with tqdm(total=config.privacy.steps, desc=f"training, epsilon {config.privacy.epsilon:g}", unit=" critic steps",
               disable=not progress) as bar:
         state = training.train(config, files.train_images, files.train_labels, folder, max_minutes=max_minutes,
                                progress=lambda step: bar.update(step - bar.n))
     if state.step < config.privacy.steps:
         return None
-    record = _record(study, config, state, files, origin, progress)
+    record = _record(study, config, state, files, origin, evaluate, progress)
     shutil.rmtree(folder)
     return record
 
 
+STUDY = Study(
+    grid=tuple(Parameters(epsilon=epsilon, seed=seed) for seed in (0, 1) for epsilon in (1.0, 10.0, "inf")),
+    address=lambda parameters: run_id(plan(parameters)),
+    compute=lambda parameters, progress: obtain("mnist_tradeoff", plan(parameters), fresh=True, progress=progress))
 QUALITY = tuple(Parameters(epsilon=epsilon) for epsilon in (1.0, 10.0, "inf"))  # whose accuracy is followed over time
 SNAPSHOT_STEPS = 200  # critic steps between two looks at a run
 SNAPSHOT = EvaluationConfig(images=5_000, cnn_steps=200)  # a short recipe: many looks, no comparison with a chapter
@@ -200,12 +207,11 @@ def prepare(study: str, config: RunConfig) -> Path:
     return folder
 
 
-def _record(study, config, state, files, origin, progress):
+def _record(study, config, state, files, origin, evaluate, progress):
     started = time.monotonic()
     generator = state.average.cpu()
-    real = files.train_images, files.train_labels, files.test_images, files.test_labels
-    with tqdm(total=2, desc="evaluating", disable=not progress) as bar:
-        metrics = evaluation.evaluate(config, generator, *real, progress=bar.update)
+    with tqdm(desc="evaluating", unit=" parts", disable=not progress) as bar:
+        metrics = evaluate(config, state, files, bar.update)
     grid = evaluation.sample_grid(generator, config.latent, stream(config.hash, "evaluation", 2))
     content = {
         "mode": "demo", "config": config.to_dict(), "card": files.card.to_dict(), "metrics": metrics,

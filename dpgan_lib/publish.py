@@ -47,18 +47,17 @@ def publish_chapter(name: str, timeout: float = 3600, progress: bool = True) -> 
 
 
 def _records(study: str, progress: bool) -> list:
-    from dpgan_lib import cost, experiment, results
+    from dpgan_lib import cost, experiment, results, studies
 
     if study == cost.STUDY:
         if all(map(results.staleness, cost.latest())):  # none is current, or there is none
             experiment.benchmark()
         return cost.latest()
     records = []
-    for parameters in experiment.STUDIES.get(study, ()):
-        config = experiment.plan(parameters)
-        record = experiment.obtain(study, config, progress=progress)
+    for parameters in wanted.grid if (wanted := studies.study(study)) else ():
+        record = studies.obtain(study, parameters, progress=progress)
         if results.staleness(record):
-            record = experiment.obtain(study, config, fresh=True, progress=progress)
+            record = studies.obtain(study, parameters, fresh=True, progress=progress)
         records.append(record)
     return records
 
@@ -145,11 +144,11 @@ def stale_records(notebook: Path) -> list[str]:
 
     These are the records of its own study and of every study that its code names.
     """
-    from dpgan_lib import cost, experiment, report, results
+    from dpgan_lib import cost, report, results, studies
 
     code = "".join(cell.source for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "code")
     own = notebook.stem.split("_", 1)[1]
-    studies = [study for study in (*experiment.STUDIES, cost.STUDY) if study == own or f'"{study}"' in code]
+    studies = [study for study in (*studies.names(), cost.STUDY) if study == own or f'"{study}"' in code]
     records = [record for study in studies for record in results.published(study)]
     return [f"{report.run_name(record)}: {'; '.join(reasons)}" for record in records
             if (reasons := results.staleness(record))]

@@ -1,7 +1,6 @@
 """What several test files share."""
 
 import sys
-from dataclasses import dataclass
 from types import SimpleNamespace
 
 import pytest
@@ -47,7 +46,7 @@ def project(tmp_path, monkeypatch):
 
 @pytest.fixture
 def stand_in(monkeypatch):
-    """Puts an object in the place of a module of dpgan_lib: stand_in("experiment", STUDIES={})."""
+    """Puts an object in the place of a module of dpgan_lib: stand_in("studies", names=list)."""
 
     def install(name: str, **content):
         module = SimpleNamespace(**content)
@@ -58,17 +57,10 @@ def stand_in(monkeypatch):
     return install
 
 
-@dataclass
-class AnyParameters:
-    """Stands in for experiment.Parameters where a test's notebook has parameters of its own."""
-
-    def check(self):
-        pass
-
-
 @pytest.fixture
-def experiment(stand_in):
-    return stand_in("experiment", Parameters=AnyParameters, STUDIES={})
+def studies(stand_in):
+    """No study, and nothing known of any chapter's parameters."""
+    return stand_in("studies", parameters=lambda name: None, study=lambda name: None, names=list)
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -70,7 +70,7 @@ def parsed(command: click.Command, words: list[str]) -> click.Context:
 def reader_values(pairs) -> dict:
     """Parameters as a reader types them, checked by the library."""
     typed = {name: number(text) for name, text in pairs}
-    values = chapters.check_values(typed, asdict(experiment.Parameters()), "the text")
+    values = chapters.check_values(typed, asdict(experiment.Parameters()), "05_mnist_tradeoff")
     experiment.Parameters(**values).check()
     return values
 

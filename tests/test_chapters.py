@@ -13,7 +13,7 @@ import pytest
 
 from dpgan_lib import chapters
 
-pytestmark = pytest.mark.usefixtures("experiment")
+pytestmark = pytest.mark.usefixtures("studies")
 
 KNOWN = {"epsilon": 10.0, "seed": 0, "dataset": "mnist", "paired": True, "delta": 1e-5}
 
@@ -77,7 +77,7 @@ def test_a_value_that_does_not_fit_is_refused_in_one_line(given, says):
     assert "\n" not in str(refusal.value)
 
 
-def test_values_are_checked_as_an_experiment_before_a_kernel_starts(project, experiment, monkeypatch):
+def test_values_are_checked_as_the_chapters_before_a_kernel_starts(project, studies, monkeypatch):
     @dataclass
     class Parameters:
         width: int = 1
@@ -86,7 +86,7 @@ def test_values_are_checked_as_an_experiment_before_a_kernel_starts(project, exp
             if self.width < 1:
                 raise ValueError(f"width={self.width} must be at least 1")
 
-    experiment.Parameters = Parameters
+    studies.parameters = {"tiny": Parameters}.get
     monkeypatch.setattr(chapters, "execute", lambda *_, **__: pytest.fail("a kernel would start"))
     project.chapter("07_tiny")
     with pytest.raises(ValueError, match="width=-1"):

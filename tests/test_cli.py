@@ -167,7 +167,8 @@ def test_train_refuses_what_the_experiment_does_not_take(dpgan, experiment, wron
 def test_status_tells_every_state(dpgan, stand_in):
     grid = tuple(Parameters(seed=seed) for seed in range(4))
     stand_in("cost", states=lambda: ["cost/run7  a machine  current"])
-    stand_in("experiment", STUDIES={"s": grid}, plan=lambda given: given, run_id=lambda config: f"run{config.seed}")
+    study = SimpleNamespace(grid=grid, address=lambda parameters: f"run{parameters.seed}")
+    stand_in("studies", names=lambda: ["s"], study={"s": study}.get)
     stand_in(
         "results",
         published=lambda study: [SimpleNamespace(run_id="run0"), SimpleNamespace(run_id="run1")],

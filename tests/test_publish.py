@@ -9,13 +9,13 @@ import pytest
 
 from dpgan_lib import publish
 
-pytestmark = pytest.mark.usefixtures("experiment")
+pytestmark = pytest.mark.usefixtures("studies")
 
 # Publishing
 
 
 @pytest.fixture
-def study(project, experiment, stand_in):
+def study(project, studies, stand_in):
     """A chapter with one published record and one newly computed one, and stand-ins for the store."""
     published = project.folder / "book" / "results" / "tiny"
     for folder, text in ((published / "aaaa", "old"), (project.folder / "runs" / "tiny" / "bbbb", "new")):
@@ -23,13 +23,12 @@ def study(project, experiment, stand_in):
         (folder / "record.json").write_text(text)
     asked = []
 
-    def obtain(study, config, *, fresh=False, progress=True):
-        asked.append((config, fresh))
+    def obtain(study, parameters, *, fresh=False, progress=True):
+        asked.append((parameters, fresh))
         return SimpleNamespace(folder=project.folder / "runs" / study / "bbbb", run_id="bbbb", fresh=fresh)
 
-    experiment.STUDIES = {"tiny": ("first",)}
-    experiment.plan = lambda parameters: f"plan of {parameters}"
-    experiment.obtain = obtain
+    studies.study = lambda name: SimpleNamespace(grid=("first",))
+    studies.obtain = obtain
     stand_in(
         "results",
         staleness=lambda record: [] if record.fresh else ["source changed"],
@@ -53,7 +52,7 @@ def test_publishing_replaces_the_notebook_and_the_records(study):
     assert [cell.execution_count for cell in content.cells] == [1, 2, 3]
     assert "papermill" not in path.read_text() and str(study.folder) not in path.read_text()
     assert os.listdir(study.published) == ["bbbb"] and (study.published.parent / "MANIFEST.json").exists()
-    assert study.asked == [("plan of first", False), ("plan of first", True)]  # the stale record was computed afresh
+    assert study.asked == [("first", False), ("first", True)]  # the stale record was computed afresh
     assert "DPGAN_PUBLISHED" not in os.environ
 
 
@@ -151,8 +150,8 @@ def test_the_book_shows_the_replacement_and_touches_nothing_published(project):
     assert "published" in Path("notebooks/07_tiny.ipynb").read_text()
 
 
-def test_a_stale_chapter_is_headed_by_a_warning_and_a_replacement_is_not(project, experiment, stand_in):
-    experiment.STUDIES = {"tiny": (), "other": ()}
+def test_a_stale_chapter_is_headed_by_a_warning_and_a_replacement_is_not(project, studies, stand_in):
+    studies.names = lambda: ["tiny", "other"]
     stand_in("results", published=lambda study: [study], staleness=lambda record: ["source changed"])
     stand_in("report", run_name=lambda record: f"a run of {record}")
     project.chapter("07_tiny")
@@ -166,8 +165,8 @@ def test_a_stale_chapter_is_headed_by_a_warning_and_a_replacement_is_not(project
 
 
 @pytest.mark.parametrize("name, code", [("07_tiny", "x = 1"), ("10_claims", 'results.published("tiny")')])
-def test_a_chapter_rests_on_its_study_and_on_those_it_names(tmp_path, experiment, stand_in, name, code):
-    experiment.STUDIES = {"tiny": (), "other": ()}
+def test_a_chapter_rests_on_its_study_and_on_those_it_names(tmp_path, studies, stand_in, name, code):
+    studies.names = lambda: ["tiny", "other"]
     stand_in("results", published=lambda study: [f"{study} 1", f"{study} 2"],
              staleness=lambda record: ["source changed", "card changed"] if record.endswith("2") else [])
     stand_in("report", run_name=lambda record: record)
