@@ -60,6 +60,7 @@ def stand_in(monkeypatch):
 @pytest.fixture
 def studies(stand_in):
     """No study, and nothing known of any chapter's parameters."""
+    stand_in("cost", STUDY="cost")
     return stand_in("studies", parameters=lambda name: None, study=lambda name: None, names=list)
 
 
