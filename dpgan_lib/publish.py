@@ -47,10 +47,12 @@ def publish_chapter(name: str, timeout: float = 3600, progress: bool = True) -> 
 
 
 def _records(study: str, progress: bool) -> list:
-    from dpgan_lib import cost, experiment, results, studies
+    from dpgan_lib import cost, results, studies
 
     if study == cost.STUDY:
         if all(map(results.staleness, cost.latest())):  # none is current, or there is none
+            from dpgan_lib import experiment
+
             experiment.benchmark()
         return cost.latest()
     records = []
