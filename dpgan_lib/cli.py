@@ -73,10 +73,47 @@ def train(progress, parameters, study, max_minutes, fresh, prepare):
         click.echo(experiment.prepare(study, config))
         return
     record = experiment.obtain(study, config, fresh=fresh, max_minutes=max_minutes, progress=progress)
+    _show(record, record and report.status(record))
+
+
+def _show(record, status: str) -> None:
     if record is None:
         click.echo("stopped early: run it again to resume", err=True)
         raise click.exceptions.Exit(STOPPED_EARLY)
-    click.echo(f"{record.folder}\n{report.status(record)}")
+    click.echo(f"{record.folder}\n{status}")
+
+
+@main.command()
+@click.argument("data", type=click.Path(exists=True, dir_okay=False))
+@click.option("--name", required=True, help="What the data is called in public.")
+@click.option("--records", type=int, required=True, help="N as declared in public.")
+@click.option("--classes", type=int, required=True, help="Labels are 0 to CLASSES - 1.")
+@click.option("--epsilon", type=float, required=True, help="Total, for adding or removing one record.")
+@click.option("--delta", type=float, required=True, help="Total, below 1 / N.")
+@click.option("--unit", default="one image with its label", show_default=True, help="What one record is.")
+@click.option("--profile", default="laptop", show_default=True)
+@click.option("--out", default="releases", show_default=True, type=click.Path(file_okay=False), help="A folder for it.")
+@click.option("--public-test", type=click.Path(exists=True, dir_okay=False), metavar="FILE",
+              help="Public data to test on, like DATA; its accuracies are not covered by epsilon.")
+@click.option("--max-minutes", type=click.FloatRange(min=0, min_open=True), help="Stop then; the next call goes on.")
+@click.pass_obj
+def release(progress, data, name, out, public_test, max_minutes, **declared):
+    """Train on private DATA (.npz: images uint8 (n, side, side), labels (n,)) without a seed, and record the generator.
+
+    Nothing else that is computed from the data is written or shown.
+    """
+    from pathlib import Path
+
+    import numpy as np
+
+    from dpgan_lib import release
+
+    images, labels = (np.load(data, allow_pickle=False)[key] for key in ("images", "labels"))
+    test = np.load(public_test, allow_pickle=False) if public_test else None
+    parameters = release.Parameters(dataset=name, side=images.shape[-1], **declared)
+    record = release.obtain(parameters, images, labels, Path(out), max_minutes=max_minutes, progress=progress,
+                            public_test=(test["images"], test["labels"]) if public_test else None)
+    _show(record, "released")
 
 
 @main.command()

@@ -24,13 +24,19 @@ class LatentConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """Network sizes, and W = {w : |w_i| <= weight_clip}, the compact set that the critic lives in."""
+    """Network sizes, and the set W that the critic lives in.
+
+    conditional: the critic scores pairs (x, y); else images alone, and codes have but lambda L_I to hold on to.
+    W = {w : |w_i| <= weight_clip, each layer's operator norm <= spectral_norm}; inf lifts either bound.
+    """
 
     image_side: int
     channels: int
     generator_width: int
     critic_width: int
+    conditional: bool
     weight_clip: float
+    spectral_norm: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +67,9 @@ class PrivacyConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class OptimiserConfig:
-    """How Eq. 1 is optimised. Learning rates are Adam's; info_weight is lambda, in units of f_w per nat.
+    """How Eq. 1 is optimised. info_weight is lambda, in units of f_w per nat.
 
+    critic_rate, generator_rate: Adam's learning rates at the start; both fall linearly to final_rate times that.
     fakes: generated images in a critic step and in a generator step.
     pool: images generated between two generator steps, where G stands still; its critic steps take theirs from these.
     clip_fakes: clip the fake half per example too, with the same C (it costs no privacy and keeps the balance).
@@ -71,6 +78,7 @@ class OptimiserConfig:
 
     critic_rate: float
     generator_rate: float
+    final_rate: float
     info_weight: float
     fakes: int
     pool: int
@@ -93,11 +101,15 @@ class EvaluationConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """Everything a result depends on but the data and the source."""
+    """Everything a result depends on but the data and the source.
+
+    seed: names the random numbers of a demonstration, which is repeatable; None makes the run a release, whose noise
+    nobody can repeat and subtract.
+    """
 
     dataset: str
     profile: str
-    seed: int
+    seed: int | None
     latent: LatentConfig
     model: ModelConfig
     privacy: PrivacyConfig
@@ -117,6 +129,15 @@ class RunConfig:
     def hash(self) -> str:
         """SHA-256 of the canonical JSON, 64 hex digits."""
         return hashlib.sha256(canonical_json(self.to_dict()).encode()).hexdigest()
+
+    @property
+    def is_release(self) -> bool:
+        return self.seed is None
+
+    @property
+    def randomness(self) -> str | None:
+        """What streams.stream is told of the run: its hash, or nothing for a release."""
+        return None if self.is_release else self.hash
 
 
 def canonical_json(value) -> str:

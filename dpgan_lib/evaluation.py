@@ -31,11 +31,11 @@ def evaluate(config: RunConfig, generator: Generator, train_images: np.ndarray, 
     """
     count = config.evaluation.images
     labels = np.arange(count) % config.latent.categories
-    images = synthesise(generator, config.latent, labels, stream(config.hash, "evaluation", 0))
+    images = synthesise(generator, config.latent, labels, stream(config.randomness, "evaluation", 0))
     metrics = {}
     for name, source in {"synthetic": (images, labels), "real": (train_images[:count], train_labels[:count])}.items():
         metrics[name] = utility(*source, test_images, test_labels, config.evaluation.cnn_steps,
-                                stream(config.hash, "evaluation", 1))
+                                stream(config.randomness, "evaluation", 1))
         progress()
     return metrics
 

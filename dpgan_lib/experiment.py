@@ -3,7 +3,6 @@
 A notebook under papermill, the `dpgan` command and a job on another machine all come through here.
 """
 
-import copy
 import io
 import json
 import math
@@ -21,7 +20,7 @@ import numpy as np
 from safetensors.torch import save
 from tqdm import tqdm
 
-from dpgan_lib import accounting, bench, cost, data, evaluation, results, training
+from dpgan_lib import accounting, bench, cost, data, evaluation, probe, results, training
 from dpgan_lib.config import EvaluationConfig, PrivacyConfig, RunConfig
 from dpgan_lib.profiles import PROFILES
 from dpgan_lib.provenance import ENTRIES
@@ -50,15 +49,18 @@ class Parameters:
 
     def check(self) -> None:
         """Raises ValueError: one line with the value, what is expected and the repair."""
-        records = data.card(self.dataset).records
-        _require(isinstance(self.profile, str) and self.profile in PROFILES, "profile", self.profile,
+        self.check_for(data.card(self.dataset).records)
+        require(type(self.seed) is int and self.seed >= 0, "seed", self.seed, "must be a whole number, 0 or more")
+
+    def check_for(self, records: int) -> None:
+        """The part of check() that holds for any data of that many records, and for any source of randomness."""
+        require(isinstance(self.profile, str) and self.profile in PROFILES, "profile", self.profile,
                  f"must be one of {', '.join(PROFILES)}" + _suggestion(str(self.profile), PROFILES))
-        _require(self.epsilon in ("inf", math.inf) or _is_number(self.epsilon) and self.epsilon > 0, "epsilon",
+        require(self.epsilon in ("inf", math.inf) or _is_number(self.epsilon) and self.epsilon > 0, "epsilon",
                  self.epsilon, 'must be a number above 0, or "inf" for a run without privacy')
-        _require(_is_number(self.delta) and 0 < self.delta < 1 / records, "delta", self.delta,
+        require(_is_number(self.delta) and 0 < self.delta < 1 / records, "delta", self.delta,
                  f"must lie in (0, 1/N) with N = {records} records: at 1/N a mechanism may publish a record. Try 1e-5")
-        _require(type(self.seed) is int and self.seed >= 0, "seed", self.seed, "must be a whole number, 0 or more")
-        _require(_is_number(self.info_weight) and self.info_weight >= 0, "info_weight", self.info_weight,
+        require(_is_number(self.info_weight) and self.info_weight >= 0, "info_weight", self.info_weight,
                  "must be a finite number, 0 or more (0 switches the information term off)")
 
 
@@ -73,7 +75,7 @@ def parameters_from(namespace: dict, kind: type = Parameters):
     values = {name: value for name, value in namespace.items()
               if not shell.fullmatch(name) and not isinstance(value, ModuleType)}
     for name in values:
-        _require(name in known, "parameter", name, f"is unknown: choose from {', '.join(known)}"
+        require(name in known, "parameter", name, f"is unknown: choose from {', '.join(known)}"
                  + _suggestion(name, known) + " (After running cells by hand, restart the kernel first.)")
     parameters = kind(**values)
     parameters.check()
@@ -86,12 +88,16 @@ def plan(parameters: Parameters) -> RunConfig:
     Raises ValueError for a parameter out of range, or an epsilon that no noise reaches.
     """
     parameters.check()
-    profile, card = PROFILES[parameters.profile], data.card(parameters.dataset)
-    epsilon = parameters.target_epsilon
+    return configure(parameters, data.card(parameters.dataset).records)
+
+
+def configure(parameters: Parameters, records: int) -> RunConfig:
+    """The run on data of that many records, its noise calibrated, for parameters that were checked."""
+    profile, epsilon = PROFILES[parameters.profile], parameters.target_epsilon
     noise = accounting.calibrate_noise(epsilon=epsilon, delta=parameters.delta, steps=profile.steps,
-                                       sampling_rate=profile.expected_batch / card.records)
+                                       sampling_rate=profile.expected_batch / records)
     privacy = PrivacyConfig(
-        epsilon=epsilon, delta=float(parameters.delta), records=card.records, expected_batch=profile.expected_batch,
+        epsilon=epsilon, delta=float(parameters.delta), records=records, expected_batch=profile.expected_batch,
         steps=profile.steps, clip_norm=profile.clip_norm if noise else math.inf, noise_multiplier=noise)
     return RunConfig(
         dataset=parameters.dataset, profile=parameters.profile, seed=parameters.seed, latent=profile.latent,
@@ -176,17 +182,13 @@ def quality_curve(config: RunConfig, progress: Callable[[str], object] = lambda 
     files, rows = data.load(config.dataset, progress=False), []
     records = training.on_device(config, files.train_images, files.train_labels)
     state, seconds = training.new_state(config, training.device()), 0.0
-    labels = np.arange(SNAPSHOT.images) % config.latent.categories
     while state.step < config.privacy.steps:
         started = time.perf_counter()
         training.train_block(config, state, records)
         seconds += time.perf_counter() - started
         if state.step % SNAPSHOT_STEPS == 0:
             progress(f"time to quality, epsilon {config.privacy.epsilon:g}, step {state.step}")
-            images = evaluation.synthesise(copy.deepcopy(state.average).cpu(), config.latent, labels,
-                                           stream(config.hash, "evaluation", 0))
-            cnn = evaluation.train_cnn(images, labels, SNAPSHOT.cnn_steps, stream(config.hash, "evaluation", 1))
-            accuracy = evaluation.cnn_accuracy(cnn, files.test_images, files.test_labels)
+            accuracy = probe.accuracy(config, SNAPSHOT, state, files.test_images, files.test_labels)
             rows.append({"epsilon": config.privacy.epsilon, "step": state.step, "seconds": seconds,
                          "accuracy": accuracy})
     return rows
@@ -212,26 +214,27 @@ def _record(study, config, state, files, origin, evaluate, progress):
     generator = state.average.cpu()
     with tqdm(desc="evaluating", unit=" parts", disable=not progress) as bar:
         metrics = evaluate(config, state, files, bar.update)
-    grid = evaluation.sample_grid(generator, config.latent, stream(config.hash, "evaluation", 2))
+    grid = evaluation.sample_grid(generator, config.latent, stream(config.randomness, "evaluation", 2))
     content = {
         "mode": "demo", "config": config.to_dict(), "card": files.card.to_dict(), "metrics": metrics,
-        "privacy": _privacy(config, files.card), "history": state.history,
+        "privacy": privacy_statement(config, files.card.unit), "history": state.history,
         "seconds": {"training": round(state.seconds, 1), "evaluation": round(time.monotonic() - started, 1)},
         "provenance": origin | {"trained_on": state.hardware}}
-    artefacts = {"generator.safetensors": save(generator.state_dict()), "samples.png": _png(grid)}
+    artefacts = {"generator.safetensors": save(generator.state_dict()), "samples.png": png(grid)}
     return results.write(study, run_id(config), content, artefacts)
 
 
-def _privacy(config, card):
+def privacy_statement(config: RunConfig, unit: str) -> dict:
+    """Epsilon by each accountant, with everything that it depends on. unit: what one record is, in words."""
     privacy = config.privacy
     spent = accounting.epsilons(noise_multiplier=privacy.noise_multiplier, sampling_rate=privacy.sampling_rate,
                                 steps=privacy.steps, delta=privacy.delta)
     return {"epsilon_asked": privacy.epsilon, "epsilon_spent": spent, "delta": privacy.delta,
-            "adjacency": "add/remove one record", "unit": card.unit, "noise_multiplier": privacy.noise_multiplier,
+            "adjacency": "add/remove one record", "unit": unit, "noise_multiplier": privacy.noise_multiplier,
             "sampling_rate": privacy.sampling_rate, "steps": privacy.steps}
 
 
-def _png(grid: np.ndarray) -> bytes:
+def png(grid: np.ndarray) -> bytes:
     """Images (rows, columns, side, side) in [-1, 1] as one PNG, on that fixed range."""
     from matplotlib import image
 
@@ -252,6 +255,7 @@ def _suggestion(name, known) -> str:
     return f". Did you mean {close[0]!r}?" if close else ""
 
 
-def _require(condition, name, value, rest) -> None:
+def require(condition: bool, name: str, value, rest: str) -> None:
+    """Raises ValueError unless the condition holds: the name, the value and the rest, in a line."""
     if not condition:
         raise ValueError(f"{name}={value!r} {rest}")

@@ -35,7 +35,7 @@ class Generator(nn.Module):
 
 
 class Critic(nn.Module):
-    """f_w(x, y): one linear score for each category on shared features, read out at y.
+    """f_w(x, y): one linear score for each category on shared features, read out at y. Or f_w(x): one for all.
 
     images (B, channels, side, side), category (B, categories) one-hot -> scores (B,), unbounded: no sigmoid. No layer
     mixes records. The first convolution goes in strides of 4: few positions are left, and the fewer there are, the
@@ -47,19 +47,36 @@ class Critic(nn.Module):
         width, quarter = model.critic_width, model.image_side // 4
         self.features = nn.Sequential(nn.Conv2d(model.channels, width, 6, stride=4, padding=1), nn.LeakyReLU(0.2),
                                       nn.Conv2d(width, 2 * width, 3, stride=2, padding=1), nn.LeakyReLU(0.2))
-        self.scores = nn.Linear(2 * width * math.ceil(quarter / 2) ** 2, latent.categories)
-        self.weight_clip = model.weight_clip
+        self.scores = nn.Linear(2 * width * math.ceil(quarter / 2) ** 2, latent.categories if model.conditional else 1)
+        self.model = model
         self.project()
 
     def forward(self, images: Tensor, category: Tensor) -> Tensor:
         features = self.features(images).movedim(1, -1).flatten(1)  # copies nothing of images with channels last
-        return (self.scores(features) * category).sum(1)
+        scores = self.scores(features)
+        return (scores * category).sum(1) if self.model.conditional else scores.sum(1)
 
     @torch.no_grad()
     def project(self) -> None:
-        """Move w to the nearest point of W = {|w_i| <= weight_clip}: post-processing, so it costs no epsilon."""
+        """Move w to the nearest point of W: post-processing, so it costs no epsilon."""
         for parameter in self.parameters():
-            parameter.clamp_(-self.weight_clip, self.weight_clip)
+            parameter.clamp_(-self.model.weight_clip, self.model.weight_clip)
+        if math.isfinite(self.model.spectral_norm):
+            for layer in (*self.features[::2], self.scores):
+                project_spectral(layer, self.model.spectral_norm)
+
+
+@torch.no_grad()
+def project_spectral(layer: nn.Linear | nn.Conv2d, bound: float) -> None:
+    """Move a layer's weights to the nearest ones (in the Euclidean norm) whose largest singular value is in bound.
+
+    bound: for the layer's Lipschitz constant. A convolution's is at most its matrix's norm times the root of the number
+    of patches that share a pixel, ceil(kernel / stride) in each direction.
+    """
+    if isinstance(layer, nn.Conv2d):
+        bound /= math.sqrt(math.prod(math.ceil(kernel / step) for kernel, step in zip(layer.kernel_size, layer.stride)))
+    left, values, right = torch.linalg.svd(layer.weight.flatten(1), full_matrices=False)
+    layer.weight.copy_(((left * values.clamp(max=bound)) @ right).view_as(layer.weight))
 
 
 class Posterior(nn.Module):

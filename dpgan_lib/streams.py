@@ -1,24 +1,31 @@
-"""Randomness by purpose and step: a counter-based generator (Philox, Salmon et al. 2011) whose key names the run.
+"""Randomness by purpose and step: a counter-based generator (Philox, Salmon et al. 2011).
 
-Step t's numbers are a function of (configuration, purpose, t) alone. So a resumed run needs no saved random
-state, no two steps share noise, and neither do two runs that differ in any setting: had two published runs at
-different epsilon shared their noise, a difference of the two would reveal the gradient. The configuration holds
-the seed, which makes a run repeatable and therefore a demonstration: who knows the seed can subtract the noise.
+In a demonstration its key names the run: step t's numbers are a function of (configuration, purpose, t) alone. So a
+resumed run needs no saved random state, no two steps share noise, and neither do two runs that differ in any setting:
+had two published runs at different epsilon shared their noise, a difference of the two would reveal the gradient. The
+configuration holds the seed, and who knows the seed can subtract the noise.
+
+In a release every key is fresh entropy of the operating system, used once and kept nowhere. What stays open: Philox is
+no cryptographic generator, and floating-point noise is not the real number of the proof (Mironov 2012).
 """
 
 import hashlib
+import secrets
 
 import numpy as np
 
 PURPOSES = ("initial weights", "sampling", "latent", "noise", "evaluation")
 
 
-def stream(config_hash: str, purpose: str, step: int = 0) -> np.random.Generator:
+def stream(randomness: str | None, purpose: str, step: int = 0) -> np.random.Generator:
     """The random numbers of one purpose at one step.
 
-    config_hash: RunConfig.hash.  purpose: one of PURPOSES.  step: 0 or more.
+    randomness: RunConfig.randomness; None for numbers that no other call gives.  purpose: one of PURPOSES.
+    step: 0 or more.
     """
     assert purpose in PURPOSES and step >= 0
-    key = hashlib.sha256(f"{config_hash}/{purpose}".encode()).digest()[:16]
+    if randomness is None:
+        return np.random.Generator(np.random.Philox(key=secrets.randbits(128)))
+    key = hashlib.sha256(f"{randomness}/{purpose}".encode()).digest()[:16]
     # Each step owns 2^128 blocks of the counter's 2^256, so that no step can run into the next.
     return np.random.Generator(np.random.Philox(key=int.from_bytes(key, "big"), counter=step << 128))

@@ -8,6 +8,7 @@ reads FOLDER/run.json (a RunConfig) and FOLDER/data.npz (images, labels) and lea
 """
 
 import argparse
+import copy
 import ctypes
 import json
 import os
@@ -23,6 +24,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from dpgan_lib.budget import charge, charged
 from dpgan_lib.clipping import check_separable
 from dpgan_lib.config import RunConfig
 from dpgan_lib.latent import category, sample_latent
@@ -32,7 +34,8 @@ from dpgan_lib.steps import critic_step, generator_step, update_average
 from dpgan_lib.streams import stream
 
 CHECKPOINT = "checkpoint.safetensors"
-CHECKPOINT_SECONDS = 30  # a killed run repeats at most this much
+CHECKPOINT_SECONDS = 30  # a killed run repeats, or a release loses, at most this much
+CHARGED_AHEAD = 20  # blocks that a release is charged for at a time
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # names of glibc's settings, from its malloc.h
 
 
@@ -65,14 +68,13 @@ class State:
 
 def new_state(config: RunConfig, device: torch.device) -> State:
     """Initial networks and optimisers. Raises ValueError for a critic whose gradients cannot be made private."""
-    networks = build_networks(config.latent, config.model, stream(config.hash, "initial weights"))
+    networks = build_networks(config.latent, config.model, stream(config.randomness, "initial weights"))
     generator, critic, posterior = (network.to(device) for network in networks)
-    average = build_networks(config.latent, config.model, stream(config.hash, "initial weights"))[0].to(device)
     z, code = _latent(config, 2, 0, device)
     check_separable(critic, generator(z, code).detach(), category(config.latent, code))
     settings = config.optimiser
     return State(
-        generator, critic, posterior, average.requires_grad_(False),
+        generator, critic, posterior, copy.deepcopy(generator).requires_grad_(False),
         _adam(critic.parameters(), settings.critic_rate),
         _adam([*generator.parameters(), *posterior.parameters()], settings.generator_rate),
         hardware=hardware())
@@ -86,17 +88,20 @@ def train(config: RunConfig, images: np.ndarray, labels: np.ndarray, folder: Pat
           progress: Callable[[int], None] = lambda step: None) -> State:
     """Train from folder's checkpoint, or from the start, until T critic steps are done or the time is up.
 
-    images (N, channels, side, side) float32 in [-1, 1], labels (N,) integers: N must be the declared one.
+    images (N, channels, side, side) float32 in [-1, 1], labels (N,) integers.
     progress: told the number of steps done.  Returns the state; it is complete when state.step == T.
-    The budget is charged whole before the first step (T is part of the calibration), and a step repeated after a
-    crash draws the same batch and the same noise: one release, not two.
+    T is part of the calibration. A demonstration repeats a step after a crash with the same batch and the same noise:
+    one release, not two. A release has fresh noise, so a step that a crash undid stays charged and is not taken again.
     """
     keep_freed_memory()
     records = on_device(config, images, labels)
     state = load_checkpoint(config, folder, device()) or new_state(config, device())
+    if config.is_release:
+        state.step = max(state.step, charged(folder))
     started = saved = time.monotonic()
     before = state.seconds
     while state.step < config.privacy.steps:
+        _charge(config, state, folder)
         train_block(config, state, records)
         now = time.monotonic()
         state.seconds = before + now - started
@@ -104,10 +109,18 @@ def train(config: RunConfig, images: np.ndarray, labels: np.ndarray, folder: Pat
         if out_of_time or now - saved > CHECKPOINT_SECONDS or state.step == config.privacy.steps:
             save_checkpoint(config, state, folder)
             saved = now
+            if config.is_release:
+                charge(folder, state.step)  # what was charged ahead and not begun is free again
         progress(state.step)
         if out_of_time:
             break
     return state
+
+
+def _charge(config, state, folder):
+    """Charge a release for the next blocks before the first of them is computed."""
+    if config.is_release and state.step >= charged(folder):
+        charge(folder, min(state.step + CHARGED_AHEAD * config.optimiser.critic_steps, config.privacy.steps))
 
 
 def device() -> torch.device:
@@ -116,11 +129,15 @@ def device() -> torch.device:
 
 
 def on_device(config: RunConfig, images: np.ndarray, labels: np.ndarray) -> Records:
-    """The training set where it is trained on. Raises ValueError unless it has the declared number of records."""
-    if len(images) != config.privacy.records or len(labels) != len(images):
+    """The training set where it is trained on. A label that is no category counts as none: its record scores 0.
+
+    Raises ValueError unless a demonstration has the declared number of records. A release does not look: the number is
+    private, and the guarantee holds for any.
+    """
+    if len(labels) != len(images) or (len(images) != config.privacy.records and not config.is_release):
         raise ValueError(f"{len(images)} images and {len(labels)} labels do not match the declared "
                          f"N = {config.privacy.records}: the noise was calibrated for that N; plan the run anew.")
-    categories = nn.functional.one_hot(torch.from_numpy(labels), config.latent.categories).float()
+    categories = torch.from_numpy(labels[:, None] == np.arange(config.latent.categories)).float()
     return Records(torch.from_numpy(images).to(device()), categories.to(device()))
 
 
@@ -130,13 +147,14 @@ def train_block(config: RunConfig, state: State, records: Records) -> None:
     The last block of a run may be shorter, and then has no generator step. A checkpoint lies between two blocks.
     """
     settings, first = config.optimiser, state.step
+    _set_rates(config, state)
     steps = range(first, min(first + settings.critic_steps, config.privacy.steps))
     fakes = _pool(config, state, first)
-    for step, batch in zip(steps, _batches(config, steps, records.images.device)):
+    for step, batch in zip(steps, _batches(config, steps, records.images)):
         rows = slice(start := (step - first) * settings.fakes % settings.pool, start + settings.fakes)
         critic_step(state.critic, state.critic_optimiser, (records.images[batch], records.categories[batch]),
                     (fakes[0][rows], fakes[1][rows]), config.privacy, settings.clip_fakes,
-                    stream(config.hash, "noise", step))
+                    stream(config.randomness, "noise", step))
     state.step = steps.stop
     if len(steps) == settings.critic_steps:
         z, code = _latent(config, settings.fakes, 2 * first + 1, records.images.device)
@@ -146,18 +164,25 @@ def train_block(config: RunConfig, state: State, records: Records) -> None:
         state.history.append((state.step, _finite(bound, state.step)))
 
 
+def _set_rates(config, state):
+    """Learning rates that fall linearly, from a block to the next, to final_rate times what they were."""
+    settings = config.optimiser
+    factor = 1 - (1 - settings.final_rate) * state.step / config.privacy.steps
+    state.critic_optimiser.param_groups[0]["lr"] = factor * settings.critic_rate
+    state.generator_optimiser.param_groups[0]["lr"] = factor * settings.generator_rate
+
+
 def _pool(config, state, first):
     z, code = _latent(config, config.optimiser.pool, 2 * first, next(state.generator.parameters()).device)
     with torch.no_grad():
         return state.generator(z, code), category(config.latent, code)
 
 
-def _batches(config, steps, device) -> tuple[Tensor, ...]:
+def _batches(config, steps, images) -> tuple[Tensor, ...]:
     """The Poisson batches of a block as indices. They depend on no data, so they are drawn ahead and moved at once."""
-    privacy = config.privacy
-    drawn = [torch.from_numpy(poisson_sample(privacy.records, privacy.sampling_rate,
-                                             stream(config.hash, "sampling", step))) for step in steps]
-    return torch.cat(drawn).to(device, non_blocking=True).split([len(batch) for batch in drawn])
+    drawn = [torch.from_numpy(poisson_sample(len(images), config.privacy.sampling_rate,
+                                             stream(config.randomness, "sampling", step))) for step in steps]
+    return torch.cat(drawn).to(images.device, non_blocking=True).split([len(batch) for batch in drawn])
 
 
 def keep_freed_memory() -> None:
@@ -172,7 +197,7 @@ def keep_freed_memory() -> None:
 
 
 def _latent(config, count, step, device):
-    z, code = sample_latent(config.latent, count, stream(config.hash, "latent", step))
+    z, code = sample_latent(config.latent, count, stream(config.randomness, "latent", step))
     return z.to(device), code.to(device)
 
 

@@ -21,6 +21,7 @@ import numpy as np
 
 from dpgan_lib import accounting, data, results
 from dpgan_lib.config import RunConfig
+from dpgan_lib.provenance import ENTRIES
 from dpgan_lib.results import MANIFEST, RECORD, Record, content_address, number
 
 OK, FAILED, NOT_CHECKED = "ok", "FAILED", "not checked"
@@ -93,7 +94,7 @@ def check(record: Record, *, deep: bool = False, progress: bool = False) -> list
     deep: also compute the metrics and the sample grid again from the weights; needs the data set, minutes and torch.
     Raises ValueError if that data set is not at hand. Whatever else is wrong with a record is a failed check.
     """
-    config = _run_config(record) if deep else None
+    config = _run_config(record) if deep and _is_demonstration(record.content) else None
     if config:
         data.check(config.dataset)  # before minutes are spent
     rows = [*_read("run id", _identity(record)), *_read("artefacts", _artefacts(record)),
@@ -107,8 +108,8 @@ def check(record: Record, *, deep: bool = False, progress: bool = False) -> list
     if not deep:
         rows.append(Check(DEEP, NOT_CHECKED, "only --deep computes them again"))
     elif config is None:
-        rows.append(Check(DEEP, NOT_CHECKED, "this version of the library trains no such configuration; the one at the "
-                                             "commit that the record names may"))
+        rows.append(Check(DEEP, NOT_CHECKED, "its metrics are others than those of a training chapter, or this version of "
+                                             "the library trains no such configuration"))
     else:
         rows += _read(DEEP, _recomputed(record, config, progress))
     return [*rows, *_read("origin", _beyond(record))]
@@ -134,6 +135,11 @@ def _equal(name: str, recorded, derived, source: str) -> Check:
 
 def _plain(value) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _is_demonstration(content: dict) -> bool:
+    """Whether its metrics are utility on a data set of this library: neither another study's nor a release's."""
+    return content["mode"] == "demo" and tuple(content["provenance"].get("entries", ENTRIES)) == ENTRIES
 
 
 def _run_config(record: Record) -> RunConfig | None:
@@ -273,6 +279,9 @@ def _near(name: str, recorded: float, derived: float, tolerance: float) -> Check
 
 def _metrics(content: dict) -> Iterator[Check]:
     metrics = content["metrics"]
+    if not _is_demonstration(content):
+        yield Check("metrics", NOT_CHECKED, f"no check knows {', '.join(sorted(metrics)) or 'any, for it has none'}")
+        return
     for source in SOURCES:
         yield from _read(f"{source} metrics", _accuracies(source, metrics[source], content["card"]["classes"]))
     others = metrics.keys() - set(SOURCES)
@@ -309,7 +318,7 @@ def _recomputed(record: Record, config: RunConfig, progress: bool) -> Iterator[C
     from dpgan_lib.streams import stream
 
     generator = _generator(record, config)
-    grid = evaluation.sample_grid(generator, config.latent, stream(config.hash, "evaluation", 2))
+    grid = evaluation.sample_grid(generator, config.latent, stream(config.randomness, "evaluation", 2))
     yield _grid(record, grid)
     files = data.load(config.dataset, progress=progress)
     with tqdm(total=len(SOURCES), desc="evaluating", disable=not progress) as bar:

@@ -130,7 +130,7 @@ def test_the_step_ends_inside_w():
     images, categories = generator(z, code).detach(), category(PROFILE.latent, code)
     steps.critic_step(critic, torch.optim.SGD(critic.parameters(), lr=100.0), (images, categories),
                       (images, categories), PRIVACY, True, np.random.default_rng(0))
-    assert max(parameter.detach().abs().max().item() for parameter in critic.parameters()) <= np.float32(critic.weight_clip)
+    assert max(parameter.detach().abs().max().item() for parameter in critic.parameters()) <= np.float32(critic.model.weight_clip)
 
 
 REFUSED = {

@@ -1,0 +1,27 @@
+"""The steps that a release has been charged for, on disk: charged before they are computed, and never given back.
+
+A demonstration that was killed repeats its last steps with the same noise: one release, not two. A release draws fresh
+noise, so steps that were computed and lost stay charged, and the run goes on behind them.
+"""
+
+import os
+from pathlib import Path
+
+FILE = "charged"
+
+
+def charge(folder: Path, steps: int) -> None:
+    """Write down, so that not even a power cut loses it, that critic steps up to this one are charged."""
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f"{FILE}.{os.getpid()}.part"
+    with temporary.open("w") as file:
+        file.write(str(steps))
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, folder / FILE)
+
+
+def charged(folder: Path) -> int:
+    """The number of critic steps charged so far."""
+    path = folder / FILE
+    return int(path.read_text()) if path.exists() else 0

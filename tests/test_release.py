@@ -1,0 +1,219 @@
+"""Release mode: nothing computed from private data leaves but the generator, and no step is taken uncharged."""
+
+import base64
+import hashlib
+import json
+import secrets
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from dpgan_lib import budget, data, experiment, release, results, training, verify
+from dpgan_lib.cli import main
+from recording import Recording, watch_critic_steps
+
+DECLARED = {"dataset": "clinic", "records": 1_500, "side": 28, "classes": 10, "delta": 1e-5, "epsilon": 3.0,
+            "profile": "smoke"}
+SHORT = 12  # critic steps
+CANARY = np.random.default_rng(7).integers(0, 256, (28, 28), dtype=np.uint8)  # no image looks like it
+CANARY_LABEL = 4_242
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """The smoke profile with fewer steps."""
+    profile = replace(experiment.PROFILES["smoke"], steps=SHORT)
+    monkeypatch.setitem(experiment.PROFILES, "smoke", profile)
+
+
+def private_data(count=1_437):
+    """Digits, with a canary in their midst. Their number is not the declared one."""
+    files = data.load("digits", progress=False)
+    images = np.rint((files.train_images[:count, 0] + 1) * 127.5).astype(np.uint8)
+    labels = files.train_labels[:count].copy()
+    images[count // 2], labels[count // 2] = CANARY, CANARY_LABEL
+    return images, labels
+
+
+def saved(path: Path, images, labels) -> Path:
+    np.savez(path, images=images, labels=labels)
+    return path
+
+
+def arguments(path, out):
+    return ["release", str(path), "--name", "clinic", "--records", "1500", "--classes", "10", "--epsilon", "3", "--delta",
+            "1e-5", "--profile", "smoke", "--out", str(out)]
+
+
+def artefacts(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+# What leaves ----------------------------------------------------------------------------------------------------------
+
+def traces(images, labels) -> list[bytes]:
+    """What data or one record of it would look like in a file: as it is, as text, as a digest, as a number."""
+    raw = [CANARY.tobytes()[:16], (CANARY.astype(np.float32) / 127.5 - 1).tobytes()[:32]]
+    whole = [CANARY.tobytes(), images.tobytes(), labels.tobytes(), (images.astype(np.float32) / 127.5 - 1).tobytes()]
+    digests = [hashlib.new(name, each).hexdigest().encode()[:16] for name in ("md5", "sha1", "sha256") for each in whole]
+    shifted = [base64.b64encode(each[start : start + 12]) for each in raw for start in range(3)]  # its words have 3 bytes
+    texts = [form for each in raw for form in (each, each.hex().encode())]
+    numbers = [f" {CANARY_LABEL}", f" {len(images)}", ", ".join(map(str, CANARY.ravel()[:4]))]
+    return texts + shifted + digests + [number.encode() for number in numbers]
+
+
+def found(images, labels, texts) -> list[bytes]:
+    return [trace for trace in traces(images, labels) for text in texts if trace in text]
+
+
+def test_a_canary_appears_in_no_artefact_and_no_line_of_the_command(short, tmp_path):
+    images, labels = private_data()
+    done = CliRunner().invoke(main, arguments(saved(tmp_path / "secret.npz", images, labels), tmp_path / "out"))
+    assert done.exit_code == 0, done.output
+    left = artefacts(tmp_path / "out")
+    assert sorted(left) == ["generator.safetensors", "record.json", "samples.png"]
+    assert not found(images, labels, [*left.values(), done.output.encode()])
+    assert b"secret" not in left["record.json"] + done.output.encode()
+
+
+@pytest.mark.parametrize("leak", [
+    lambda images, labels: hashlib.sha256(images.tobytes()).hexdigest(), lambda images, labels: len(images),
+    lambda images, labels: int(labels.max()), lambda images, labels: base64.b64encode(images.tobytes()).decode()])
+def test_a_record_that_tells_of_the_data_would_be_caught(short, tmp_path, leak):
+    images, labels = private_data()
+    parameters = release.Parameters(**DECLARED)
+    text = json.dumps(release.declared(parameters) | {"noted": leak(images, labels)}).encode()
+    assert found(images, labels, [text])
+
+
+def released(images, labels, out, replay=None):
+    """A release with the entropy of a known generator, and its recording."""
+    run = Recording()
+    entropy = np.random.default_rng(0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(secrets, "randbits", lambda bits: int.from_bytes(entropy.bytes(bits // 8), "big"))
+        patch.setattr(torch.cuda, "is_available", lambda: False)
+        watch_critic_steps(patch, run, replay)
+        record = release.obtain(release.Parameters(**DECLARED), images, labels, out, progress=False)
+    return record, run
+
+
+def test_given_the_same_critics_garbage_in_the_place_of_the_data_leaves_every_artefact_as_it_is(short, tmp_path):
+    images, labels = private_data()
+    _, run = released(images, labels, tmp_path / "one")
+    released(255 - images[:-9], labels[9:] * 0 - 1, tmp_path / "other", replay=run)
+    one, other = artefacts(tmp_path / "one"), artefacts(tmp_path / "other")
+    assert [name for name in one if one[name] != other[name]] == [] and one.keys() == other.keys()
+
+
+def test_a_record_holds_what_was_declared_and_nothing_that_was_found(short, tmp_path):
+    record, _ = released(*private_data(), tmp_path)
+    content = record.content
+    assert content["mode"] == "release" and content["config"]["seed"] is None
+    assert content["seconds"] == {} and content["metrics"] == {} and "history" not in content
+    assert len(content["created"]) == len("2025-01-31")
+    assert content["card"] == release.declared(release.Parameters(**DECLARED))
+    assert record.epsilon_spent <= 3.0
+    assert not [check for check in verify.check(record) if check.outcome == verify.FAILED]
+
+
+# Randomness -----------------------------------------------------------------------------------------------------------
+
+def test_two_releases_share_no_number(short):
+    config = release.plan(release.Parameters(**DECLARED))
+    one, other = (training.new_state(config, torch.device("cpu")) for _ in range(2))
+    assert not any(torch.equal(mine, yours) for mine, yours in zip(one.generator.parameters(), other.generator.parameters())
+                   if mine.dim() > 1)
+    assert all(torch.equal(mine, kept) for mine, kept in zip(one.generator.parameters(), one.average.parameters()))
+    drawn = [training.stream(config.randomness, "noise", 3).standard_normal(4).tolist() for _ in range(3)]
+    assert len({tuple(numbers) for numbers in drawn}) == 3
+
+
+def test_no_random_state_is_written(short, tmp_path):
+    images, labels = private_data()
+    config = release.plan(release.Parameters(**DECLARED))
+    keys, fresh = [], secrets.randbits
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(secrets, "randbits", lambda bits: keys.append(fresh(bits)) or keys[-1])
+        training.train(config, release.scaled(images, release.Parameters(**DECLARED)), labels, tmp_path)
+    left = b"".join(artefacts(tmp_path).values())
+    assert len(keys) > 2 * SHORT and len(set(keys)) == len(keys)
+    assert not any(form in left for key in keys for form in (key.to_bytes(16, "big"), key.to_bytes(16, "little"),
+                                                             str(key).encode(), f"{key:x}".encode()))
+
+
+# The budget -----------------------------------------------------------------------------------------------------------
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("kill_at", [1, 5, SHORT])
+def test_a_killed_release_takes_no_step_twice(short, tmp_path, monkeypatch, kill_at):
+    """Before the kill and after it: T steps at most, charged before they were computed."""
+    images, labels = private_data()
+    parameters = release.Parameters(**DECLARED)
+    config, pixels = release.plan(parameters), release.scaled(images, parameters)
+    monkeypatch.setattr(training, "CHARGED_AHEAD", 2)
+    taken, step = [], training.critic_step
+
+    def counted(*given):
+        taken.append(None)
+        assert len(taken) <= budget.charged(tmp_path)
+        if len(taken) == kill_at:
+            raise Killed
+        step(*given)
+
+    monkeypatch.setattr(training, "critic_step", counted)
+    with pytest.raises(Killed):
+        training.train(config, pixels, labels, tmp_path)
+    state = training.train(config, pixels, labels, tmp_path)
+    assert state.step == SHORT and kill_at <= len(taken) <= SHORT
+    assert len(taken) > SHORT - 2 * 2 * config.optimiser.critic_steps, "what was charged ahead alone is lost"
+
+
+def test_a_release_that_was_stopped_in_time_loses_nothing(short, tmp_path, monkeypatch):
+    images, labels = private_data()
+    parameters = release.Parameters(**DECLARED)
+    taken, step = [], training.critic_step
+    monkeypatch.setattr(training, "critic_step", lambda *given: taken.append(None) or step(*given))
+    assert release.obtain(parameters, images, labels, tmp_path, max_minutes=1e-9, progress=False) is None
+    record = release.obtain(parameters, images, labels, tmp_path, progress=False)
+    assert len(taken) == SHORT and record.folder.is_dir() and not list(tmp_path.glob("*/.work*"))
+
+
+def test_the_same_release_twice_is_refused(short, tmp_path):
+    released(*private_data(), tmp_path)
+    with pytest.raises(ValueError, match="spends epsilon 3 once more"):
+        released(*private_data(), tmp_path)
+
+
+# What is refused ------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("change, says", [
+    ({"seed": 1}, "seed=1 is refused"), ({"epsilon": "inf"}, "must be finite"), ({"records": 100}, "expected batch of 128"),
+    ({"side": 30}, "multiple of 4"), ({"delta": 1e-3}, r"\(0, 1/N\) with N = 1500"), ({"classes": 1}, "2 or more")])
+def test_a_wrong_declaration_is_refused_in_one_line(change, says):
+    with pytest.raises(ValueError, match=says) as refusal:
+        release.plan(release.Parameters(**DECLARED | change))
+    assert "\n" not in str(refusal.value)
+
+
+def test_images_of_another_kind_are_refused(short, tmp_path):
+    images, labels = private_data()
+    with pytest.raises(ValueError, match=r"float32 of shape \(n, 28, 28\) and must be uint8"):
+        release.obtain(release.Parameters(**DECLARED), images.astype(np.float32), labels, tmp_path, progress=False)
+    done = CliRunner().invoke(main, [*arguments(saved(tmp_path / "x.npz", images[:, :, :20], labels), tmp_path)])
+    assert done.exit_code == 2 and "must be uint8" in done.output
+
+
+def test_accuracies_on_a_public_test_set_are_named_as_such(short, tmp_path):
+    files = data.load("digits", progress=False)
+    test = np.rint((files.test_images[:, 0] + 1) * 127.5).astype(np.uint8), files.test_labels
+    record = release.obtain(release.Parameters(**DECLARED), *private_data(), tmp_path, public_test=test, progress=False)
+    assert list(record.metrics) == ["public_test"] and 0 <= record.metrics["public_test"]["ten_cnn"] <= 1
+    assert results.read(record.folder).content == record.content
