@@ -32,7 +32,7 @@ from torch.profiler import ProfilerActivity, profile
 from dpgan_lib import mechanism, training
 from dpgan_lib.bench_ways import WAYS
 from dpgan_lib.clipping import clipped_sum
-from dpgan_lib.config import ModelConfig, OptimiserConfig, PrivacyConfig, RunConfig
+from dpgan_lib.config import ModelConfig, PrivacyConfig, RunConfig, plain
 from dpgan_lib.networks import Critic, build_networks
 from dpgan_lib.profiles import PROFILES
 from dpgan_lib.provenance import provenance
@@ -282,7 +282,7 @@ def measure(progress: Callable[[str], object] = lambda text: None) -> dict:
 
 def config() -> dict:
     """What is measured, as plain JSON types."""
-    return {"critics": {name: asdict(model) for name, model in CRITICS.items()}, "batches": list(BATCHES),
+    return {"critics": {name: plain(asdict(model)) for name, model in CRITICS.items()}, "batches": list(BATCHES),
             "ways": list(WAYS), "run_steps": RUN_STEPS, "scales": {name: list(values) for name, values in SCALES.items()},
             "threads": torch.get_num_threads()}
 

@@ -118,7 +118,7 @@ class RunConfig:
 
     def to_dict(self) -> dict:
         """Plain JSON types; an infinite number becomes the string "inf", for strict JSON has no such number."""
-        return _finite(asdict(self))
+        return plain(asdict(self))
 
     @classmethod
     def from_dict(cls, values: dict) -> "RunConfig":
@@ -145,9 +145,10 @@ def canonical_json(value) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def _finite(value):
+def plain(value):
+    """The value, a dict or a number, with "inf" for an infinity."""
     if isinstance(value, dict):
-        return {name: _finite(item) for name, item in value.items()}
+        return {name: plain(item) for name, item in value.items()}
     return "inf" if isinstance(value, float) and math.isinf(value) else value
 
 

@@ -42,8 +42,11 @@ class Parameters:
                 raise ValueError(f"{name}={value!r} was not benchmarked: choose from {', '.join(map(str, known))}")
 
 
-def write(measured: dict, quality: list[dict]) -> Record:
-    """Store a benchmark as a record of the study. measured: of bench.measure(); quality: accuracy against seconds."""
+def write(measured: dict, quality: dict) -> Record:
+    """Store a benchmark as a record of the study. measured: of bench.measure().
+
+    quality: accuracy against seconds: the runs (each a configuration), the recipe of the classifier, and the rows.
+    """
     origin = measured["provenance"]
     card = {"title": "random images in [-1, 1], of the size that each critic takes", "machine": origin["hardware"]}
     content = {"mode": "demo", "config": measured["config"], "card": card, "privacy": {},
@@ -130,7 +133,7 @@ def growth(record: Record, axes: dict[str, str]) -> str:
 def quality(record: Record) -> list[dict]:
     """Accuracy against seconds of training, a curve for each epsilon: dicts with epsilon, seconds, accuracy and step."""
     curves: dict[float, dict] = {}
-    for row in record.metrics["quality"]:
+    for row in record.metrics["quality"].get("rows", []):
         epsilon = results.number(row["epsilon"])
         curve = curves.setdefault(epsilon, {"epsilon": epsilon, "seconds": [], "accuracy": [], "step": []})
         for name in ("seconds", "accuracy", "step"):

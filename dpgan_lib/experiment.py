@@ -11,7 +11,7 @@ import shutil
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
@@ -170,11 +170,13 @@ def benchmark(measured: dict | None = None, progress: Callable[[str], object] = 
     the accuracy against seconds of training.  progress: told what comes next.
     """
     if measured is not None:
-        return cost.write(measured, [])
+        return cost.write(measured, {})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Opacus and of the compiler, about themselves
         measured = bench.measure(progress)
-    return cost.write(measured, [row for parameters in QUALITY for row in quality_curve(plan(parameters), progress)])
+    runs = [plan(parameters) for parameters in QUALITY]
+    return cost.write(measured, {"runs": [config.to_dict() for config in runs], "recipe": asdict(SNAPSHOT),
+                                 "rows": [row for config in runs for row in quality_curve(config, progress)]})
 
 
 def quality_curve(config: RunConfig, progress: Callable[[str], object] = lambda text: None) -> list[dict]:

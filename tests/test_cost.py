@@ -35,7 +35,7 @@ def measured(loop=120.0, real=1.2, both=1.5, hooks=5.0, run=1.4) -> dict:
 
 
 def test_ratios_are_of_the_same_step(store):
-    record = cost.write(measured(), [])
+    record = cost.write(measured(), {})
     assert cost.ratio(record, "MNIST", 128, REAL) == pytest.approx(1.2)
     assert cost.ratio(record, "CelebA", 2048, "Opacus, hooks", over=REAL) == pytest.approx(5 / 1.2)
     assert cost.ratio(record, "MNIST", 512, REAL, of="peak_bytes") == pytest.approx(1.1)
@@ -44,13 +44,13 @@ def test_ratios_are_of_the_same_step(store):
 
 
 def test_targets_are_met_or_missed_and_none_is_left_out(store):
-    rows = cost.targets(cost.write(measured(), []))
+    rows = cost.targets(cost.write(measured(), {}))
     outcome = {row["what"]: row["met"] for row in rows}
     assert len(rows) == 1 + 5 * 6 + 3
     assert outcome["time, real half clipped, MNIST, batch 128"] is True
     assert outcome["time of Opacus, ghost, over ours, MNIST, batch 128"] is True
     assert outcome["a whole run, laptop profile"] is False
-    slow = {row["what"]: row["met"] for row in cost.targets(cost.write(measured(real=1.3, hooks=3.0), []))}
+    slow = {row["what"]: row["met"] for row in cost.targets(cost.write(measured(real=1.3, hooks=3.0), {}))}
     assert slow["time, real half clipped, MNIST, batch 128"] is False
     assert slow["time of Opacus, hooks, over ours, CelebA, batch 512"] is False
 
@@ -59,14 +59,14 @@ def test_a_gpu_has_targets_of_its_own(store):
     given = measured(real=1.2)
     given["provenance"] |= {"hardware": given["provenance"]["hardware"] | {"gpu": "a large one"}}
     given["metrics"]["device_check"] = {"MNIST": 1e-6}
-    outcome = {row["what"]: row for row in cost.targets(cost.write(given, []))}
+    outcome = {row["what"]: row for row in cost.targets(cost.write(given, {}))}
     assert outcome["time, real half clipped, MNIST, batch 128"]["target"] == "at most 1.15"
     assert outcome[cost.PAPER]["measured"] == pytest.approx(1.4 / 100 * 450_000 / 60)
     assert cost.DIFFERENCE == 1e-4 and any(row["measured"] == 1e-6 for row in outcome.values())
 
 
 def test_pages_show_a_missed_target_and_an_unmeasured_gpu(store):
-    record = cost.write(measured(), [])
+    record = cost.write(measured(), {})
     assert cost.targets_table(record).count("<strong>missed</strong>") == 3
     assert "not measured" in cost.targets_table(None) and "dpgan bench" in cost.targets_table(None)
     assert cost.summary(record).count("MISSED") == 3
@@ -76,7 +76,7 @@ def test_pages_show_a_missed_target_and_an_unmeasured_gpu(store):
     ({"loop": 120.0, "run": 1.4}, "holds in part"), ({"loop": 120.0, "run": 11.0}, "holds"),
     ({"loop": 50.0, "run": 1.4}, "does not hold")])
 def test_the_verdict_on_the_tenfold(store, values, verdict):
-    assert claims.judge_tenfold([cost.write(measured(**values), [])]).verdict == verdict
+    assert claims.judge_tenfold([cost.write(measured(**values), {})]).verdict == verdict
 
 
 def test_the_verdict_needs_a_benchmark():
@@ -84,30 +84,30 @@ def test_the_verdict_needs_a_benchmark():
 
 
 def test_a_power_is_found(store):
-    x, y = cost.scaling(cost.write(measured(), []), "batch")[PLAIN]
+    x, y = cost.scaling(cost.write(measured(), {}), "batch")[PLAIN]
     assert cost.exponent(x, y) == pytest.approx(2)
 
 
 def test_seconds_to_an_accuracy_that_is_or_is_not_reached(store):
     rows = [{"epsilon": "inf", "step": 200 * (i + 1), "seconds": 10.0 * i, "accuracy": a}
             for i, a in enumerate([0.2, 0.5, 0.4])]
-    curve, = cost.quality(cost.write(measured(), rows))
+    curve, = cost.quality(cost.write(measured(), {"rows": rows}))
     assert (cost.seconds_to(curve, 0.4), cost.seconds_to(curve, 0.6)) == (10.0, None)
     assert "not reached" in cost.quality_table([curve])
 
 
 def test_a_benchmark_is_stale_when_what_it_timed_has_changed(store):
     content = measured()
-    assert results.staleness(cost.write(content, [])) == []
+    assert results.staleness(cost.write(content, {})) == []
     content["provenance"]["source_hash"] = "0" * 64
-    assert results.staleness(cost.write(content, [])) == ["the source has changed since"]
+    assert results.staleness(cost.write(content, {})) == ["the source has changed since"]
 
 
 def test_the_state_of_every_machine_is_told(store, monkeypatch):
     monkeypatch.setattr(results, "PUBLISHED", store)
     monkeypatch.delenv("DPGAN_PUBLISHED", raising=False)
     assert [line.split("  ")[-1][:7] for line in cost.states()] == ["missing", "missing"]
-    cost.write(measured(), [])
+    cost.write(measured(), {})
     first, second = cost.states()
     assert first.endswith("2 threads  current") and "GPU" in second and "missing" in second
 
@@ -120,14 +120,14 @@ def test_publishing_keeps_a_stale_record_of_a_machine_that_has_no_current_one(st
     gpu["provenance"] |= {"hardware": gpu["provenance"]["hardware"] | {"gpu": "a large one"}, "source_hash": "0" * 64}
     changed["provenance"]["source_hash"] = "0" * 64
     changed["config"] |= {"batches": [64]}
-    kept, _ = cost.write(gpu, []), cost.write(changed, [])
-    here = cost.write(measured(), [])
+    kept, _ = cost.write(gpu, []), cost.write(changed, {})
+    here = cost.write(measured(), {})
     assert {record.run_id for record in cost.latest()} == {kept.run_id, here.run_id}
 
 
 def test_timings_of_another_machine_become_a_record(store, tmp_path):
     given = json.loads(json.dumps(measured()))
-    assert experiment.benchmark(given).metrics["quality"] == []
+    assert experiment.benchmark(given).metrics["quality"] == {}
 
 
 @pytest.mark.filterwarnings("ignore:.*full backward hook:UserWarning", "ignore:.*non-full backward hook:FutureWarning")
