@@ -6,6 +6,10 @@ record, and mu = (1 - q) mu_0 + q N(1, sigma^2), with it. All three accountants 
 T times, in both directions: neighbours differ by adding or removing one record. PLD is the tightest and is the
 epsilon that a result reports; the other two stand beside it for comparison with the literature.
 
+Before the steps there may be one release of a whole sum, with sensitivity 1 and noise of standard deviation s =
+release_noise: for it, neighbours differ as N(0, s^2) and N(1, s^2). It composes with the steps, which may depend on
+what it released. 0 is a release without noise, inf none at all; a run may also be a release and no step, T = 0.
+
 Abadi et al. 2016, "Deep Learning with Differential Privacy", arXiv 1607.00133.
 Mironov, Talwar, Zhang 2019, "Renyi Differential Privacy of the Sampled Gaussian Mechanism", arXiv 1908.10530.
 """
@@ -68,9 +72,11 @@ class Parameters:
         calibrate_noise_rdp(epsilon=self.epsilon, delta=self.delta, sampling_rate=self.sampling_rate, steps=self.steps)
 
 
-def epsilons(*, noise_multiplier: float, sampling_rate: float, steps: int, delta: float) -> dict[str, float]:
-    """The same T steps by all three accountants, under the names "pld", "rdp" and "moments"."""
-    mechanism = dict(noise_multiplier=noise_multiplier, sampling_rate=sampling_rate, steps=steps, delta=delta)
+def epsilons(*, noise_multiplier: float, sampling_rate: float, steps: int, delta: float,
+             release_noise: float = math.inf) -> dict[str, float]:
+    """The same T steps, and the release, by all three accountants: under the names "pld", "rdp" and "moments"."""
+    mechanism = dict(noise_multiplier=noise_multiplier, sampling_rate=sampling_rate, steps=steps, delta=delta,
+                     release_noise=release_noise)
     return {"pld": epsilon_pld(**mechanism), "rdp": epsilon_rdp(**mechanism), "moments": epsilon_moments(**mechanism)}
 
 
@@ -138,61 +144,85 @@ def _log_sum_exp(terms: np.ndarray) -> float:
     return peak + math.log(np.exp(terms - peak).sum())
 
 
-def epsilon_moments(*, noise_multiplier: float, sampling_rate: float, steps: int, delta: float) -> float:
+def epsilon_moments(*, noise_multiplier: float, sampling_rate: float, steps: int, delta: float,
+                    release_noise: float = math.inf) -> float:
     """Epsilon of the moments accountant: min over lambda of (alpha_M(lambda) - log delta) / lambda.
 
     The log moments add up over steps: alpha_M(lambda) = T log A_(lambda+1).  lambda: the integers 1 to 63, then 127,
     255, 511 and 1023.  Source: Abadi et al. 2016, Theorem 2.
     """
-    _check_run(noise_multiplier, sampling_rate, steps, delta)
+    _check_run(noise_multiplier, sampling_rate, steps, delta, release_noise)
     rdp = renyi_divergence(sampling_rate=sampling_rate, noise_multiplier=noise_multiplier, orders=LAMBDAS + 1)
-    log_moments = steps * LAMBDAS * rdp
+    log_moments = _times(steps, LAMBDAS * rdp) + LAMBDAS * _release_divergence(release_noise, LAMBDAS + 1)
     return float(np.min((log_moments - math.log(delta)) / LAMBDAS))
 
 
-def epsilon_rdp(*, noise_multiplier: float, sampling_rate: float, steps: int, delta: float) -> float:
+def epsilon_rdp(*, noise_multiplier: float, sampling_rate: float, steps: int, delta: float,
+                release_noise: float = math.inf) -> float:
     """Epsilon by Renyi DP: min over alpha of T D_alpha + log((alpha-1) / alpha) - (log delta + log alpha) / (alpha-1).
 
+    A release adds its own D_alpha = alpha / (2 s^2) to T D_alpha.
     The same moments, converted without the moments accountant's slack.  alpha: 1.1 to 10.9 by tenths, the integers
     11 to 64, then 128, 256, 512 and 1024.
     Sources: Canonne, Kamath, Steinke 2020, Proposition 12; Balle et al. 2020, Theorem 21.
     """
-    _check_run(noise_multiplier, sampling_rate, steps, delta)
+    _check_run(noise_multiplier, sampling_rate, steps, delta, release_noise)
     rdp = renyi_divergence(sampling_rate=sampling_rate, noise_multiplier=noise_multiplier, orders=ORDERS)
-    bounds = steps * rdp + np.log1p(-1 / ORDERS) - (math.log(delta) + np.log(ORDERS)) / (ORDERS - 1)
+    total = _times(steps, rdp) + _release_divergence(release_noise, ORDERS)
+    bounds = total + np.log1p(-1 / ORDERS) - (math.log(delta) + np.log(ORDERS)) / (ORDERS - 1)
     return max(float(np.min(bounds)), 0.0)
 
 
-def epsilon_pld(*, noise_multiplier: float, sampling_rate: float, steps: int, delta: float) -> float:
+def _times(steps: int, divergence: np.ndarray) -> np.ndarray:
+    """T times the divergence of one step; nothing without a step, whatever one would cost."""
+    return steps * divergence if steps else np.zeros_like(divergence)
+
+
+def _release_divergence(release_noise: float, orders: np.ndarray) -> np.ndarray:
+    """D_alpha of the release, nats: of two Gaussians of standard deviation s, one apart."""
+    return np.full(orders.shape, math.inf) if release_noise == 0 else orders / (2 * release_noise**2)
+
+
+def epsilon_pld(*, noise_multiplier: float, sampling_rate: float, steps: int, delta: float,
+                release_noise: float = math.inf) -> float:
     """Epsilon by the privacy loss distribution, composed numerically by dp_accounting: the tightest bound here.
 
     The loss is discretised in intervals of 1e-4 nats, or of a quarter of a step's spread q / sigma where that is less,
     but not in more than about 150,000 of them: wider intervals keep epsilon an upper bound and only loosen it.
     Infinite below a delta of about 1e-14, where the tails that the composition cuts off weigh more than delta.
     """
-    _check_run(noise_multiplier, sampling_rate, steps, delta)
-    return _pld(noise_multiplier, sampling_rate, steps, delta, coarseness=1)
+    _check_run(noise_multiplier, sampling_rate, steps, delta, release_noise)
+    return _pld(noise_multiplier, sampling_rate, steps, delta, release_noise, coarseness=1)
 
 
-def _pld(noise_multiplier: float, sampling_rate: float, steps: int, delta: float, *, coarseness: int) -> float:
-    if noise_multiplier == 0:
+def _pld(noise_multiplier: float, sampling_rate: float, steps: int, delta: float, release_noise: float, *,
+         coarseness: int) -> float:
+    if steps == 0:  # a release alone is one step that every record enters
+        noise_multiplier, sampling_rate, steps, release_noise = release_noise, 1.0, 1, math.inf
+    if noise_multiplier == 0 or release_noise == 0:
         return math.inf
-    return float(_composed(noise_multiplier, sampling_rate, steps, delta, coarseness).get_epsilon(delta))
+    spent = _composed(noise_multiplier, sampling_rate, steps, delta, coarseness, release_noise)
+    return float(spent.get_epsilon(delta))
 
 
-def _composed(noise_multiplier: float, sampling_rate: float, steps: int, delta: float, coarseness: int) -> PLDAccountant:
-    """The accountant after T steps.  delta: the smallest that it will be asked for."""
-    scale = epsilon_rdp(noise_multiplier=noise_multiplier, sampling_rate=sampling_rate, steps=steps, delta=delta)
-    interval = coarseness * _interval(noise_multiplier, sampling_rate, scale)
+def _composed(noise_multiplier: float, sampling_rate: float, steps: int, delta: float, coarseness: int,
+              release_noise: float = math.inf) -> PLDAccountant:
+    """The accountant after T steps and a release.  delta: the smallest that it will be asked for."""
+    scale = epsilon_rdp(noise_multiplier=noise_multiplier, sampling_rate=sampling_rate, steps=steps, delta=delta,
+                        release_noise=release_noise)
+    interval = coarseness * _interval(noise_multiplier, sampling_rate, scale, release_noise)
     accountant = PLDAccountant(NeighboringRelation.ADD_OR_REMOVE_ONE, interval)
     step = PoissonSampledDpEvent(float(sampling_rate), GaussianDpEvent(float(noise_multiplier)))
     accountant.compose(SelfComposedDpEvent(step, int(steps)))
+    if math.isfinite(release_noise):
+        accountant.compose(GaussianDpEvent(float(release_noise)))
     return accountant
 
 
-def _interval(noise_multiplier: float, sampling_rate: float, scale: float) -> float:
+def _interval(noise_multiplier: float, sampling_rate: float, scale: float, release_noise: float) -> float:
     """Width of PLD's intervals, nats.  scale: about the epsilon of the whole run."""
-    one_step = 8 / noise_multiplier + 1 / (2 * noise_multiplier**2)  # the loss 8 standard deviations out
+    least = min(noise_multiplier, release_noise)
+    one_step = 8 / least + 1 / (2 * least**2)  # the loss 8 standard deviations out
     finest = min(PLD_INTERVAL, sampling_rate / (4 * noise_multiplier))
     return min(max(finest, max(one_step, scale) / PLD_INTERVALS), 50)  # dp_accounting computes exp(10 * 50)
 
@@ -234,7 +264,28 @@ def epsilon_lower_bound(*, hits: Sequence[float], false_alarms: Sequence[float],
         return float(np.max(np.log(p[above] - delta) - np.log(p_prime[above]), initial=0))
 
 
-def calibrate_noise(*, epsilon: float, delta: float, sampling_rate: float, steps: int) -> float:
+def split_budget(*, epsilon: float, delta: float, sampling_rate: float, steps: int,
+                 release_share: float) -> tuple[float, float]:
+    """The noise of a release and of T steps that spend at most epsilon together: (release_noise, noise_multiplier).
+
+    release_share: in [0, 1], a public choice. Alone, the release would spend this share of epsilon; the steps get all
+    that is left, which is more than the rest: epsilons of composed mechanisms add up to less than their sum. 0: no
+    release, its noise is inf.  steps: 0 for a release alone, which takes a release_share of 1 and leaves the steps' at 0.
+    """
+    _require(_is_number(release_share) and 0 <= release_share <= 1, "release_share", release_share,
+             "must lie in [0, 1]: it is a share of epsilon. Try 0.5.")
+    _require((steps == 0) == (release_share == 1), "release_share", release_share,
+             f"must be 1 if and only if nothing else spends; here steps={steps}. Try 0.5, or 1 and steps=0.")
+    release_noise = math.inf if release_share == 0 else calibrate_noise(
+        epsilon=release_share * epsilon, delta=delta, sampling_rate=1, steps=1)  # one step that every record enters
+    if steps == 0:
+        return release_noise, 0.0
+    return release_noise, calibrate_noise(epsilon=epsilon, delta=delta, sampling_rate=sampling_rate, steps=steps,
+                                          release_noise=release_noise)
+
+
+def calibrate_noise(*, epsilon: float, delta: float, sampling_rate: float, steps: int,
+                    release_noise: float = math.inf) -> float:
     """The smallest noise multiplier, a multiple of 0.001 from 0.01 to 1000, whose epsilon_pld is at most epsilon.
 
     epsilon: total, > 0; inf gives 0.0, no noise.  0.001 less noise overshoots epsilon, unless the answer is 0.01.
@@ -242,50 +293,54 @@ def calibrate_noise(*, epsilon: float, delta: float, sampling_rate: float, steps
     """
     _check_epsilon(epsilon)
     _check_run(MAX_NOISE, sampling_rate, steps, delta)
+    _check_release(release_noise)
     if math.isinf(epsilon):
         return 0.0
-    return _calibrate(float(epsilon), float(delta), float(sampling_rate), int(steps))
+    return _calibrate(float(epsilon), float(delta), float(sampling_rate), int(steps), float(release_noise))
 
 
-def calibrate_noise_rdp(*, epsilon: float, delta: float, sampling_rate: float, steps: int) -> float:
+def calibrate_noise_rdp(*, epsilon: float, delta: float, sampling_rate: float, steps: int,
+                        release_noise: float = math.inf) -> float:
     """As calibrate_noise, with epsilon_rdp for epsilon_pld: a tenth of a second, for a little more noise.
 
     RDP reaches no epsilon below about (log(1/delta) - 7) / 1000, so that it refuses some that calibrate_noise grants.
     """
     _check_epsilon(epsilon)
     _check_run(MAX_NOISE, sampling_rate, steps, delta)
+    _check_release(release_noise)
     if math.isinf(epsilon):
         return 0.0
-    noise = _rdp_tick(epsilon, delta, sampling_rate, steps) / NOISE_TICKS
-    spent = epsilon_rdp(noise_multiplier=noise, delta=delta, sampling_rate=sampling_rate, steps=steps)
-    _check_reached(epsilon, spent, delta, sampling_rate, steps)
+    run = dict(delta=delta, sampling_rate=sampling_rate, steps=steps, release_noise=release_noise)
+    noise = _rdp_tick(epsilon, run) / NOISE_TICKS
+    _check_reached(epsilon, epsilon_rdp(noise_multiplier=noise, **run), run)
     return noise
 
 
 @lru_cache
-def _calibrate(epsilon: float, delta: float, sampling_rate: float, steps: int) -> float:
+def _calibrate(epsilon: float, delta: float, sampling_rate: float, steps: int, release_noise: float) -> float:
+    run = dict(delta=delta, sampling_rate=sampling_rate, steps=steps, release_noise=release_noise)
+
     @lru_cache
     def spent(tick: int, coarseness: int = 1) -> float:
-        return _pld(tick / NOISE_TICKS, sampling_rate, steps, delta, coarseness=coarseness)
+        return _pld(tick / NOISE_TICKS, **run, coarseness=coarseness)
 
-    enough = _rough_tick(partial(spent, coarseness=10), epsilon, delta, sampling_rate, steps)
+    enough = _rough_tick(partial(spent, coarseness=10), epsilon, run)
     if spent(enough) > epsilon:
         enough = LAST_TICK
-    _check_reached(epsilon, spent(enough), delta, sampling_rate, steps)
+    _check_reached(epsilon, spent(enough), run)
     return _least_tick(spent, epsilon, enough, gap=1 + enough // 1000) / NOISE_TICKS
 
 
-def _rough_tick(spent: Callable[[int], float], epsilon: float, delta: float, sampling_rate: float, steps: int) -> int:
+def _rough_tick(spent: Callable[[int], float], epsilon: float, run: dict) -> int:
     """A tick at or a little above the answer, by RDP and then by a coarse and quick PLD: both bounds are higher."""
-    enough = _rdp_tick(epsilon, delta, sampling_rate, steps)
+    enough = _rdp_tick(epsilon, run)
     return _least_tick(spent, epsilon, enough, gap=1 + enough // 8) if spent(enough) <= epsilon else enough
 
 
-def _rdp_tick(epsilon: float, delta: float, sampling_rate: float, steps: int) -> int:
+def _rdp_tick(epsilon: float, run: dict) -> int:
     """The least tick that RDP lets pass, by bisection; the last one if none does, so ask that one again."""
     def passes(tick: int) -> bool:
-        return epsilon_rdp(noise_multiplier=tick / NOISE_TICKS, delta=delta, sampling_rate=sampling_rate,
-                           steps=steps) <= epsilon
+        return epsilon_rdp(noise_multiplier=tick / NOISE_TICKS, **run) <= epsilon
 
     return bisect_left(range(LAST_TICK), True, lo=FIRST_TICK, key=passes)
 
@@ -314,19 +369,26 @@ def _check_epsilon(epsilon: float) -> None:
              "must be a number > 0: it is the privacy budget. Use 10, or inf for the run without privacy.")
 
 
-def _check_reached(epsilon: float, spent: float, delta: float, sampling_rate: float, steps: int) -> None:
+def _check_reached(epsilon: float, spent: float, run: dict) -> None:
     """spent: at the largest noise, or at less where that is enough."""
     if spent > epsilon:
+        release = run["release_noise"]
+        beside = "" if math.isinf(release) else f", release_noise={release:g}"
         raise ValueError(
-            f"epsilon={epsilon:g} must be one that some noise reaches: at sampling_rate={sampling_rate:g}, "
-            f"steps={steps}, delta={delta:g} even noise_multiplier={MAX_NOISE:g} spends {spent:.3g}. "
-            "Ask for a larger epsilon, or take fewer steps or a smaller sampling_rate.")
+            f"epsilon={epsilon:g} must be one that some noise reaches: at sampling_rate={run['sampling_rate']:g}, "
+            f"steps={run['steps']}, delta={run['delta']:g}{beside} even noise_multiplier={MAX_NOISE:g} spends "
+            f"{spent:.3g}. Ask for a larger epsilon, or take fewer steps or a smaller sampling_rate"
+            f"{'' if math.isinf(release) else ', or more noise in the release'}.")
 
 
-def _check_run(noise_multiplier: float, sampling_rate: float, steps: int, delta: float) -> None:
+def _check_run(noise_multiplier: float, sampling_rate: float, steps: int, delta: float,
+               release_noise: float = math.inf) -> None:
     _check_mechanism(noise_multiplier, sampling_rate)
-    _require(isinstance(steps, Integral) and not isinstance(steps, bool) and steps >= 1, "steps", steps,
-             "must be an integer of at least 1: no step, no release. Give the number of critic steps, not of epochs.")
+    _check_release(release_noise)
+    least = 1 if release_noise == math.inf else 0
+    _require(isinstance(steps, Integral) and not isinstance(steps, bool) and steps >= least, "steps", steps,
+             f"must be an integer of at least {least}: no step, no release. "
+             "Give the number of critic steps, not of epochs.")
     _require(_is_number(delta) and 0 < delta < 1, "delta", delta,
              "must lie strictly between 0 and 1: it is a probability, well below 1/N. For MNIST use 1e-5.")
 
@@ -338,6 +400,13 @@ def _check_mechanism(noise_multiplier: float, sampling_rate: float) -> None:
              "clip norm. Let calibrate_noise choose it.")
     _require(_is_number(sampling_rate) and 0 < sampling_rate <= 1, "sampling_rate", sampling_rate,
              "must lie in (0, 1]: it is a probability, not a batch size. For MNIST use 512/60000.")
+
+
+def _check_release(release_noise: float) -> None:
+    _require(_is_number(release_noise)
+             and (release_noise in (0, math.inf) or MIN_NOISE <= release_noise <= MAX_NOISE),
+             "release_noise", release_noise, f"must be inf (no release), 0 (no noise) or lie in [{MIN_NOISE:g}, "
+             f"{MAX_NOISE:g}]: it is the release's noise, in units of its sensitivity. Let split_budget choose it.")
 
 
 def _is_number(value: object) -> bool:
