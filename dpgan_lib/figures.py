@@ -167,6 +167,25 @@ def quality(curves: list[dict], delta: float) -> Figure:
     return _closed(figure)
 
 
+def norm_bands(curves: list[dict], clip_norm: float) -> Figure:
+    """Gradient norms over training: the median, in a band between the outer quantiles, and the clip norm C.
+
+    curves: dicts with name, epsilon, steps (looks,) and norms (looks, quantiles), the median in the middle.
+    """
+    figure, axis = plt.subplots(figsize=(6.4, 4), layout="constrained")
+    for curve, dash in zip(curves, DASHES):
+        low, *_, high = norms = np.array(curve["norms"]).T
+        colour = epsilon_colour(curve["epsilon"])
+        axis.fill_between(curve["steps"], low, high, color=colour, alpha=0.2, linewidth=0)
+        axis.plot(curve["steps"], norms[len(norms) // 2], color=colour, linestyle=dash, label=curve["name"])
+    axis.axhline(clip_norm, color="tab:red", linestyle=":", label=f"clip norm C = {clip_norm:g}")
+    axis.set(xlabel="critic steps", ylabel="norm of one record's gradient", yscale="log")
+    axis.yaxis.set_major_formatter(_PlainFormatter())
+    axis.grid(alpha=0.3)
+    axis.legend(frameon=False)
+    return _closed(figure)
+
+
 def bars(shares: dict[str, float], xlabel: str) -> Figure:
     """Horizontal bars, the first at the top. shares: name -> value."""
     figure, axis = plt.subplots(figsize=(6.4, 0.6 + 0.32 * len(shares)), layout="constrained")

@@ -1,12 +1,15 @@
 """What a page says about the runs behind it, as HTML that takes its colours from the page."""
 
+import ast
 import hashlib
 import inspect
 import math
 import shlex
 import textwrap
+from collections.abc import Callable
 from decimal import ROUND_CEILING, Context
 from html import escape
+from pathlib import Path
 
 from dpgan_lib.config import canonical_json
 from dpgan_lib.results import Record, number, staleness
@@ -39,15 +42,24 @@ def computed_by(records: list[Record], command: str, defaults: dict) -> str:
 
 def benchmark_card(records: list[Record], command: str) -> str:
     """The card of a benchmark's records: they have neither data nor epsilon. Arguments as of computed_by."""
+    return _plain_card("The benchmarks behind this page", "machine", records, command, lambda record: {
+        "measured on": record.card["title"], "threads": str(record.content["config"]["threads"])})
+
+
+def experiment_card(records: list[Record], command: str) -> str:
+    """The card of disclosed experiments: they read data beyond what is private, and claim no epsilon."""
+    return _plain_card("The disclosed experiments behind this page, which are not private", "experiment", records, command,
+                       lambda record: {"data": _data(record)})
+
+
+def _plain_card(caption: str, corner: str, records: list[Record], command: str, more: Callable[[Record], dict]) -> str:
     if not records:
         raise ValueError("records=[] must hold at least one: every number on a page is backed by a record")
     fields = [_escaped({"status": status(record), "computed": _moment(record),
-                        "took": _duration(record.seconds["benchmark"]), "measured on": record.card["title"],
-                        "threads": str(record.content["config"]["threads"])} | _machine(record)) | _digests(record)
-              for record in records]
+                        "took": _duration(sum(record.seconds.values()))} | more(record) | _machine(record))
+              | _digests(record) for record in records]
     rows = [_card_row(name, [field[name] for field in fields]) for name in fields[0]]
-    head = [run_name(record) for record in records]
-    return _card(table("The benchmarks behind this page", ["machine", *head], rows), command)
+    return _card(table(caption, [corner, *map(run_name, records)], rows), command)
 
 
 def _card(body: str, command: str, *after: str) -> str:
@@ -72,6 +84,13 @@ def source(function) -> str:
     return f"```python\n{textwrap.dedent(inspect.getsource(function))}```"
 
 
+def source_in(path: Path, name: str) -> str:
+    """The source of a top-level function of a file that no chapter can import, such as a test's, as source() gives it."""
+    text = path.read_text(encoding="utf-8")
+    function = next(node for node in ast.parse(text).body if getattr(node, "name", None) == name)
+    return f"```python\n{ast.get_source_segment(text, function)}\n```"
+
+
 def row(record: Record) -> dict:
     """A run as a line of a table: epsilon asked (inf without privacy), seed, and accuracies in [0, 1]."""
     synthetic = record.metrics["synthetic"]
@@ -91,8 +110,10 @@ def accuracy_table(rows: list[dict], real: dict) -> str:
 def run_name(record: Record) -> str:
     """The epsilon asked for, without its scope, and the seed, for a title whose neighbour states the scope.
 
-    A benchmark has neither: its machine.
+    A disclosed experiment has a name of its own; a benchmark has neither: its machine.
     """
+    if "experiment" in record.content["config"]:
+        return record.content["config"]["experiment"]
     if not record.privacy:
         trained_on = record.provenance["trained_on"]
         return trained_on.replace("CPU", record.provenance["hardware"]["cpu"])
@@ -140,7 +161,7 @@ def _fields(record: Record, defaults: dict) -> dict[str, str]:
         "status": status(record),
         "computed": _moment(record),
         "took": ", ".join(f"{part} {_duration(record.seconds[part])}" for part in ("training", "evaluation")),
-        "data": f"{record.card['title']}, N = {record.card['records']:,}: {record.card['caption']}",
+        "data": _data(record),
     }
     after = {
         "epsilon spent": format_epsilon(record) + ("" if math.isinf(rdp) else f"; {rounded_up(rdp)} by RDP"),
@@ -150,6 +171,10 @@ def _fields(record: Record, defaults: dict) -> dict[str, str]:
     }
     return (_escaped(text) | _parameters(record, defaults) | _escaped(after | _machine(record))
             | _digests(record))
+
+
+def _data(record: Record) -> str:
+    return f"{record.card['title']}, N = {record.card['records']:,}: {record.card['caption']}"
 
 
 def _moment(record: Record) -> str:

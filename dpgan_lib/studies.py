@@ -13,6 +13,7 @@ from dpgan_lib.results import RECORDS_ONLY, Record
 
 MODULES = {  # by chapter, without its number
     "accountant": "accounting",
+    "private_step": "private_step",
     "mnist_tradeoff": "experiment",
     "cost": "cost",
 }
