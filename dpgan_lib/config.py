@@ -67,9 +67,8 @@ class PrivacyConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class OptimiserConfig:
-    """How Eq. 1 is optimised. info_weight is lambda, in units of f_w per nat.
+    """How Eq. 1 is optimised. Learning rates are Adam's; info_weight is lambda, in units of f_w per nat.
 
-    critic_rate, generator_rate: Adam's learning rates at the start; both fall linearly to final_rate times that.
     fakes: generated images in a critic step and in a generator step.
     pool: images generated between two generator steps, where G stands still; its critic steps take theirs from these.
     clip_fakes: clip the fake half per example too, with the same C (it costs no privacy and keeps the balance).
@@ -78,7 +77,6 @@ class OptimiserConfig:
 
     critic_rate: float
     generator_rate: float
-    final_rate: float
     info_weight: float
     fakes: int
     pool: int

@@ -147,7 +147,6 @@ def train_block(config: RunConfig, state: State, records: Records) -> None:
     The last block of a run may be shorter, and then has no generator step. A checkpoint lies between two blocks.
     """
     settings, first = config.optimiser, state.step
-    _set_rates(config, state)
     steps = range(first, min(first + settings.critic_steps, config.privacy.steps))
     fakes = _pool(config, state, first)
     for step, batch in zip(steps, _batches(config, steps, records.images)):
@@ -162,14 +161,6 @@ def train_block(config: RunConfig, state: State, records: Records) -> None:
                                z, code, config.latent, settings)
         update_average(state.average, state.generator, settings.averaging)
         state.history.append((state.step, _finite(bound, state.step)))
-
-
-def _set_rates(config, state):
-    """Learning rates that fall linearly, from a block to the next, to final_rate times what they were."""
-    settings = config.optimiser
-    factor = 1 - (1 - settings.final_rate) * state.step / config.privacy.steps
-    state.critic_optimiser.param_groups[0]["lr"] = factor * settings.critic_rate
-    state.generator_optimiser.param_groups[0]["lr"] = factor * settings.generator_rate
 
 
 def _pool(config, state, first):

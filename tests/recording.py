@@ -47,7 +47,7 @@ def record(config: RunConfig, records: training.Records, *, draw: Callable = as_
     """
     run = Recording()
     with pytest.MonkeyPatch.context() as patch:
-        listen(patch, run.values, draw)
+        listen(patch, run.values, draw, config.privacy.records)
         watch_critic_steps(patch, run, replay)
         run.state = training.new_state(config, torch.device("cpu"))
         try:
@@ -75,16 +75,19 @@ def watch_critic_steps(patch: pytest.MonkeyPatch, run: Recording, replay: Record
     patch.setattr(training, "critic_step", watched)
 
 
-def listen(patch: pytest.MonkeyPatch, values: list[tuple], draw: Callable = as_drawn) -> None:
-    """Log what the mechanism is asked for and the noise it draws. Never the batch: its size is secret."""
+def listen(patch: pytest.MonkeyPatch, values: list[tuple], draw: Callable = as_drawn, common: int | None = None) -> None:
+    """Log what the mechanism is asked for and the noise it draws. Never the batch: its size is secret.
+
+    common: draw batches from this many records, those that neighbours share; draw decides of the one more.
+    """
     sample, stream, noisy_mean, clipped_sum = (training.poisson_sample, training.stream, steps.noisy_mean,
                                                steps.clipped_sum)
     drawn = []
 
     def heard_sample(records, rate, rng):
-        values.append(("sample", records, rate))
+        values.append(("sample", common or records, rate))
         drawn.append(None)
-        return draw(sample(records, rate, rng), len(drawn) - 1)
+        return draw(sample(common or records, rate, rng), len(drawn) - 1)
 
     def heard_stream(config_hash, purpose, step=0):
         values.append(("stream", purpose, step))

@@ -89,7 +89,7 @@ def tiny(**parameters):
 
 @pytest.fixture
 def store(tmp_path, monkeypatch):
-    monkeypatch.delenv(experiment.RECORDS_ONLY, raising=False)
+    monkeypatch.delenv(results.RECORDS_ONLY, raising=False)
     monkeypatch.setattr(results, "LOCAL", tmp_path)
     return tmp_path
 
@@ -106,9 +106,9 @@ def test_a_run_is_computed_once_then_found_and_its_record_is_whole(store, monkey
 
 
 def test_where_only_records_count_a_missing_one_is_an_error(store, monkeypatch):
-    monkeypatch.setenv(experiment.RECORDS_ONLY, "1")
+    monkeypatch.setenv(results.RECORDS_ONLY, "1")
     monkeypatch.setattr(data, "load", lambda *_: pytest.fail("data was opened"))
-    with pytest.raises(RuntimeError, match="forbids training"):
+    with pytest.raises(RuntimeError, match="forbids to compute"):
         experiment.obtain("study", tiny(), progress=False)
 
 
