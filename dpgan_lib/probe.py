@@ -46,6 +46,11 @@ def per_example_gradients(critic: Critic, images: Tensor, categories: Tensor) ->
     return torch.cat([gradient.flatten(1) for gradient in gradients.values()], dim=1)
 
 
+def flat(gradients: dict[str, Tensor]) -> Tensor:
+    """A gradient by parameter, as the mechanism returns it, as one vector (d,) in the same order."""
+    return torch.cat([gradient.flatten() for gradient in gradients.values()])
+
+
 def clip(gradients: Tensor, clip_norm: float) -> Tensor:
     """Rows (B, d), each scaled to L2 norm at most clip_norm."""
     return gradients * (clip_norm / gradients.norm(dim=1, keepdim=True)).clamp(max=1)
