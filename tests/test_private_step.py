@@ -1,0 +1,227 @@
+"""The private step's chapter: its parameters, its live run, its two experiments in small, and its looks by hand."""
+
+import math
+from dataclasses import asdict
+
+import jupytext
+import numpy as np
+import pytest
+import torch
+
+from dpgan_lib import accounting, chapters, data, figures, private_step, probe, report, results, studies, training, verify
+from dpgan_lib.config import EvaluationConfig
+from dpgan_lib.experiment import parameters_from
+from dpgan_lib.mechanism import noisy_mean
+from dpgan_lib.streams import stream
+
+USUAL = asdict(private_step.Parameters())
+SMALL = dict(epsilon=3.0, dataset="digits", profile="smoke", steps=8)
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    """A store of its own, and an evaluation that takes no time."""
+    monkeypatch.setattr(results, "LOCAL", tmp_path)
+    monkeypatch.setattr(private_step.experiment, "SNAPSHOT", EvaluationConfig(images=100, cnn_steps=2))
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def live():
+    """The page's own run on the digits, and the critics that it published."""
+    config = private_step.plan(private_step.Parameters())
+    files = data.load("digits", progress=False)
+    records = training.on_device(config, files.train_images, files.train_labels)
+    return config, records, *private_step.follow(config, records)
+
+
+# Parameters
+
+def test_the_chapter_shows_the_librarys_defaults():
+    assert chapters.defaults(jupytext.read(chapters.chapter_path("private_step")), "04_private_step") == USUAL
+
+
+@pytest.mark.parametrize("field, value", [
+    ("clip_norm", 0.0), ("clip_norm", math.inf), ("clip_norm", True), ("noise_multiplier", 0.0), ("batch", 15),
+    ("batch", 719), ("batch", 128.0), ("seed", -1)])
+def test_a_wrong_parameter_is_refused_in_one_line(field, value):
+    with pytest.raises(ValueError) as error:
+        parameters_from(USUAL | {field: value}, private_step.Parameters)
+    assert str(error.value).startswith(f"{field}={value!r} must be") and "\n" not in str(error.value)
+
+
+def test_the_live_run_has_the_readers_step_and_the_epsilon_that_it_spends():
+    privacy = private_step.plan(private_step.Parameters(clip_norm=2, noise_multiplier=3, batch=64, seed=5)).privacy
+    assert (privacy.clip_norm, privacy.noise_multiplier, privacy.expected_batch) == (2, 3, 64)
+    assert privacy.epsilon == accounting.epsilon_pld(
+        noise_multiplier=3, sampling_rate=64 / privacy.records, steps=privacy.steps, delta=privacy.delta)
+
+
+# The replay
+
+def test_a_run_that_is_given_critics_ends_with_the_last_of_them(live):
+    config, records, state, critics = live
+    garbage = training.Records(torch.full_like(records.images, math.nan), records.categories)
+    replayed, again = private_step.follow(config, garbage, critics)
+    assert len(critics) == len(again) == config.privacy.steps
+    for name, weights in state.critic.state_dict().items():
+        assert torch.equal(weights, critics[-1][name]) and torch.equal(weights, replayed.critic.state_dict()[name])
+
+
+def test_to_follow_a_run_changes_nothing_of_it(live):
+    config, records, followed, _ = live
+    *_, plain = probe.states(config, records, every=config.privacy.steps)
+    assert all(torch.equal(value, followed.average.state_dict()[name])
+               for name, value in plain.average.state_dict().items())
+
+
+# Looks
+
+def test_per_example_gradients_sum_to_the_gradient_of_the_sum(live):
+    _, records, state, _ = live
+    rows = records.images[:20], records.categories[:20]
+    whole = torch.autograd.grad(state.critic(*rows).sum(), list(state.critic.parameters()))
+    expected = torch.cat([gradient.flatten() for gradient in whole])
+    # float32 sums in another order: a few 1e-7 of the terms, and these cancel in part.
+    difference = probe.per_example_gradients(state.critic, *rows).sum(0) - expected
+    assert float(difference.norm()) < 1e-5 * float(expected.norm())
+
+
+def test_rows_are_clipped_by_their_length_and_short_ones_left_alone():
+    rows = torch.tensor([[3.0, 4.0], [0.3, 0.4], [0.0, 0.0]])
+    assert torch.allclose(probe.clip(rows, 1.0), torch.tensor([[0.6, 0.8], [0.3, 0.4], [0.0, 0.0]]))
+
+
+class Sum(torch.nn.Module):
+    """Scores an image by its only weight times its pixels' sum: the gradient is that sum."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(2))
+
+    def forward(self, images, categories):
+        return (images.flatten(1) * self.weight).sum(1)
+
+
+def test_a_look_by_hand():
+    real = torch.tensor([[3.0, 0.0], [0.0, 1.0]]).view(2, 1, 1, 2), torch.eye(2)  # their mean is (1.5, 0.5)
+    fake = torch.tensor([[0.0, 2.0], [0.0, 2.0]]).view(2, 1, 1, 2), torch.eye(2)  # (0, 2): the difference (1.5, -1.5)
+    seen = probe.look(Sum(), real, fake, (1.0, 5.0))
+    small, large = seen["clipping"]
+    assert seen["real"][2] == 2 and seen["fake"] == pytest.approx([2] * 5)
+    assert small["clipped"] == 0.5 and large["clipped"] == 0
+    assert small["signal"] == pytest.approx(math.hypot(0.5, -0.5))  # (0.5, 0.5) - (0, 1)
+    assert small["both_halves"] == pytest.approx(1)
+    assert small["real_half"] == pytest.approx(2 / math.sqrt(0.5**2 + 1.5**2) / math.sqrt(2))  # (0.5, -1.5)
+    assert large["both_halves"] == large["real_half"] == pytest.approx(1)
+
+
+def test_looks_leave_the_run_as_it_is(live):
+    config, records, unseen, _ = live
+    for state in probe.states(config, records, every=2):
+        fakes = probe._fakes(config, state)
+        probe.look(state.critic, (records.images[:8], records.categories[:8]), fakes, (1.0,))
+    for network in ("average", "critic", "posterior"):
+        one, other = (getattr(each, network).state_dict() for each in (state, unseen))
+        assert all(torch.equal(one[name], other[name]) for name in one), network
+
+
+def test_the_noises_length_is_that_of_an_empty_batch(live):
+    config, records, state, _ = live
+    privacy = config.privacy
+    nobody = records.images[:0], records.categories[:0]
+    noise = probe.flat(noisy_mean(state.critic, nobody, clip_norm=0.5, noise_multiplier=privacy.noise_multiplier,
+                                  expected_batch=privacy.expected_batch, rng=stream(config.hash, "noise")))
+    # A chi of d degrees of freedom: its relative spread is 1 / sqrt(2 d). Six of them.
+    assert float(noise.norm()) == pytest.approx(private_step.noise_length(config, len(noise), 0.5),
+                                                rel=6 / math.sqrt(2 * len(noise)))
+
+
+# The records, in small
+
+def test_norms_over_training_are_a_record_that_claims_no_epsilon(store):
+    point = private_step.Norms(**SMALL, every=4)
+    record = studies.obtain("private_step", point, progress=False)
+    assert record.run_id == point.address() and results.staleness(record) == []
+    assert [look["step"] for look in record.metrics["looks"]] == [0, 4, 8]
+    assert record.privacy == {} and report.run_name(record) == "norms over training, epsilon 3"
+    assert studies.obtain("private_step", point).created == record.created, "found, not computed again"
+    assert not failed(record)
+    curve = private_step.norm_curve(record)
+    assert curve["epsilon"] == 3 and np.shape(curve["norms"]) == (3, len(probe.QUANTILES))
+    seen = private_step.at_clip_norm(record, 1000.0)
+    assert list(seen["step"]) == [0, 4, 8] and seen["clipped"].max() == 0
+    assert report.experiment_card([record], "make it").count("norms over training, epsilon 3") == 1
+
+
+def test_norms_without_privacy_have_no_clip_norm(store):
+    run = private_step.Norms(**SMALL | {"epsilon": "inf"}).run()
+    assert run.privacy.noise_multiplier == 0 and math.isinf(run.privacy.clip_norm)
+
+
+def test_a_run_of_the_sweep_is_a_record_whose_epsilon_can_be_verified(store):
+    point = private_step.Sweep(**SMALL, clip_norm=10.0, batch=64)
+    record = studies.obtain("private_step", point, progress=False)
+    assert record.run_id == point.address() and not failed(record)
+    assert record.epsilon_spent <= 3.0
+    row, = private_step.sweep_rows([record])
+    assert (row["clip_norm"], row["batch"]) == (10.0, 64) and 0 <= row["accuracy"] <= 1
+
+
+def failed(record):
+    return [check for check in verify.check(record) if check.outcome == verify.FAILED]
+
+
+def test_the_published_grid_is_one_epsilon_and_every_pair_of_C_and_batch():
+    pairs = {(point.clip_norm, point.batch) for point in private_step.SWEEP}
+    assert len(pairs) == len(private_step.SWEEP) == len(private_step.CLIP_NORMS) * len(private_step.BATCHES)
+    assert len({point.epsilon for point in private_step.SWEEP}) == 1
+
+
+# What the records say
+
+def rows(accuracy):
+    return [{"clip_norm": clip_norm, "batch": batch, "noise_multiplier": 1.0, "accuracy": accuracy(clip_norm, batch)}
+            for batch in private_step.BATCHES for clip_norm in private_step.CLIP_NORMS]
+
+
+@pytest.mark.parametrize("accuracy, came", [
+    (lambda c, batch: 0.5 + batch / 1e4 - (c == 1000) / 4, [True, True, True]),
+    (lambda c, batch: 0.5, [False, True, False]),
+    (lambda c, batch: 0.5 + batch / 1e4 - (c > 1) * (batch == 64) / 4, [False, False, True]),
+    (lambda c, batch: 0.5 - batch / 1e4 - (c == 1000) / 4, [True, True, False])])
+def test_expectations_come_or_do_not(accuracy, came):
+    assert [each["came"] for each in private_step.expectations(rows(accuracy))] == came
+    assert private_step.expectations_table(rows(accuracy)).count("<strong>no</strong>") == came.count(False)
+
+
+def test_the_sweeps_table_and_curves_hold_every_run():
+    table = private_step.sweep_table(rows(lambda c, batch: c / 1e4 + batch / 1e5))
+    curves = private_step.sweep_curves(rows(lambda c, batch: c / 1e4 + batch / 1e5))
+    assert table.count("%") == len(private_step.SWEEP) == sum(len(x) for x, _ in curves.values())
+    assert "1.0%" in table and "10.1%" in table  # C = 1 at batch 1,024, and C = 1,000 at batch 64
+
+
+def test_bands_are_drawn_with_the_clip_norm():
+    curve = {"name": "epsilon 1", "epsilon": 1.0, "steps": [0, 10], "norms": [[1, 2, 3, 4, 5], [2, 3, 4, 5, 6]]}
+    axis, = figures.norm_bands([curve], clip_norm=0.5).axes
+    assert [list(line.get_ydata()) for line in axis.lines] == [[3, 4], [0.5, 0.5]]
+    assert len(axis.collections) == 1 and axis.get_yscale() == "log"
+
+
+def test_a_tests_source_can_be_shown(tmp_path):
+    (tmp_path / "a.py").write_text("def one():\n    return 1\n\n\ndef two():\n    return 2\n")
+    assert report.source_in(tmp_path / "a.py", "two") == "```python\ndef two():\n    return 2\n```"
+
+
+def test_a_card_without_a_record_is_refused():
+    with pytest.raises(ValueError, match="every number on a page is backed by a record"):
+        report.experiment_card([], "make it")
+
+
+def test_the_chapters_assertions_hold_at_other_parameters(monkeypatch):
+    monkeypatch.setenv("DPGAN_RECORDS_ONLY", "1")  # the experiments are published; the live run is trained
+    values = dict(clip_norm=5.0, noise_multiplier=3.0, batch=700, seed=3)
+    output = chapters.root() / "build" / "test" / "04_private_step.ipynb"
+    chapters.run_chapter("private_step", values, output, timeout=120, progress=False)
+    assert set(chapters.glued(output)) >= {"first_norm", "both_halves", "noise_over_signal"}
