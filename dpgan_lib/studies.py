@@ -16,6 +16,7 @@ MODULES = {  # by chapter, without its number
     "private_step": "private_step",
     "mnist_tradeoff": "experiment",
     "cost": "cost",
+    "audit": "audit_study",
 }
 
 

@@ -9,9 +9,9 @@ LIBRARY = Path(__file__).resolve().parents[1] / "dpgan_lib"
 
 # From the top down: a module imports modules of later rows alone.
 ROOMS = [
-    {"cli"}, {"publish"}, {"chapters"}, {"private_step", "release"}, {"experiment"}, {"claims", "figures", "verify"}, {"cost"}, {"report"}, {"studies"}, {"results"},
-    {"bench", "probe"}, {"provenance"}, {"evaluation"}, {"training"}, {"steps"}, {"mechanism", "networks", "bench_ways"}, {"clipping", "latent"},
-    {"data"}, {"cards", "stand_ins"}, {"accounting", "budget", "streams", "profiles"}, {"config"},
+    {"cli"}, {"publish"}, {"chapters"}, {"audit_study", "private_step", "release"}, {"experiment", "figures_audit"}, {"claims", "figures", "verify"}, {"cost"}, {"report"}, {"studies"}, {"results"},
+    {"bench", "canaries", "memorisation", "probe"}, {"provenance"}, {"evaluation"}, {"training"}, {"steps"}, {"mechanism", "networks", "bench_ways"}, {"clipping", "latent"},
+    {"data"}, {"audit", "cards", "stand_ins"}, {"accounting", "budget", "streams", "profiles"}, {"config"},
 ]
 
 

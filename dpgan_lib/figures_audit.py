@@ -1,0 +1,43 @@
+"""Figures of the chapter on audits: a table in, a Figure out."""
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from dpgan_lib.figures import epsilon_colour
+
+MARKERS = ("o", "|", "x", "D", "s")  # so that no mark is told by its colour alone
+
+
+def ranges(rows: list[dict], xlabel: str) -> Figure:
+    """A line for each row, with marks on and beside it, the first row at the top.
+
+    rows: dicts with name, epsilon (its colour), low, high, and marks, label -> value; a label has one marker throughout.
+    """
+    figure = Figure(figsize=(6.4, 1.6 + 0.32 * len(rows)), layout="constrained")
+    axis = figure.subplots()
+    markers = dict(zip(dict.fromkeys(label for row in rows for label in row["marks"]), MARKERS))
+    for place, row in enumerate(rows):
+        colour = epsilon_colour(row["epsilon"])
+        axis.plot([row["low"], row["high"]], [place, place], color=colour, linewidth=2, alpha=0.5)
+        for label, value in row["marks"].items():
+            axis.plot(value, place, markers[label], color=colour, markersize=8, fillstyle="none", markeredgewidth=1.6)
+    axis.set_yticks(range(len(rows)), [row["name"] for row in rows])
+    axis.invert_yaxis()
+    axis.set(xlabel=xlabel)
+    axis.grid(alpha=0.3, axis="x")
+    axis.legend([Line2D([], [], linestyle="none", marker=marker, color="grey", fillstyle="none")
+                 for marker in markers.values()], markers, frameon=False, loc="lower center", ncols=2,
+                bbox_to_anchor=(0.5, 1))
+    return figure
+
+
+def neighbours(grids: dict[str, np.ndarray]) -> Figure:
+    """Generated images above their nearest neighbours. grids: title -> (3 side, B side) in [0, 1], white ink on black."""
+    figure = Figure(figsize=(6.4, 2.3 * len(grids)), layout="constrained")
+    for axis, (title, grid) in zip(figure.subplots(len(grids), 1, squeeze=False).flat, grids.items()):
+        axis.imshow(grid, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        side = grid.shape[0] // 3
+        axis.set_yticks([side * (row + 0.5) for row in range(3)], ["generated", "training", "held-out"])
+        axis.set(title=title, xticks=[])
+    return figure
