@@ -128,9 +128,9 @@ def is_refuted(scores: np.ndarray, included: np.ndarray, *, threshold: float, cl
     """Whether a mechanism has less privacy than claimed: a one-sided test over independent trials.
 
     scores, included: (n,), a trial each; "in" is said of a score above the threshold, which was fixed beforehand.
-    Null hypothesis: the mechanism's errors lie on or above the claimed curve. Both error rates are bounded from above by
-    Clopper-Pearson at level / 2 each, alpha' and beta'. Under the null both bounds hold with probability 1 - level, and
-    then beta' >= beta >= f(alpha) >= f(alpha'). Refuted if beta' < f(alpha').
+    Null hypothesis: the mechanism's errors alpha and beta lie on or above the claimed curve f. Both are bounded from
+    above by Clopper-Pearson at level / 2 each: alpha' and beta'. Under the null both bounds hold with probability
+    1 - level, and then beta' >= beta >= f(alpha) >= f(alpha'). Refuted if beta' < f(alpha').
     """
     says_in = scores > threshold
     false_alarm = upper(int(says_in[~included].sum()), int((~included).sum()), level / 2)

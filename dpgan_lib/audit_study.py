@@ -77,8 +77,8 @@ class Parameters:
         """Raises ValueError: one line with the value, what is expected and the repair."""
         self.base.check()
         require(type(self.canaries) is int and LEAST_CANARIES <= self.canaries <= MOST_CANARIES, "canaries",
-                self.canaries, f"must be a whole number in [{LEAST_CANARIES}, {MOST_CANARIES}]: fewer show next to nothing, "
-                "and more have too few coordinates each. Try 1000")
+                self.canaries, f"must be a whole number in [{LEAST_CANARIES}, {MOST_CANARIES}]: fewer show next to "
+                "nothing, and more have too few coordinates each. Try 1000")
 
 
 def card(parameters: Parameters) -> data.DataCard:
@@ -94,8 +94,8 @@ def plan(parameters: Parameters) -> RunConfig:
     run = experiment.plan(replace(parameters.base, epsilon="inf"))  # without a calibration that is not needed
     noise = accounting.calibrate_noise(epsilon=epsilon, delta=DELTA, steps=size.steps,
                                        sampling_rate=size.expected_batch / size.images)
-    privacy = replace(run.privacy, epsilon=epsilon, records=size.images, expected_batch=size.expected_batch, steps=size.steps,
-                      noise_multiplier=noise, clip_norm=clip_norm(parameters) if noise else math.inf)
+    privacy = replace(run.privacy, epsilon=epsilon, records=size.images, expected_batch=size.expected_batch,
+                      steps=size.steps, noise_multiplier=noise, clip_norm=clip_norm(parameters) if noise else math.inf)
     return replace(run, dataset=card(parameters).name, privacy=privacy, model=replace(run.model, **size.model),
                    optimiser=replace(run.optimiser, **size.optimiser))
 
@@ -215,19 +215,20 @@ def nearest_table(records: list[Record]) -> str:
                               f"{record.metrics['nearest']['p_value']:.3f}", f"{record.metrics['learnt']:.1%}"])
             for record in records]
     return report.table("Generated images and their nearest neighbours",
-                        ["run", "nearer to a training image", "p-value of the swap test", "held-out digits named"], body)
+                        ["run", "nearer to a training image", "p-value of the swap test", "held-out digits named"],
+                        body)
 
 
 def audits_table(records: list[Record]) -> str:
     """Every audit with its ceiling, as HTML."""
     body = [report.table_row(f"{report.run_name(record)}: {auditor}",
-                             [f"{claim(record):g}", f"{shown['correct']} of {shown['guesses']}", f"{shown['epsilon']:.2f}",
-                              f"{shown['ceiling']:.2f}", _typical(record)])
+                             [f"{claim(record):g}", f"{shown['correct']} of {shown['guesses']}",
+                              f"{shown['epsilon']:.2f}", f"{shown['ceiling']:.2f}", _typical(record)])
             for record in records for auditor, shown in record.metrics["audits"].items()]
     level = records[0].content["config"]["audit"]["level"]
     return report.table(f"Epsilon from below (delta = {report.plain(DELTA)}, add/remove), each at level {level:.2g}",
-                        ["run: an auditor who", "epsilon claimed", "guesses right", "bound", "ceiling: all guesses right",
-                         "the mechanism alone (median)"], body)
+                        ["run: an auditor who", "epsilon claimed", "guesses right", "bound",
+                         "ceiling: all guesses right", "the mechanism alone (median)"], body)
 
 
 def _typical(record):
@@ -256,8 +257,9 @@ def controls_table(records: list[Record]) -> str:
         cells = [f"{alone[each]['refuted']} of {alone[each]['tests']}" for each in ("correct", "halved")]
         above = sum(bound > asked for bound in alone["bounds"])
         body.append(report.table_row(report.run_name(record), [*cells, f"{above} of {len(alone['bounds'])}"]))
-    return report.table(f"The mechanism alone: tests at level {canaries.TEST_LEVEL:g} that refute it, and bounds above the claim",
-                        ["claimed", "as claimed: refuted", "half the noise: refuted", "as claimed: bounds too high"], body)
+    return report.table(f"The mechanism alone: tests at level {canaries.TEST_LEVEL:g} that refute it, and bounds above "
+                        "the claim", ["claimed", "as claimed: refuted", "half the noise: refuted",
+                                      "as claimed: bounds too high"], body)
 
 
 def attack_rows(records: list[Record]) -> list[dict]:

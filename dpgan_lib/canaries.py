@@ -35,7 +35,7 @@ class Canaries:
         self.shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
         size = sum(shape.numel() for shape in self.shapes.values())
         if count > size:
-            raise ValueError(f"canaries={count} must be at most {size}: no more directions are orthogonal in this critic.")
+            raise ValueError(f"canaries={count} must be at most {size}: no more directions are orthogonal here.")
         self.length = length
         self.included = rng.random(count) < 0.5
         self.places = torch.from_numpy(rng.permutation(size)[: size // count * count].reshape(count, -1))  # (m, d // m)

@@ -12,7 +12,7 @@ MARKERS = ("o", "|", "x", "D", "s")  # so that no mark is told by its colour alo
 def ranges(rows: list[dict], xlabel: str) -> Figure:
     """A line for each row, with marks on and beside it, the first row at the top.
 
-    rows: dicts with name, epsilon (its colour), low, high, and marks, label -> value; a label has one marker throughout.
+    rows: dicts with name, epsilon (its colour), low, high, and marks, label -> value; a label keeps its marker.
     """
     figure = Figure(figsize=(6.4, 1.6 + 0.32 * len(rows)), layout="constrained")
     axis = figure.subplots()
@@ -33,7 +33,7 @@ def ranges(rows: list[dict], xlabel: str) -> Figure:
 
 
 def neighbours(grids: dict[str, np.ndarray]) -> Figure:
-    """Generated images above their nearest neighbours. grids: title -> (3 side, B side) in [0, 1], white ink on black."""
+    """Generated images above their nearest neighbours. grids: title -> (3 side, B side) in [0, 1], white on black."""
     figure = Figure(figsize=(6.4, 2.3 * len(grids)), layout="constrained")
     for axis, (title, grid) in zip(figure.subplots(len(grids), 1, squeeze=False).flat, grids.items()):
         axis.imshow(grid, cmap="gray", vmin=0, vmax=1, interpolation="nearest")

@@ -73,9 +73,9 @@ def swap_test(to_train: np.ndarray, to_held_out: np.ndarray, rng: np.random.Gene
     """P-value, one-sided, of the share of generated images that are nearer to a training image.
 
     Null hypothesis: the generator does not depend on which image of each pair (training i, held-out i) it learnt from.
-    Both were dealt out at random, so under the null a fair coin may swap each pair. The p-value is the rank of the share
-    among those after SWAPS random rounds of swapping, (1 + #{at least as large}) / (1 + SWAPS). Generated images need
-    not be independent of each other: they stay fixed.
+    Both were dealt out at random, so under the null a fair coin may swap each pair. The p-value is the rank of the
+    share among those after SWAPS rounds of swapping, (1 + #{at least as large}) / (1 + SWAPS). Generated images need not
+    be independent of each other: they stay fixed.
     """
     seen = share_nearer(to_train, to_held_out)
     reached = 0
@@ -122,7 +122,8 @@ def advantage(members: np.ndarray, others: np.ndarray, calibration: np.ndarray) 
     hits, false_alarms = (binomtest(int(np.sum(scores > threshold)), len(scores)) for scores in (members, others))
     one, other = (each.proportion_ci((1 + CONFIDENCE) / 2, method="exact") for each in (hits, false_alarms))
     return {"hits": hits.statistic, "false_alarms": false_alarms.statistic,
-            "advantage": hits.statistic - false_alarms.statistic, "low": one.low - other.high, "high": one.high - other.low}
+            "advantage": hits.statistic - false_alarms.statistic,
+            "low": one.low - other.high, "high": one.high - other.low}
 
 
 def attacks(parts: dict[str, np.ndarray], generated: np.ndarray) -> dict[str, dict]:
