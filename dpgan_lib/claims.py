@@ -115,8 +115,8 @@ def judge_memorisation(records: list[Record]) -> Verdict:
     learnt = sum(record.metrics["learnt"] >= LEARNT_DIGITS for record in private)
     verdict = "does not hold" if caught else "holds" if learnt else "holds in part"
     stale = "; stale" if any(map(results.staleness, records)) else ""
-    return Verdict(verdict, f"memorisation found in {caught} of {len(private)} private runs, of which {learnt} learnt to "
-                            f"draw digits, and in all {len(plain)} without privacy{stale}")
+    return Verdict(verdict, f"memorisation found in {caught} of {len(private)} private runs, of which {learnt} learnt "
+                            f"to draw digits, and in all {len(plain)} without privacy{stale}")
 
 
 CLAIMS = (
