@@ -270,7 +270,7 @@ def split_budget(*, epsilon: float, delta: float, sampling_rate: float, steps: i
 
     release_share: in [0, 1], a public choice. Alone, the release would spend this share of epsilon; the steps get all
     that is left, which is more than the rest: epsilons of composed mechanisms add up to less than their sum. 0: no
-    release, its noise is inf.  steps: 0 for a release alone, which takes a release_share of 1 and leaves the steps' at 0.
+    release, its noise is inf.  steps: 0 for a release alone, which takes a release_share of 1; the steps' noise is 0.
     """
     _require(_is_number(release_share) and 0 <= release_share <= 1, "release_share", release_share,
              "must lie in [0, 1]: it is a share of epsilon. Try 0.5.")

@@ -1,4 +1,4 @@
-"""The private step, looked at: a small run on the page, and two disclosed experiments on MNIST, whose records these are.
+"""The private step, looked at: a small run on the page, and the records of two disclosed experiments on MNIST.
 
 Norms: the critic's gradients over training, which no private run may publish.  Sweep: short runs at one epsilon, where
 C and the noise multiplier differ.
@@ -54,7 +54,8 @@ def plan(parameters: Parameters) -> RunConfig:
     mechanism = dict(noise_multiplier=float(parameters.noise_multiplier), steps=LIVE_STEPS)
     rate = parameters.batch / data.card("digits").records
     spent = accounting.epsilon_pld(**mechanism, sampling_rate=rate, delta=DELTA)
-    return _run(base, epsilon=spent, clip_norm=float(parameters.clip_norm), expected_batch=parameters.batch, **mechanism)
+    return _run(base, epsilon=spent, clip_norm=float(parameters.clip_norm), expected_batch=parameters.batch,
+                **mechanism)
 
 
 def _run(base: experiment.Parameters, **privacy) -> RunConfig:
@@ -110,7 +111,10 @@ class _Experiment:
 
 @dataclass(frozen=True, kw_only=True)
 class Norms(_Experiment):
-    """Norms of the critic's gradients over a run, at the profile's batch and C. every: critic steps between two looks."""
+    """Norms of the critic's gradients over a run, at the profile's batch and C.
+
+    every: critic steps between two looks.
+    """
 
     steps: int = 1_000
     every: int = 40
@@ -133,7 +137,8 @@ class Norms(_Experiment):
         config = self.run()
         records = training.on_device(config, files.train_images, files.train_labels)
         looks = probe.gradient_norms(config, records, self.every, CLIP_NORMS)
-        return _write(self, files.card, {"looks": looks}, {}, {"training and looks": time.monotonic() - started}, origin)
+        seconds = {"training and looks": time.monotonic() - started}
+        return _write(self, files.card, {"looks": looks}, {}, seconds, origin)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +172,7 @@ class Sweep(_Experiment):
 
 
 def _calibrated(base: experiment.Parameters, *, expected_batch: int, steps: int, clip_norm: float) -> RunConfig:
-    """The base's run with that batch, steps and C, and the noise that its epsilon needs. Without privacy, no C either."""
+    """The base's run with that batch, steps and C, and the noise that its epsilon needs; without privacy, no C."""
     noise = accounting.calibrate_noise(epsilon=base.target_epsilon, delta=base.delta, steps=steps,
                                        sampling_rate=expected_batch / data.card(base.dataset).records)
     return _run(base, epsilon=base.target_epsilon, delta=base.delta, expected_batch=expected_batch, steps=steps,
@@ -239,8 +244,8 @@ def sweep_table(rows: list[dict]) -> str:
     for batch in BATCHES:
         of_batch = {row["clip_norm"]: row for row in rows if row["batch"] == batch}
         noise = of_batch[CLIP_NORMS[0]]["noise_multiplier"]
-        cells = [f"{noise:g}", f"{noise / batch:.4f}", *(f"{of_batch[clip_norm]['accuracy']:.1%}" for clip_norm in CLIP_NORMS)]
-        body.append(report.table_row(f"{batch:,}", cells))
+        accuracies = [f"{of_batch[clip_norm]['accuracy']:.1%}" for clip_norm in CLIP_NORMS]
+        body.append(report.table_row(f"{batch:,}", [f"{noise:g}", f"{noise / batch:.4f}", *accuracies]))
     return report.table("Accuracy on real test images of a CNN trained on generated ones", head, body)
 
 

@@ -56,7 +56,8 @@ def clip(gradients: Tensor, clip_norm: float) -> Tensor:
     return gradients * (clip_norm / gradients.norm(dim=1, keepdim=True)).clamp(max=1)
 
 
-def gradient_norms(config: RunConfig, records: training.Records, every: int, clip_norms: tuple[float, ...]) -> list[dict]:
+def gradient_norms(config: RunConfig, records: training.Records, every: int,
+                   clip_norms: tuple[float, ...]) -> list[dict]:
     """A look at the critic's gradients at each of states(): look()'s values and the step."""
     real = records.images[:RECORDS], records.categories[:RECORDS]
     return [{"step": state.step} | look(state.critic, real, _fakes(config, state), clip_norms)
@@ -71,7 +72,8 @@ def _fakes(config, state):
     return copy.deepcopy(state.generator)(z.to(place), code.to(place)), category(config.latent, code).to(place)
 
 
-def look(critic: Critic, real: tuple[Tensor, Tensor], fake: tuple[Tensor, Tensor], clip_norms: tuple[float, ...]) -> dict:
+def look(critic: Critic, real: tuple[Tensor, Tensor], fake: tuple[Tensor, Tensor],
+         clip_norms: tuple[float, ...]) -> dict:
     """Norms of both halves' gradients at QUANTILES; and for each C what clipping makes of the step's direction.
 
     real, fake: (images, categories).  clipped: share of real records whose gradient is longer than C.

@@ -48,8 +48,8 @@ def benchmark_card(records: list[Record], command: str) -> str:
 
 def experiment_card(records: list[Record], command: str) -> str:
     """The card of disclosed experiments: they read data beyond what is private, and claim no epsilon."""
-    return _plain_card("The disclosed experiments behind this page, which are not private", "experiment", records, command,
-                       lambda record: {"data": _data(record)})
+    return _plain_card("The disclosed experiments behind this page, which are not private", "experiment", records,
+                       command, lambda record: {"data": _data(record)})
 
 
 def _plain_card(caption: str, corner: str, records: list[Record], command: str, more: Callable[[Record], dict]) -> str:
@@ -85,7 +85,7 @@ def source(function) -> str:
 
 
 def source_in(path: Path, name: str) -> str:
-    """The source of a top-level function of a file that no chapter can import, such as a test's, as source() gives it."""
+    """The source of a top-level function in a file that no chapter can import, such as a test's, as of source()."""
     text = path.read_text(encoding="utf-8")
     function = next(node for node in ast.parse(text).body if getattr(node, "name", None) == name)
     return f"```python\n{ast.get_source_segment(text, function)}\n```"

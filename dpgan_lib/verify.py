@@ -103,7 +103,7 @@ def check(record: Record, *, deep: bool = False, progress: bool = False) -> list
         rows += [*_read("card", _card(record.content)), *_read("privacy", _privacy(record.content)),
                  *_read("epsilon", _epsilon(record.privacy)), *_read("metrics", _metrics(record.content))]
     else:
-        rows += [Check("epsilon", NOT_CHECKED, "the record claims none, and its configuration has no private steps"),
+        rows += [Check("epsilon", NOT_CHECKED, "the record claims none, and is not a training run's own"),
                  Check("metrics", NOT_CHECKED, "they are not those of a trained generator")]
     if not deep:
         rows.append(Check(DEEP, NOT_CHECKED, "only --deep computes them again"))

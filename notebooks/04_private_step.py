@@ -59,9 +59,9 @@ from IPython.display import HTML, Markdown
 from myst_nb import glue
 from scipy.stats import binom, chi2
 
-from dpgan_lib import (budget, clipping, data, evaluation, experiment, figures,
-                       latent, mechanism, networks, probe, release, report,
-                       steps, streams, studies, training)
+from dpgan_lib import (budget, data, evaluation, figures, latent, mechanism,
+                       networks, probe, release, report, steps, streams,
+                       studies, training)
 from dpgan_lib.chapters import root
 from dpgan_lib.clipping import clipped_sum
 from dpgan_lib.mechanism import noisy_mean, poisson_sample
@@ -232,8 +232,8 @@ Markdown(report.source(mechanism.noisy_mean))
 
 # %% [markdown]
 # An empty batch can happen, and must look like any other. It gives the noise alone, so we use one to measure the noise.
-# After the division by $q N$ its standard deviation should be $\sigma C / (q N)$. The sum of squares of that many normal
-# numbers follows a chi-square law, and a correct library would leave the interval below once in a billion seeds:
+# After the division by $q N$ its standard deviation should be $\sigma C / (q N)$. The sum of squares of that many
+# normal numbers follows a chi-square law, and a correct library would leave the interval below once in a billion seeds:
 
 # %%
 def released(inputs, step):
@@ -250,7 +250,7 @@ print(f"{len(noise):,} coordinates, spread {float(noise.std()) / unit:.3f} units
 
 # %% [markdown]
 # The same noise on a real batch: what is released minus the noise is the clipped mean, nothing else. And another step
-# has other noise.
+# has other noise. (To use one step's noise twice, as here, is for study on public data; a run never does.)
 
 # %%
 release_0, release_1 = (released(real, step=step) for step in (0, 1))
@@ -262,7 +262,7 @@ assert not torch.allclose(release_0, release_1, rtol=0, atol=tolerance)
 # To see it, take the critic's first layer, whose gradient can be drawn: a small filter for each channel. This is all
 # that anyone learns of the batch in one step.
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Three mosaics of small filters: the clipped mean gradient with its structure, the noise, and their sum, in which the structure is hard to see"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Three mosaics of small filters: the clipped mean gradient with its structure, the noise, and their sum, in which little of the structure is left"}}
 def tiles(vector):
     filters = vector[: 16 * 36].reshape(4, 4, 6, 6)  # the first layer's
     return filters.transpose(1, 2).reshape(24, 24).numpy()
@@ -276,38 +276,35 @@ print(f"the clipped mean is {float(ours.norm()) / B / C:.2g} C long, "
       f"the noise {float(noise.norm()) / C:.2g} C")
 
 # %% [markdown]
-# The noise is long because it has many coordinates, and it is independent from step to step. The signal points in nearly the
-# same direction for many steps. That is what training lives on: averages over steps. A smaller critic has
-# shorter noise for the same epsilon, so in private training a network's size has a price of its own.
+# The noise is long because it has many coordinates. It is independent from step to step, so it averages out over steps;
+# a signal that keeps its direction for a while does not, and training lives on that. A smaller critic has shorter noise
+# for the same epsilon, so in private training a network's size has a price of its own.
 #
 # ### Divide
 #
-# By $q N$, the *expected* batch, {eq}`eq-divide`: a public number. To divide by the true size would scale the noise by a
-# secret; {doc}`03_accountant` computes what that gives away. The price of the public divisor is small: the mean is off
-# by the ratio of the two sizes, a factor that changes no direction.
+# By $q N$, the *expected* batch, {eq}`eq-divide`: a public number. To divide by the true size would scale the noise by
+# a secret; {doc}`03_accountant` computes what that gives away. The price of the public divisor is small: the mean is
+# off by the ratio of the two sizes, a factor that changes no direction.
 #
 # ### Project
 #
-# The released gradient and that of the fakes go into Adam, and the new weights back onto $W$, {eq}`eq-project`. $W$ is a
-# box: no weight larger than the weight clip in absolute value. (The library has another $W$ too, by singular values.) The
-# nearest point of a box is found by cutting each weight. The projection sees weights only:
+# The released gradient and that of the fakes go into Adam, and the new weights back onto $W$, {eq}`eq-project`. $W$ is
+# a box: no weight larger than the weight clip in absolute value. (The library has another $W$ too, by singular values.)
+# The nearest point of a box is found by cutting each weight. The projection sees weights only:
 
 # %% tags=["hide-input"]
 Markdown(report.source(networks.Critic.project))
 
+# %% [markdown]
+# So every critic that the live run published lies in $W$, and a projection leaves it where it is:
+
 # %%
-def share_at_border(weights):
-    flat = torch.cat([value.abs().flatten() for value in weights.values()])
-    assert flat.max() <= np.float32(config.model.weight_clip)
-    return float((flat == np.float32(config.model.weight_clip)).float().mean())
-
-
-border = [share_at_border(weights) for weights in critics]
-
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Share of the critic's weights on the border of W over the critic steps of the live run"}}
-figures.panels([
-    {"title": "Weights on the border of W", "xlabel": "critic steps", "ylabel": "percent",
-     "linear": "xy", "curves": {"share": (np.arange(1, T + 1), 100 * np.array(border))}}])
+edge = np.float32(config.model.weight_clip)
+for weights in critics:
+    assert all(value.abs().max() <= edge for value in weights.values())
+before_projection = probe.flat(dict(critic.named_parameters())).clone()
+critic.project()
+assert torch.equal(probe.flat(dict(critic.named_parameters())), before_projection)
 
 # %% [markdown]
 # ### The whole of it
@@ -325,10 +322,10 @@ assert inspect.signature(steps.critic_step).return_annotation is None
 # ## What clipping does to the gradients
 #
 # **A disclosed experiment.** How long are the gradients that are clipped? A private run cannot say: their norms are
-# computed from data, and no epsilon above covers them. MNIST is public, so here we look, and say that we did. Two runs of
-# the laptop profile were stopped every few steps, and the gradients of the same training images computed from outside the
-# loop. Everything in this section and its figures was read from the data in the clear. On private data none of it may
-# be published, nor used to choose $C$, without paying for it.
+# computed from data, and no epsilon above covers them. MNIST is public, so here we look, and say that we did. Two runs
+# of the laptop profile were stopped every few steps, and the gradients of the same training images computed from
+# outside the loop. Everything in this section and its figures was read from the data in the clear. On private data none
+# of it may be published, nor used to choose $C$, without paying for it.
 
 # %%
 looks = [studies.obtain("private_step", each) for each in private_step.NORMS]
@@ -368,10 +365,10 @@ assert at_c["clipped"].min() == 1
 assert last[middle] > 10 * first[middle]
 
 # %% [markdown]
-# **Then length does not count any more, only direction.** Where everything is clipped, $\bar g_i = C g_i / \lVert g_i
-# \rVert$: each image has one vote of length $C$. A smaller $C$ scales the whole release, signal and noise alike, and
-# Adam divides by the size of its gradient {cite}`adam`. So below the norms $C$ does nothing at all. In the live run, with
-# the same noise:
+# **Then length does not count any more, only direction.** Where everything is clipped,
+# $\bar g_i = C g_i / \lVert g_i \rVert$: each image has one vote of length $C$. A smaller $C$ scales the whole release,
+# signal and noise alike, and the fakes' half too if that is clipped by the same $C$. Adam divides by the size of its
+# gradient {cite}`adam`, so below the norms $C$ does nothing at all. In the live run, with the same noise:
 
 # %%
 def released_at(clip_norm):
@@ -385,7 +382,7 @@ one, tenth = released_at(small), released_at(small / 10)
 assert (one - 10 * tenth).norm() < 1e-4 * one.norm()  # float32
 
 # %% [markdown]
-# This is why *normalising* every gradient, without any $C$, works as well {cite}`automatic`.
+# So one may as well *normalise* every gradient and have no $C$ to choose {cite}`automatic`.
 #
 # **What is lost is the balance of the two halves.** The critic's direction is a difference: real mean minus fake mean.
 # If the real half alone is clipped, a short vector is subtracted from a long one, and what remains is the fakes'. The
@@ -405,17 +402,17 @@ figures.panels([
                 "noise: sigma C sqrt(d) / (q N)": (at_c["step"], np.full(len(at_c["step"]), noise_length))}}])
 
 # %% [markdown]
-# Over the looks, the median cosine is {glue:text}`both_halves` with both halves clipped, and {glue:text}`real_half` with
-# the real half alone. The noise, in $d$ = {glue:text}`dimension` dimensions, is {glue:text}`noise_over_signal` times as
-# long as the median signal.
+# Over the looks, the median cosine is {glue:text}`both_halves` with both halves clipped, and {glue:text}`real_half`
+# with the real half alone. The noise, in $d$ = {glue:text}`dimension` dimensions, is {glue:text}`noise_over_signal`
+# times as long as the median signal.
 
 # %%
 assert np.median(at_c["both_halves"]) > np.median(at_c["real_half"])
 assert noise_length > np.median(at_c["signal"])
 
 # %% [markdown]
-# **A large $C$ buys noise.** Where $C$ lies above the norms nothing is clipped, the signal stops growing, and the noise,
-# $\sigma C$, does not. Signal over noise against $C$, at three moments of the same run:
+# **A large $C$ buys noise.** Where $C$ lies above the norms nothing is clipped, the signal stops growing, and the
+# noise, $\sigma C$, does not. Signal over noise against $C$, at three moments of the same run:
 
 # %%
 moments = {"an early look": 1, "half way": len(at_c["step"]) // 2, "the last look": -1}
@@ -434,10 +431,10 @@ figures.panels([
 # %% [markdown]
 # ## C and sigma at one epsilon
 #
-# Does it matter in the end? Short runs on MNIST, all at one epsilon. $C$ is free: epsilon does not contain it. $\sigma$ is
-# not: at a fixed epsilon it follows from the batch and the steps. So we vary $C$ and the expected batch, and let the
-# planner choose $\sigma$. A larger batch needs a larger multiplier $\sigma$, but what training feels is $\sigma / (q N)$,
-# and that falls.
+# Does it matter in the end? Short runs on MNIST, all at one epsilon. $C$ is free: epsilon does not contain it. $\sigma$
+# is not: at a fixed epsilon it follows from the batch and the steps. So we vary $C$ and the expected batch, and let the
+# planner choose $\sigma$. A larger batch needs a larger multiplier $\sigma$, but what training feels is
+# $\sigma / (q N)$, and that falls.
 #
 # Each run is much shorter than those of {doc}`05_mnist_tradeoff`, and a CNN learns from fewer of its images: compare
 # these accuracies with each other only. **One seed each**, so small differences mean nothing. No run was left out. The
@@ -475,16 +472,20 @@ HTML(private_step.sweep_table(rows))
 HTML(private_step.expectations_table(rows))
 
 # %% [markdown]
-# So the "careful tuning" of $\sigma$ is not about $\sigma$: given epsilon, it is computed. What is left to choose is the
-# batch, the steps and $C$, and they are public numbers to be fixed before the data is read.
+# A "no" stays as it is. Two reasons for one are at hand, and with one seed the table cannot tell them apart: luck, for
+# such short runs differ a good deal; or the first steps, whose gradients are still short. A $C$ above them buys noise
+# there, and a smaller $\sigma / (q N)$ helps only while noise is what limits the run.
+#
+# So the "careful tuning" of $\sigma$ is not about $\sigma$: given epsilon, it is computed. What is left to choose is
+# the batch, the steps and $C$, and they are public numbers to be fixed before the data is read.
 #
 # ## Everything else is post-processing
 #
 # A function of private output that does not look at the data again is as private as the output: if
-# $\Pr[M(D) \in S] \le e^\varepsilon \Pr[M(D') \in S] + \delta$ for *every* set $S$ of outcomes, then also for the set of
-# those that $h$ maps into a set $S'$, whatever $h$ is. Here $M$ publishes the noisy critics $w_1, \dots, w_T$, and $h$ is the
-# rest of the book: projection, $G$ and $Q$ and their steps, $L_I$, the average of the weights, sampling. None has the
-# data in its signature:
+# $\Pr[M(D) \in S] \le e^\varepsilon \Pr[M(D') \in S] + \delta$ for *every* set $S$ of outcomes, then also for the set
+# of those that $h$ maps into a set $S'$, whatever $h$ is. Here $M$ publishes the noisy critics $w_1, \dots, w_T$, and
+# $h$ is the rest of the book: projection, $G$ and $Q$ and their steps, $L_I$, the average of the weights, sampling.
+# None has the data in its signature:
 
 # %%
 free = [networks.Critic.project, steps.generator_step, latent.mutual_info_bound,
@@ -496,8 +497,8 @@ for function in free:
 
 # %% [markdown]
 # (The labels of the last are those that we ask for.) A signature shows what goes in by the front door. To be sure,
-# train twice with the same randomness, once on the digits, and once on garbage: every pixel not a number, every label
-# another. After each critic step of the second run, put the first run's published critic in the place of its own. If
+# train twice with the same randomness, once on the digits, and once on garbage: every pixel not a number, and the labels
+# in reverse. After each critic step of the second run, put the first run's published critic in the place of its own. If
 # anything but the critic carried data to $G$ or $Q$, their weights would differ:
 
 # %% tags=["hide-input"]
@@ -516,8 +517,8 @@ def same(one, other):
 
 
 # %% [markdown]
-# Not one bit differs, and neither does $L_I$. With its own critics the garbage run ends elsewhere, so the comparison can
-# fail:
+# Not one bit differs, and neither does $L_I$. With its own critics the garbage run ends elsewhere, so the comparison
+# can fail:
 
 # %%
 for name in ("generator", "posterior", "average"):
@@ -527,8 +528,8 @@ assert state.history == replayed.history
 
 # %% [markdown]
 # The book's tests hold this as one of the laws of the whole training path. They also hold broken copies of the library
-# against these laws, with half the noise, without the clip, divided by the realised batch and more: for each copy some law
-# must fail.
+# against these laws, with half the noise, without the clip, divided by the realised batch and more: for each copy some
+# law must fail.
 
 # %% tags=["hide-input"]
 laws = root() / "tests" / "test_laws.py"
@@ -538,8 +539,8 @@ Markdown(report.source_in(laws, "law_the_generator_learns_from_published_critics
 # ## Demonstration and release
 #
 # Every run in this book is a *demonstration*: its random numbers follow from a seed, which is printed. That makes it
-# repeatable, and it makes the noise worthless as a secret: whoever knows the seed draws the same noise and subtracts it.
-# For a *release* the same loop runs without a seed. All randomness comes through one function:
+# repeatable, and it makes the noise worthless as a secret: whoever knows the seed draws the same noise and subtracts
+# it. For a *release* the same loop runs without a seed. All randomness comes through one function:
 
 # %% tags=["hide-input"]
 Markdown(report.source(streams.stream))
@@ -556,8 +557,8 @@ assert first_number(config.randomness) == first_number(config.randomness)
 assert first_number(None) != first_number(None)
 
 # %% [markdown]
-# So a seed given to a release is a mistake, and refused. What an owner gives instead is what may be said in public: a name
-# for the data, and a number of records.
+# So a seed given to a release is a mistake, and refused. What an owner gives instead is what may be said in public: a
+# name for the data, and a number of records.
 
 # %%
 clinic = dict(dataset="a clinic's digits", records=1_500, side=28, classes=10,
@@ -583,8 +584,9 @@ print(*sorted(left), sep="\n")
 assert left == {"generator.safetensors", "record.json", "samples.png"}
 
 # %% [markdown]
-# And this is what its record says. The number of records is the declared one, which is not the true one here; there is no
-# seed, no hash of the data (with which anyone could test a guess at it), no loss, no time that was taken, and no hour:
+# And this is what its record says. The number of records is the declared one, which is not the true one here; there is
+# no seed, no hash of the data (with which anyone could test a guess at it), no loss, no time that was taken, and no
+# hour:
 
 # %%
 shown = {name: one.content[name] for name in ("mode", "card", "metrics", "seconds")}
@@ -604,8 +606,8 @@ assert one.epsilon_spent <= clinic["epsilon"]
 # | the record holds | the data's card with its official hashes, accuracies, times, machine | the declared name, $N$ and unit; the mechanism and its epsilon; source and machine |
 # | never | | a seed or random state; a hash, loss, batch size or clipped share; a wall time; an accuracy, unless on a test set that is declared public |
 #
-# The fourth row is the subtle one. A release is charged for steps before they are taken, on disk, and what a crash undid
-# is not given back:
+# The fourth row is the subtle one. A release is charged for steps before they are taken, on disk, and what a crash
+# undid is not given back:
 
 # %% tags=["hide-input"]
 Markdown(report.source(budget.charge))
@@ -614,16 +616,17 @@ Markdown(report.source(budget.charge))
 # ### What remains open
 #
 # * **The generator of random numbers.** A release keys it with 128 bits from the operating system, but the generator
-#   itself, Philox {cite}`philox`, is a statistical one. It passes tests of randomness; nobody proved that it withstands an
-#   adversary who sees much of its output.
-# * **Floating point.** The proof is about real numbers. A float has gaps, and the sum of a float and rounded Gaussian noise
-#   can land on values that only one of two neighbours can reach: Mironov turned that into an attack on the Laplace
-#   mechanism {cite}`mironov12`. Noise on a grid of integers, such as the discrete Gaussian {cite}`canonne`, avoids it; this
-#   library does not have it. Sums of many thousands of rounded terms are no easy target, and that is no proof.
-# * **The side doors.** How long a step takes, and how much memory, depends on the batch's size. Whoever watches the machine
-#   while it trains sees more than the release.
-# * **Choices.** Every setting is public and is assumed to be made without looking. {doc}`03_accountant` says what a look
-#   costs.
+#   itself, Philox {cite}`philox`, is a statistical one. It passes tests of randomness; nobody proved that it withstands
+#   an adversary who sees much of its output.
+# * **Floating point.** The proof is about real numbers. A float has gaps, and the sum of a float and rounded Gaussian
+#   noise can land on values that only one of two neighbours can reach: Mironov turned that into an attack on the
+#   Laplace mechanism {cite}`mironov12`. Noise on a grid of integers, such as the discrete Gaussian {cite}`canonne`,
+#   avoids it; this library does not have it. Sums of many thousands of rounded terms are no easy target, and that is no
+#   proof.
+# * **The side doors.** How long a step takes, and how much memory, depends on the batch's size. Whoever watches the
+#   machine while it trains sees more than the release.
+# * **Choices.** Every setting is public and is assumed to be made without looking. {doc}`03_accountant` says what a
+#   look costs.
 
 # %% [markdown]
 # ## What it costs, and where it breaks
@@ -637,13 +640,13 @@ Markdown(report.source(budget.charge))
 #
 # ## Exercises
 #
-# 1. The privacy of one step does not depend on $C$. Why does anyone tune it then? Answer for plain gradient descent, and
-#    for Adam.
-# 2. DPGAN {cite}`dpgan` argues that weight clipping bounds the gradient by itself, so that none needs to be clipped. Derive
-#    a bound on $\lVert \nabla_w f_w(x) \rVert$ over all of $W$ and all images, for the critic of the laptop profile. How
-#    much longer than the norms that you saw is it, and what would the noise be?
-# 3. A colleague logs the size of each batch, "for debugging". With $T$ steps, how well does the mean size tell whether your
-#    record is in the data? Is it nothing, then?
+# 1. The privacy of one step does not depend on $C$. Why does anyone tune it then? Answer for plain gradient descent,
+#    and for Adam.
+# 2. DPGAN {cite}`dpgan` argues that weight clipping bounds the gradient by itself, so that none needs to be clipped.
+#    Derive a bound on $\lVert \nabla_w f_w(x) \rVert$ over all of $W$ and all images, for the critic of the laptop
+#    profile. How much longer than the norms that you saw is it, and what would the noise be?
+# 3. A colleague logs the size of each batch, "for debugging". With $T$ steps, how well does the mean size tell whether
+#    your record is in the data? Is it nothing, then?
 # 4. In the replay, which of the two would you see first if $Q$ were trained on real images too: a different $Q$, or a
 #    different $G$?
 #
@@ -655,15 +658,15 @@ Markdown(report.source(budget.charge))
 # ````
 #
 # ````{dropdown} Solution 2
-# Bound each layer's output by the sum of its weights' absolute values, then go backwards; the first folded cell does it.
-# The bound is far above every norm in the record, and noise would have to be sized for it. What $W$ promises for all
-# images is much weaker than what clipping enforces for each.
+# Bound each layer's output by the sum of its weights' absolute values, then go backwards; the first folded cell does
+# it. The bound is far above every norm in the record, and noise would have to be sized for it. What $W$ promises for
+# all images is much weaker than what clipping enforces for each.
 # ````
 #
 # ````{dropdown} Solution 3
-# The sum of $T$ sizes has standard deviation $\sqrt{T N q (1 - q)}$, and you add $T q$ to its mean. The second folded cell
-# computes the ratio for the laptop profile: very little. But it is not nothing, it is in no epsilon, and it is a *sum*
-# over all: a log that shows which steps you were in would undo the amplification by sampling altogether.
+# The sum of $T$ sizes has standard deviation $\sqrt{T N q (1 - q)}$, and you add $T q$ to its mean. The second folded
+# cell computes the ratio for the laptop profile: very little. But it is not nothing, it is in no epsilon, and it is a
+# *sum* over all: a log that shows which steps you were in would undo the amplification by sampling altogether.
 # ````
 #
 # ````{dropdown} Solution 4

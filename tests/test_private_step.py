@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from dpgan_lib import accounting, chapters, data, figures, private_step, probe, report, results, studies, training, verify
+from dpgan_lib import (accounting, chapters, data, figures, private_step, probe, report, results, studies, training,
+                       verify)
 from dpgan_lib.config import EvaluationConfig
 from dpgan_lib.experiment import parameters_from
 from dpgan_lib.mechanism import noisy_mean
