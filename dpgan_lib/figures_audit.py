@@ -1,5 +1,9 @@
-"""Figures of the chapter on audits: a table in, a Figure out."""
+"""Figures of the chapter on audits: a table in, a Figure out.
 
+Through pyplot, whose first use makes notebooks draw figures: before it they show a Figure's name.
+"""
+
+import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -14,8 +18,7 @@ def ranges(rows: list[dict], xlabel: str) -> Figure:
 
     rows: dicts with name, epsilon (its colour), low, high, and marks, label -> value; a label keeps its marker.
     """
-    figure = Figure(figsize=(6.4, 1.6 + 0.32 * len(rows)), layout="constrained")
-    axis = figure.subplots()
+    figure, axis = plt.subplots(figsize=(6.4, 1.6 + 0.32 * len(rows)), layout="constrained")
     markers = dict(zip(dict.fromkeys(label for row in rows for label in row["marks"]), MARKERS))
     for place, row in enumerate(rows):
         colour = epsilon_colour(row["epsilon"])
@@ -29,15 +32,17 @@ def ranges(rows: list[dict], xlabel: str) -> Figure:
     axis.legend([Line2D([], [], linestyle="none", marker=marker, color="grey", fillstyle="none")
                  for marker in markers.values()], markers, frameon=False, loc="lower center", ncols=2,
                 bbox_to_anchor=(0.5, 1))
+    plt.close(figure)  # or a notebook would show it twice
     return figure
 
 
 def neighbours(grids: dict[str, np.ndarray]) -> Figure:
     """Generated images above their nearest neighbours. grids: title -> (3 side, B side) in [0, 1], white on black."""
-    figure = Figure(figsize=(6.4, 2.3 * len(grids)), layout="constrained")
-    for axis, (title, grid) in zip(figure.subplots(len(grids), 1, squeeze=False).flat, grids.items()):
+    figure, axes = plt.subplots(len(grids), 1, figsize=(6.4, 2.3 * len(grids)), layout="constrained", squeeze=False)
+    for axis, (title, grid) in zip(axes.flat, grids.items()):
         axis.imshow(grid, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         side = grid.shape[0] // 3
         axis.set_yticks([side * (row + 0.5) for row in range(3)], ["generated", "training", "held-out"])
         axis.set(title=title, xticks=[])
+    plt.close(figure)  # or a notebook would show it twice
     return figure

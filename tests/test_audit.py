@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from types import SimpleNamespace
 
 import jupytext
+import nbformat
 import numpy as np
 import pytest
 import torch
@@ -378,6 +379,9 @@ def test_the_chapter_runs_at_smoke():
         for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)
     assert chapters.glued(output)["canaries"] == "200"
+    cells = [cell for cell in nbformat.read(output, as_version=4).cells if "mystnb" in cell.metadata]
+    assert len(cells) == 4
+    assert all("image/png" in shown.data for cell in cells for shown in cell.outputs)
 
 
 def test_a_plan_spends_what_was_asked_on_the_small_set():
