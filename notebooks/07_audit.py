@@ -341,10 +341,10 @@ HTML(audit_study.attacks_table(records))
 # * **What a canary cannot see.** It enters after the gradients were computed, so that it tests sampling, sum, noise and
 #   the steps' number, and neither the per-example gradients nor the norm by which they are clipped. Other tests hold
 #   those to an explicit loop over records.
-# * **What was tried for memorisation,** on scikit-learn's digits, once on distorted copies of them, and without a record: from sixty to three hundred
-#   images, larger critics, a $W$ of bounded operator norms, no $L_I$. No trial of about ten made the GAN memorise so
-#   clearly that the swap test, looked at some two dozen times, said more than chance would. So the sizes here were not
-#   chosen for a result.
+# * **What was tried for memorisation,** on scikit-learn's digits, once on distorted copies of them, and without a
+#   record: from sixty to three hundred images, larger critics, a $W$ of bounded operator norms, no $L_I$. No trial of
+#   about ten made the GAN memorise so clearly that the swap test, looked at some two dozen times, said more than
+#   chance would. So the sizes here were not chosen for a result.
 # * **All of this reads data.** Nearest neighbours and attacks look at training images. On private data they would be
 #   releases of their own, and no epsilon here covers them. MNIST is public.
 # * **A seeded run is a demonstration, not a release.**
