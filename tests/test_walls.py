@@ -10,7 +10,7 @@ LIBRARY = Path(__file__).resolve().parents[1] / "dpgan_lib"
 # From the top down: a module imports modules of later rows alone.
 ROOMS = [
     {"cli"}, {"publish"}, {"chapters"}, {"audit_study", "private_step", "release"}, {"experiment", "figures_audit"}, {"claims", "figures", "verify"}, {"cost"}, {"report"}, {"studies"}, {"results"},
-    {"bench", "canaries", "memorisation", "probe"}, {"provenance"}, {"evaluation"}, {"training"}, {"steps"}, {"mechanism", "networks", "bench_ways"}, {"clipping", "latent"},
+    {"bench", "canaries", "memorisation", "probe"}, {"provenance"}, {"evaluation"}, {"training"}, {"steps"}, {"mechanism", "networks", "bench_ways", "embedding"}, {"clipping", "features", "latent"},
     {"data"}, {"audit", "cards", "stand_ins"}, {"accounting", "budget", "streams", "profiles"}, {"config"},
 ]
 
@@ -57,3 +57,8 @@ def test_the_training_loop_cannot_reach_data_results_or_evaluation():
 def test_the_mechanism_knows_no_gan_and_the_accountant_no_torch():
     assert imports("mechanism") == {"clipping"} and imports("clipping") == set() and imports("accounting") == set()
     assert "torch" not in packages("accounting") | packages("results") | packages("provenance") | packages("data")
+
+
+def test_the_warm_start_reads_public_features_that_read_nothing():
+    assert imports("embedding") == {"features"} and imports("features") == set()
+    assert packages("features") == {"math", "numpy", "torch"}
