@@ -1,7 +1,7 @@
 """A critic that is linear in public features: its maximum in closed form, paid for by one private release.
 
-For f_w(x, y) = <w_y, phi(x)> the critic's gap in a class is <w_y, d_y>, with d_y = E[phi(x) | y] - E[phi(G(z, c)) | y], a
-difference of mean embeddings. Over the unit ball its maximum is |d_y|, reached at w_y = d_y / |d_y|; with a penalty in
+For f_w(x, y) = <w_y, phi(x)> the critic's gap in a class is <w_y, d_y>, where d_y = E[phi(x) | y] - E[phi(G(z, c)) | y]
+is a difference of mean embeddings. Over the unit ball its maximum is |d_y|, reached at w_y = d_y / |d_y|; with a penalty in
 the ball's place, max_w 2 <w_y, d_y> - |w_y|^2 = |d_y|^2, reached at w_y = d_y (maximum mean discrepancy, Gretton et al.
 2012). All that this needs of the data are class-wise sums of phi. One Gaussian mechanism releases them, as in DP-MERF
 (Harder et al. 2021); a generator fitted to what was released is post-processing.
@@ -45,7 +45,7 @@ class Embedding:
 
     @property
     def divisors(self) -> Tensor:
-        """What a class's sum is divided by, (K,): its noisy count, or that count's noise (at least 1) where it is more."""
+        """What a class's sum is divided by, (K,): its noisy count, but never less than that count's noise, or than 1."""
         return self.counts.clamp(min=max(self.noise_multiplier / SHARE, 1))
 
     @property
@@ -83,7 +83,7 @@ def class_sums(features: Features, images: Tensor, categories: Tensor) -> Tensor
         if len(some_images):  # an empty data set splits into one empty part
             phi = features(torch.nan_to_num(some_images).clamp(-1, 1))
             anchored = torch.nn.functional.pad(phi.double(), [0, 1], value=ANCHOR)
-            anchored /= anchored.norm(dim=1, keepdim=True)  # 1 to float64's rounding, so that the bound has none of phi's
+            anchored /= anchored.norm(dim=1, keepdim=True)  # so that phi's rounding is not in the bound
             sums += _bounded(some_categories.double()).T @ anchored
     return sums
 
@@ -109,10 +109,10 @@ def draw_labels(shares: Tensor, count: int, rng: np.random.Generator) -> Tensor:
 def squared_distance(target: Tensor, noise: Tensor, phi: Tensor, category: Tensor) -> Tensor:
     """An estimate of |d_y|^2 for each class, (K,), from generated images alone; without bias.
 
-    target (K, width): noisy means, and noise (K,) their standard deviation in each coordinate.  phi (B, width): features
-    of generated images, of norm 1; category (B, K), one-hot: at least 2 of each class.
-    The batch's own mean square would exceed |E phi|^2 by the features' variance over their number: pairs of two different
-    images do not. The target's exceeds that of the true mean by its noise.
+    target (K, width): noisy means.  noise (K,): the standard deviation of the noise in each of their coordinates.
+    phi (B, width): features of generated images, of norm 1.  category (B, K): one-hot, at least 2 of each class.
+    The batch's own mean square would exceed |E phi|^2 by the features' variance over their number; pairs of two
+    different images do not. The target's exceeds that of the true mean by its noise.
     """
     counts = category.sum(0)
     means = category.T @ phi / counts[:, None]

@@ -42,7 +42,8 @@ class Features(nn.Module):
         fine, coarse = wavelets(side, half, scale=1), wavelets(side, half, scale=2)
         matrices = {"first": _real_and_imaginary(np.concatenate([fine, coarse])),
                     "second": _real_and_imaginary(wavelets(half, quarter, scale=1)),
-                    "average_pixels": windows(side, quarter, WINDOW), "average_first": windows(half, quarter, WINDOW / 2)}
+                    "average_pixels": windows(side, quarter, WINDOW),
+                    "average_first": windows(half, quarter, WINDOW / 2)}
         for name, rows in matrices.items():
             self.register_buffer(name, torch.tensor(rows.T, dtype=torch.float32).contiguous())
         self.frequencies = frequencies
@@ -68,7 +69,7 @@ class Features(nn.Module):
 
 
 def _modulus(products: Tensor, orientations: int) -> Tensor:
-    """|x * psi|: (..., 2 * orientations * places), real parts and then imaginary ones -> (..., orientations, places)."""
+    """|x * psi|: (..., 2 * orientations * places), real parts then imaginary ones -> (..., orientations, places)."""
     real, imaginary = products.chunk(2, dim=-1)
     return (real.square() + imaginary.square() + SMOOTHING).sqrt().unflatten(-1, (orientations, -1))
 

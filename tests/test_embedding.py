@@ -42,8 +42,8 @@ ADVERSARIAL = {"white": torch.ones(1, 28, 28), "huge": torch.full((1, 28, 28), 1
                "not a number": torch.full((1, 28, 28), math.nan), "infinite": torch.full((1, 28, 28), -math.inf),
                "half of it": torch.linspace(-1, 1, 784).view(1, 28, 28) / torch.tensor([0.0, 1.0]).repeat(14)}
 LABELS = {"a class": one_hot(torch.tensor(3), CLASSES).float(), "none": torch.zeros(CLASSES),
-          "all": torch.ones(CLASSES), "huge": torch.full((CLASSES,), -1e30), "not a number": torch.full((CLASSES,), math.nan),
-          "infinite": torch.full((CLASSES,), math.inf)}
+          "all": torch.ones(CLASSES), "huge": torch.full((CLASSES,), -1e30),
+          "not a number": torch.full((CLASSES,), math.nan), "infinite": torch.full((CLASSES,), math.inf)}
 
 
 @pytest.mark.parametrize("image", ADVERSARIAL)
@@ -70,7 +70,8 @@ def test_each_digit_moves_the_sums_by_1_in_its_class(phi, digits):
 def test_chunks_change_nothing(phi, digits, monkeypatch):
     whole = class_sums(phi, *digits)
     monkeypatch.setattr(embedding, "CHUNK", 7)
-    torch.testing.assert_close(class_sums(phi, *digits), whole, rtol=1e-5, atol=1e-5)  # float32 features by other kernels
+    # float32 features by other kernels
+    torch.testing.assert_close(class_sums(phi, *digits), whole, rtol=1e-5, atol=1e-5)
 
 
 def test_no_record_at_all(phi):

@@ -1,4 +1,4 @@
-"""The public features: a bound that holds for every image, no data behind them, and oracles for their three products."""
+"""The public features: a bound that holds for every image, no data behind them, oracles for their products."""
 
 import math
 import os
