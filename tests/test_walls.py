@@ -9,8 +9,8 @@ LIBRARY = Path(__file__).resolve().parents[1] / "dpgan_lib"
 
 # From the top down: a module imports modules of later rows alone.
 ROOMS = [
-    {"cli"}, {"publish"}, {"chapters"}, {"audit_study", "private_step", "release"}, {"experiment", "figures_audit"}, {"claims", "figures", "verify"}, {"cost"}, {"report"}, {"studies"}, {"results"},
-    {"bench", "canaries", "memorisation", "probe"}, {"provenance"}, {"evaluation"}, {"training"}, {"steps"}, {"mechanism", "networks", "bench_ways", "embedding"}, {"clipping", "features", "latent"},
+    {"cli"}, {"publish"}, {"chapters"}, {"audit_study", "private_step", "release", "wasserstein_study"}, {"experiment", "figures_audit", "figures_wasserstein"}, {"claims", "figures", "verify"}, {"cost"}, {"report"}, {"studies"}, {"results"},
+    {"bench", "canaries", "memorisation", "probe", "stability"}, {"provenance"}, {"evaluation", "linear_critic"}, {"toy", "training"}, {"steps", "wasserstein"}, {"mechanism", "networks", "bench_ways", "embedding"}, {"clipping", "features", "latent"},
     {"data"}, {"audit", "cards", "stand_ins"}, {"accounting", "budget", "streams", "profiles"}, {"config"},
 ]
 
