@@ -26,12 +26,30 @@ LEAST_VARIETY = 0.25
 LATENT = LatentConfig(z_dim=32, categories=1, continuous=0)  # one category: nothing is asked for
 SHOWN = 10  # images of each run in the grid
 
-# The only lines in which the two GANs differ, but for W: a Wasserstein critic's weights are clipped.
-# Scores (B,) of real and of generated images -> a scalar to descend on.
-CRITIC_LOSS = {"JS": lambda real, fake: F.softplus(-real).mean() + F.softplus(fake).mean(),
-               "Wasserstein": lambda real, fake: fake.mean() - real.mean()}
-# The first is Goodfellow's own repair, -log D in place of log(1 - D), whose gradient does not vanish early on.
-GENERATOR_LOSS = {"JS": lambda fake: F.softplus(-fake).mean(), "Wasserstein": lambda fake: -fake.mean()}
+# The only functions in which the two GANs differ. Scores (B,) of real and of generated images -> a scalar to descend on
+
+def js_critic_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """-E log D(x) - E log(1 - D(G(z))), with D the logistic function of the score."""
+    return F.softplus(-real).mean() + F.softplus(fake).mean()
+
+
+def js_generator_loss(fake: Tensor) -> Tensor:
+    """-E log D(G(z)): Goodfellow's own repair of log(1 - D), whose gradient vanishes where D is sure."""
+    return F.softplus(-fake).mean()
+
+
+def wasserstein_critic_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """-(E f(x) - E f(G(z)))."""
+    return fake.mean() - real.mean()
+
+
+def wasserstein_generator_loss(fake: Tensor) -> Tensor:
+    """-E f(G(z))."""
+    return -fake.mean()
+
+
+CRITIC_LOSS = {"JS": js_critic_loss, "Wasserstein": wasserstein_critic_loss}
+GENERATOR_LOSS = {"JS": js_generator_loss, "Wasserstein": wasserstein_generator_loss}
 
 
 @dataclass(frozen=True, kw_only=True)

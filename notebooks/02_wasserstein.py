@@ -385,17 +385,15 @@ assert max(estimates) < 3 * min(estimates)
 #
 # ## Is training more stable?
 #
-# Flat or not is a statement about distances. Whether *training* is more stable is a question for an experiment. Here
-# are two GANs that differ in these two functions and in one more thing: the weights of a Wasserstein critic are
-# clipped, those of the other are free. Networks, data, optimiser, steps and their ratio are the same. The other is
-# not the straw man of the first section: its generator follows $-\log D$, the repair that came with the first GAN
+# Flat or not is a statement about distances. Whether *training* is more stable is a question for an experiment. Take
+# two GANs that differ in the losses below and in one more thing: the weights of a Wasserstein critic are clipped,
+# those of the other are free. Networks, data, optimiser, steps and their ratio are the same. The other is not the
+# straw man of the first section: its generator follows $-\log D$, the repair that came with the first GAN
 # {cite}`gan`, whose gradient does not vanish where $D$ is sure.
 
 # %%
-for name in ("JS", "Wasserstein"):
-    assert name in stability.CRITIC_LOSS and name in stability.GENERATOR_LOSS
-Markdown(report.source(stability.critic_step) + "\n\n"
-         + report.source(stability.generator_step))
+Markdown("\n\n".join(map(report.source, (
+    *stability.CRITIC_LOSS.values(), *stability.GENERATOR_LOSS.values()))))
 
 # %% [markdown]
 # **What counts as a collapse** was written down before any run on MNIST. A judge, a convolutional network trained on
@@ -657,8 +655,8 @@ for width in (0.1, 0.3, 2.0):
 
 # %% [markdown]
 # As an estimate of $W_1$ it is poor. As something to learn from, it has two virtues. The data enter through one mean,
-# so they are released *once*, and every later step of the generator is post-processing. And there is no second
-# player: nothing can collapse, for a fixed target is a plain least-squares problem. That is DP-MERF {cite}`dpmerf`.
+# so they are released *once*, and every later step of the generator is post-processing. And there is no second player
+# to chase: a fixed target is a plain least-squares problem. That is DP-MERF {cite}`dpmerf`.
 
 # %% tags=["hide-input"]
 Markdown(report.source(linear_critic.noisy_mean) + "\n\n"
@@ -722,9 +720,17 @@ for part in (0.0, 0.2, 0.5):
     ) <= asked["epsilon"]
 
 # %% [markdown]
-# (Total, $\delta = 10^{-5}$, add/remove, PLD.) For images, the features must be better than random waves of pixels,
-# and labels enter too; the library's `features` module has such features.
-#
+# (Total, $\delta = 10^{-5}$, add/remove, PLD.) For images, the features must be better than random waves of pixels, and
+# labels enter too: the mean is one for each class, and one release serves all of them. The library's own, from
+# `dpgan_lib.embedding`:
+
+# %% tags=["hide-input"]
+from dpgan_lib import embedding
+
+Markdown("\n\n".join(map(report.source, (
+    embedding.class_sums, embedding.witness, embedding.scores))))
+
+# %% [markdown]
 # ## What it costs, and where it breaks
 #
 # * **Small critics, few points.** The exact distances are those of clouds of a few hundred points. With more
