@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
 
-from dpgan_lib import bench, cost, report, results
+from dpgan_lib import bench, codes, cost, report, results
 from dpgan_lib.results import Record
 
 SLIGHTLY = 0.05  # our reading of the paper's "slightly": at most 5 points of accuracy from no privacy to epsilon 1
 LEARNT = 0.75  # on pairs, where chance is 0.5: below this a run without privacy has nothing that privacy could cost
 MEMORISES = 0.05  # level of all swap tests published together, shared out among them
 LEARNT_DIGITS = 0.5  # of the held-out digits named by a classifier trained on generated ones; chance is 0.1
+READ, MEANT = 0.5, 0.5  # most codes are read; most images of a code are one digit
 STABLE = 0.1  # of the runs, at most, that collapse
 NOT_MEASURED = "not yet measured"
 
@@ -93,6 +94,41 @@ def judge_control(records: list[Record]) -> Verdict:
     return _verdict(min(accuracy.values()) > 0.5, _listed(accuracy), records)
 
 
+def judge_readable(records: list[Record]) -> Verdict:
+    """At lambda 1 a new network reads most codes, and for every seed more than at lambda 0."""
+    read = _by_weight(records, lambda metrics: metrics["readers"]["independent"]["accuracy"])
+    without, with_term = read.get(0.0, {}), read.get(1.0, {})
+    seeds = without.keys() & with_term.keys()
+    if len(seeds) < 3:
+        return Verdict(NOT_MEASURED, "needs three seeds at lambda 0 and at lambda 1")
+    means = [sum(values[seed] for seed in seeds) / len(seeds) for values in (without, with_term)]
+    holds = means[1] > READ and all(with_term[seed] > without[seed] for seed in seeds)
+    return _verdict(holds, f"read right at lambda 0: {means[0]:.1%}, at lambda 1: {means[1]:.1%}", records)
+
+
+def judge_meaning(records: list[Record]) -> Verdict:
+    """At some lambda above 0 most images of a code are one digit. A run that collapsed counts as none."""
+    def pure(metrics):
+        return metrics["digits"]["purity"] * (metrics["digits"]["drawn"] >= codes.COLLAPSED)
+
+    purity = _by_weight(records, pure)
+    means = {weight: sum(values.values()) / len(values) for weight, values in sorted(purity.items())
+             if weight > 0 and len(values) >= 3}
+    if not means:
+        return Verdict(NOT_MEASURED, "needs three seeds at a lambda above 0")
+    listed = ", ".join(f"lambda {weight:g}: {mean:.1%}" for weight, mean in means.items())
+    return _verdict(max(means.values()) > MEANT, f"purity at {listed}", records)
+
+
+def _by_weight(records, value):
+    """Lambda -> seed -> value(metrics), of the runs as in the paper: no labels; and no privacy."""
+    found: dict[float, dict[int, float]] = {}
+    for record in records:
+        if not record.config.model.conditional and math.isinf(record.config.privacy.epsilon):
+            found.setdefault(record.config.optimiser.info_weight, {})[record.config.seed] = value(record.metrics)
+    return found
+
+
 def judge_tenfold(records: list[Record]) -> Verdict:
     """Ten times as long: in part, where a record at a time takes TENFOLD times a plain step and a whole run less."""
     on_cpu = [record for record in records if cost.device(record) == "cpu"]
@@ -152,6 +188,12 @@ CLAIMS = (
     Claim("Codes control what is generated",
           "A CNN trained on the digits asked for names more than half of the real ones, at every epsilon.",
           "mnist_tradeoff", judge_control),
+    Claim("Maximising I(c; G(z, c)) makes images depend on their code",
+          f"Without labels or privacy, a network that met neither Q nor G reads more than {READ:.0%} of the codes of "
+          "new images at lambda 1, and for every seed more than at lambda 0.", "mutual_information", judge_readable),
+    Claim("The latent representations learnt are meaningful",
+          f"Without labels or privacy, more than {MEANT:.0%} of the images of a code are one digit, at some lambda "
+          "above 0, on average over seeds.", "mutual_information", judge_meaning),
     Claim("Privacy prevents memorisation",
           "A permutation test of nearest neighbours finds memorisation in every run without privacy and in no private "
           "one; in part, if no private run drew digits that are good enough to train on. No proof of safety.",

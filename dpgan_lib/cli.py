@@ -84,7 +84,7 @@ def _show(record, status: str) -> None:
 
 
 @main.command()
-@click.argument("data", type=click.Path(exists=True, dir_okay=False))
+@click.argument("data", type=click.Path(dir_okay=False))
 @click.option("--name", required=True, help="What the data is called in public.")
 @click.option("--records", type=int, required=True, help="N as declared in public.")
 @click.option("--classes", type=int, required=True, help="Labels are 0 to CLASSES - 1.")

@@ -12,6 +12,7 @@ from dpgan_lib import results
 from dpgan_lib.results import RECORDS_ONLY, Record
 
 MODULES = {  # by chapter, without its number
+    "mutual_information": "information",
     "wasserstein": "wasserstein_study",
     "accountant": "accounting",
     "private_step": "private_step",
