@@ -1,10 +1,10 @@
 """A critic that is linear in public features: its maximum in closed form, paid for by one private release.
 
 For f_w(x, y) = <w_y, phi(x)> the critic's gap in a class is <w_y, d_y>, where d_y = E[phi(x) | y] - E[phi(G(z, c)) | y]
-is a difference of mean embeddings. Over the unit ball its maximum is |d_y|, reached at w_y = d_y / |d_y|; with a penalty in
-the ball's place, max_w 2 <w_y, d_y> - |w_y|^2 = |d_y|^2, reached at w_y = d_y (maximum mean discrepancy, Gretton et al.
-2012). All that this needs of the data are class-wise sums of phi. One Gaussian mechanism releases them, as in DP-MERF
-(Harder et al. 2021); a generator fitted to what was released is post-processing.
+is a difference of mean embeddings. Over the unit ball its maximum is |d_y|, reached at w_y = d_y / |d_y|. With a
+penalty in the ball's place, max_w 2 <w_y, d_y> - |w_y|^2 = |d_y|^2, reached at w_y = d_y: the squared maximum mean
+discrepancy (Gretton et al. 2012). All that this needs of the data are class-wise sums of phi. One Gaussian mechanism
+releases them, as in DP-MERF (Harder et al. 2021); a generator fitted to what was released is post-processing.
 """
 
 import math
@@ -45,7 +45,7 @@ class Embedding:
 
     @property
     def divisors(self) -> Tensor:
-        """What a class's sum is divided by, (K,): its noisy count, but never less than that count's noise, or than 1."""
+        """What a class's sum is divided by, (K,): its noisy count, never less than that count's noise, or than 1."""
         return self.counts.clamp(min=max(self.noise_multiplier / SHARE, 1))
 
     @property
