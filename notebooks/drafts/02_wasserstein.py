@@ -55,11 +55,13 @@ import torch
 from IPython.display import HTML, Markdown
 from myst_nb import glue
 from scipy.spatial.distance import jensenshannon
-from scipy.stats import norm, wasserstein_distance
+from scipy.stats import fisher_exact, norm, wasserstein_distance
 
 from dpgan_lib import (accounting, figures, figures_wasserstein, linear_critic,
                        networks, report, results, stability, studies, toy,
                        wasserstein)
+
+torch.set_num_threads(1)  # faster for networks this small
 
 # %% [markdown]
 # ## Two parallel lines
@@ -456,12 +458,31 @@ def collapsed(loss):
     return [run["collapsed"] for run in runs if run["loss"] == loss]
 
 
-for loss in stability.CRITIC_LOSS:
-    print(f"{loss}: {sum(collapsed(loss))} of {len(collapsed(loss))} collapsed")
+counts = {loss: (sum(collapsed(loss)), len(collapsed(loss)))
+          for loss in stability.CRITIC_LOSS}
+for loss, (fallen, all_runs) in counts.items():
+    scores = [run["score"] for run in runs if run["loss"] == loss]
+    print(f"{loss}: {fallen} of {all_runs} collapsed, "
+          f"mean score {np.mean(scores):.2f}, best {max(scores):.2f}")
+odds = fisher_exact([[fallen, total - fallen]
+                     for fallen, total in counts.values()]).pvalue
+print(f"so different by chance, if the losses were alike: p = {odds:.2f}")
+
+# %% tags=["remove-cell"]
 judge = sweep.metrics["judge_accuracy"]
 glue("judge_accuracy", f"{judge:.1%}", display=False)
 glue("sweep_steps", f"{sweep.privacy['steps']:,}", display=False)
-assert sweep.metrics["real"]["variety"] == 1
+glue("odds", f"{odds:.2f}", display=False)
+passed = [run["variety"] for run in runs if not run["collapsed"]]
+glue("least_variety", f"{min(passed, default=0):.2f}", display=False)
+
+# %% [markdown]
+# Read the verdict with these lines beside it. The rule counts, and a count this small proves little: by Fisher's
+# exact test the two losses would differ by as much or more with probability {glue:text}`odds` if they were equally
+# prone to collapse. The rule is lenient, too: the least varied run that passed has a variety of
+# {glue:text}`least_variety`, and in the pictures an eye may call such a run collapsed. Nor does stable mean good, as
+# the scores say. With the repaired loss on the other side, little of the classic instability is left to be cured at
+# this scale.
 
 # %% [markdown]
 # **What was left out.** One ratio of critic to generator steps, one batch, {glue:text}`sweep_steps` critic steps, one
@@ -552,22 +573,25 @@ figures.panels([
      "ylabel": "cosine with the unclipped gradient", "linear": "y",
      "curves": {name: (norms, values) for name, values in cosine.items()}},
     {"title": "What the noise must be held against", "xlabel": norm_label,
-     "ylabel": "length along the unclipped gradient / C",
+     "ylabel": "length along the unclipped gradient / C", "linear": "y",
      "curves": {name: (norms, values) for name, values in along.items()}}])
 
 # %% [markdown]
 # With the real half clipped alone, a small $C$ makes the critic run away from a generator that has won: it pushes the
-# score of everything down, and only the walls of $W$ stop it. Elsewhere too its direction is mostly that. Clipping
-# the fakes as well costs no privacy and repairs the first, and most of the second. Clipping the pair keeps the
+# score of everything down, and only the walls of $W$ stop it. Elsewhere too its direction is mostly that, and has
+# little to do with the true one. Clipping the fakes as well costs no privacy and repairs the first, and most of the
+# second.
+ Clipping the pair keeps the
 # direction best, for what the two gradients have in common cancels before the clip. Its price is that each record is
-# tied to one fake, so that a larger batch of fakes does not help. The book clips both halves; at least here, the pair
-# would be no worse.
+# tied to one fake, so that a larger batch of fakes does not help. The book clips both halves; here, the pair would
+# serve it better.
 
 # %%
 assert still["real alone"][0] > 5 * still["both halves"][0]
 assert still["real alone"][0] > 5 * still["the pair"][0]
-assert (cosine["the pair"][0] > cosine["both halves"][0]
-        > cosine["real alone"][0])
+assert abs(cosine["real alone"][0]) < 0.3
+for kept in (cosine, along):
+    assert kept["the pair"][0] > kept["both halves"][0] > 0.1
 unclipped = [still[balance][-1] for balance in toy.BALANCES]
 assert max(unclipped) < 1.1 * min(unclipped)  # a large C clips next to nothing
 
@@ -606,18 +630,59 @@ figures_wasserstein.ratios(rows, point.metrics["floor"], scope)
 HTML(wasserstein_study.toy_table(rows))
 
 # %% [markdown]
-# The two projections keep their promise at any epsilon: no noise drives the slope of a spectral critic beyond $1$. Of
-# the three, the penalty has the longest gradients, so clipping cuts most of what they say:
+# The two projections keep their promise at any epsilon: no noise drives the slope of a spectral critic beyond $1$.
 
 # %%
 for row in rows:
     if row["lipschitz"] == "spectral":
         assert row["slope"] <= 1 + 1e-9  # rounding
-own = {row["lipschitz"] for row in rows}
-length = {way: np.median([row["gradient_norm"] for row in rows
-                          if row["lipschitz"] == way]) for way in own}
-if own == set(wasserstein.LIPSCHITZ):
-    assert length["penalty"] > max(length["clip"], length["spectral"])
+
+
+def pick(name, way, budget, ratio=None):
+    return [row[name] for row in rows if not row["is_new"]
+            and (row["lipschitz"], row["epsilon"]) == (way, budget)
+            and ratio in (None, row["ratio"])]
+
+
+# %% [markdown]
+# For each way, the number of critic steps that did best on average over the published seeds, with and without noise.
+# (The law is public, so this choice costs nothing here. On private data it would.)
+
+# %% tags=["hide-input"]
+ratios = sorted({row["ratio"] for row in rows})
+best = {(way, budget): min((np.mean(pick("w1", way, budget, ratio)), ratio)
+                           for ratio in ratios)
+        for way in wasserstein.LIPSCHITZ for budget in (math.inf, 1.0)
+        if pick("w1", way, budget)}
+HTML(report.table("The best mean W1, and at how many critic steps", [
+    "f_w in W by", "W1", "critic steps for each generator step"],
+    [report.table_row(f"{way}, {report.epsilon_name(budget)}",
+                      [f"{value:.2f}", str(ratio)])
+     for (way, budget), (value, ratio) in best.items()]))
+
+# %% [markdown]
+# * The penalty is good without noise, if the critic gets a few steps for each of the generator's; with one, it is
+#   lost. Its gradients are several times $C$ long, and longer still under noise,
+ which also drives its slopes up:
+# nothing brings them back. It pays for its tightness twice.
+# * The clipped critic is flat, which costs a non-private generator nothing that Adam does not rescale. But a slope so
+#   small is soon drowned: under noise it needs many more critic steps for each generator step.
+# * The spectral critic loses the least to noise.
+# * More critic steps for each generator step helps where noise is what limits the critic, and hurts where the
+#   generator runs out of steps. There is no best number without an epsilon.
+
+# %%
+if len(best) == 6:  # all that is published at this profile
+    lost = {way: best[way, 1.0][0] - best[way, math.inf][0]
+            for way in wasserstein.LIPSCHITZ}
+    assert 0 < lost["spectral"] == min(lost.values())
+    assert best["clip", 1.0][1] > best["clip", math.inf][1]
+    length, slope = ({budget: pick(name, "penalty", budget)
+                      for budget in (1.0, math.inf)}
+                     for name in ("gradient_norm", "slope"))
+    assert min(length[math.inf]) > 3  # in units of C, which is 1
+    assert np.mean(length[1.0]) > np.mean(length[math.inf])
+    assert max(slope[1.0]) > max(slope[math.inf]) > 1
 
 # %% [markdown]
 # ## A critic that needs no training
@@ -694,12 +759,17 @@ HTML(report.table("Exact W1 of a generator fitted to one noisy mean of 10,000 "
 # *When it is enough:* when the features see what matters, at the scale of the data's structure. Then noise on one
 # mean of many records is next to nothing, and it does as well as without. *When it is not:* waves much longer than
 # the structure see mean and spread, and a generator that gets these right has nothing more to learn, private or not.
-# Waves much shorter see only what is close: a point far from all data feels no pull, and noise weighs more.
+# Waves much shorter see only what is close: a point far from all data feels no pull, and noise weighs more. The width
+# was chosen with the ring in view; with that, the fit at epsilon 1 ends nearer to the law than any of the private
+# games above does on average.
 
 # %%
 blind, seeing, fine = by_release[2.0], by_release[0.3], by_release[0.1]
 assert max(seeing) < min(blind)  # at any of these epsilons
 assert max(seeing) < min(fine)
+if len(best) == 6:  # at epsilon 1, against all critics of the section before
+    assert seeing[1] < min(value for (_, budget), (value, _) in best.items()
+                           if budget == 1.0)
 
 # %% [markdown]
 # **As a warm start.** A network as critic can find what fixed features miss, but a fresh one begins by undoing what
@@ -720,8 +790,8 @@ for part in (0.0, 0.2, 0.5):
     ) <= asked["epsilon"]
 
 # %% [markdown]
-# (Total, $\delta = 10^{-5}$, add/remove, PLD.) For images, the features must be better than random waves of pixels, and
-# labels enter too: the mean is one for each class, and one release serves all of them. The library's own, from
+# (Total, $\delta = 10^{-5}$, add/remove, PLD.) For images, the features must be better than random waves of pixels,
+# and labels enter too: the mean is one for each class, and one release serves all of them. The library's own, from
 # `dpgan_lib.embedding`:
 
 # %% tags=["hide-input"]
@@ -736,9 +806,11 @@ Markdown("\n\n".join(map(report.source, (
 # * **Small critics, few points.** The exact distances are those of clouds of a few hundred points. With more
 #   dimensions the distance of two finite clouds of the same law shrinks very slowly, and an exact $W_1$ says little:
 #   that is why images are judged otherwise.
-# * **Choices.** Learning rates and the weight of the penalty in the plane were tried without noise, on draws of the
-#   same public law. The clip norm is $C = 1$ for all three ways, which favours critics of small gradients; a $C$ of
-#   its own might serve the penalty better, and choosing one has a price on private data.
+# * **Choices.** Learning rates, steps and the rule of collapse for MNIST were settled on one seed of the public
+#   stand-in `grown_digits`. There the rule was changed once: at first it read the score, which takes unclear digits
+#   for a collapse. In the plane, learning rates and the weight of the penalty were tried without noise, on draws of
+#   the same public law. The clip norm is $C = 1$ for all three ways, which favours critics of small gradients; a $C$
+#   of its own might serve the penalty better, and choosing one has a price on private data.
 # * **Fixed T.** With a fixed number of critic steps, fewer generator steps may also mean that a generator had no
 #   time. Giving it more critic steps means more noise in each. Which of the two limits it, the figure does not tell.
 # * **A seeded run is a demonstration, not a release.** Who knows the seed can subtract the noise.
