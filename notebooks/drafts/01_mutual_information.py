@@ -590,11 +590,12 @@ drawing.against_weight([
 Markdown(f"*{report.sweep_caption(records)}*")
 
 # %%
-private = [row for row in rows if math.isfinite(row["epsilon"])]
+private = [row for row in rows
+           if math.isfinite(row["epsilon"]) and not row["conditional"]]
 HTML(information.table(private or rows, "Private runs without labels"))
 
 # %% mystnb={"image": {"alt": "Grids of generated images of the private runs, one for each epsilon and lambda"}}
-noisy = [each for each in records if math.isfinite(each.config.privacy.epsilon)]
+noisy = [each for each in records if information.row(each) in private]
 drawing.code_grids(*information.grids(noisy or [record]))
 
 # %% [markdown]
@@ -670,10 +671,10 @@ HTML(claims.table(results.published, studies=("mutual_information",)))
 #   number of steps; two readers differ because of that alone. (Other bounds are tighter, or less noisy {cite}`poole`;
 #   none can be both where there is much information.)
 # * **The judge is not a person.** It learnt from other people's digits, and names whatever it is shown, blots too.
-# * **These are short runs** of a small generator, on two cores; the card below says how long each took. InfoGAN's digits
-#   came from many times as many steps. Sizes and learning rates were tried on the grown digits, without MNIST. Left out:
-#   more seeds for the private runs and for those with labels, $\lambda$ between 0 and the first above it, other shapes of
-#   $Q$, and other sets $W$, to whose scale $\lambda$ is tied.
+# * **These are short runs** of a small generator, on two cores; the card below says how long each took. InfoGAN's
+#   digits came from many times as many steps. Sizes and learning rates were tried on the grown digits, without MNIST.
+#   Left out: more seeds for the private runs and for those with labels, $\lambda$ between 0 and the first above it,
+#   other shapes of $Q$, and other sets $W$, to whose scale $\lambda$ is tied.
 # * **A seeded run is a demonstration, not a release.** Who knows the seed can subtract the noise.
 #
 # ## Exercises
