@@ -39,7 +39,7 @@ def test_every_page_and_chapter_is_in_the_contents_once():
 
 
 def test_every_citation_has_an_entry_and_every_entry_is_cited():
-    texts = [path.read_text() for path in [*PAGES, *(ROOT / "notebooks").rglob("*.py")]]  # drafts too
+    texts = [path.read_text() for path in [*PAGES, *(ROOT / "notebooks").glob("*.py")]]
     cited = {key for text in texts for keys in re.findall(r"\{cite[\w:]*\}`([^`]+)`", text) for key in keys.split(",")}
     assert cited == set(re.findall(r"^@\w+\{(\w+),", (ROOT / "book" / "references.bib").read_text(), re.MULTILINE))
 

@@ -580,11 +580,9 @@ figures.panels([
 # With the real half clipped alone, a small $C$ makes the critic run away from a generator that has won: it pushes the
 # score of everything down, and only the walls of $W$ stop it. Elsewhere too its direction is mostly that, and has
 # little to do with the true one. Clipping the fakes as well costs no privacy and repairs the first, and most of the
-# second.
- Clipping the pair keeps the
-# direction best, for what the two gradients have in common cancels before the clip. Its price is that each record is
-# tied to one fake, so that a larger batch of fakes does not help. The book clips both halves; here, the pair would
-# serve it better.
+# second. Clipping the pair keeps the direction best, for what the two gradients have in common cancels before the
+# clip. Its price is that each record is tied to one fake, so that a larger batch of fakes does not help. The book
+# clips both halves; here, the pair would serve it better.
 
 # %%
 assert still["real alone"][0] > 5 * still["both halves"][0]
@@ -662,9 +660,8 @@ HTML(report.table("The best mean W1, and at how many critic steps", [
 
 # %% [markdown]
 # * The penalty is good without noise, if the critic gets a few steps for each of the generator's; with one, it is
-#   lost. Its gradients are several times $C$ long, and longer still under noise,
- which also drives its slopes up:
-# nothing brings them back. It pays for its tightness twice.
+#   lost. Its gradients are several times $C$ long, and longer still under noise, which also drives its slopes up:
+#   nothing brings them back. It pays for its tightness twice.
 # * The clipped critic is flat, which costs a non-private generator nothing that Adam does not rescale. But a slope so
 #   small is soon drowned: under noise it needs many more critic steps for each generator step.
 # * The spectral critic loses the least to noise.

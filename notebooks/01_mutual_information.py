@@ -688,31 +688,31 @@ HTML(claims.table(results.published, studies=("mutual_information",)))
 # 5. Re-run this page with `-p info_weight 0.01`, and with `-p epsilon 3`. Before you look: does the epsilon spent
 #    depend on the first?
 #
-# ````{dropdown} Solution 1
-# ````
+# ```{dropdown} Solution 1
 # Given the image, either nothing is left to be surprised at, or everything: $H(c \mid x) = e \log K$, so
 # $I = (1 - e) \log K$. The folded cell below builds the table.
+# ```
 #
-# ````{dropdown} Solution 2
-# ````
+# ```{dropdown} Solution 2
 # $Q(c \mid x)$ is a probability, so its logarithm is at most zero, and $\mathbb{E} \log Q + H(c) \le H(c)$. For a
 # continuous code the density may exceed one, and its logarithm zero: that is why the continuous part has a cap only
 # through the floor under the spread.
+# ```
 #
-# ````{dropdown} Solution 3
-# ````
+# ```{dropdown} Solution 3
 # The image gives the category away, so $I = \log 10$, and a trained reader's bound comes close to it. The judge sees
 # one digit always: purity is one, and NMI is zero. The reader of strokes alone sees the corner only if it crosses the
 # threshold.
+# ```
 #
-# ````{dropdown} Solution 4
-# ````
+# ```{dropdown} Solution 4
 # The true log odds, as a number: $\log p(x \mid c = 1) - \log p(x \mid c = 0)$, which is quadratic in $x$. A reader
 # that sees one statistic needs that one, for it is *sufficient*; the second folded cell shows it.
+# ```
 #
-# ````{dropdown} Solution 5
-# ````
+# ```{dropdown} Solution 5
 # No: the noise is calibrated from $N$, the batch, the steps, epsilon and delta. The card below lists what was spent.
+# ```
 
 # %% tags=["hide-cell"]
 e, K = 0.3, 10
