@@ -52,6 +52,20 @@ def experiment_card(records: list[Record], command: str) -> str:
                        command, lambda record: {"data": _data(record)})
 
 
+def records_table(published: dict[str, list[Record]]) -> str:
+    """The records of several studies, a line each, as HTML. Everything else stands on the card of the study's chapter.
+
+    published: study -> its records.
+    """
+    rows = []
+    for study, records in published.items():
+        stale = sum(map(bool, map(staleness, records)))
+        days = sorted({record.created[:10] for record in records}) or ["none"]
+        rows.append(table_row(study, [str(len(records)), f"{stale} stale" if stale else "current",
+                                      days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"]))
+    return table("The records behind the verdicts", ["study", "records", "status", "computed"], rows)
+
+
 def _plain_card(caption: str, corner: str, records: list[Record], command: str, more: Callable[[Record], dict]) -> str:
     if not records:
         raise ValueError("records=[] must hold at least one: every number on a page is backed by a record")

@@ -212,6 +212,15 @@ def test_the_accuracy_table_is_in_percent_by_epsilon_with_the_ceiling_last(store
     assert page.rows[-1][1:] == ["99.0", "98.0", "90.0", "99.9"]
 
 
+def test_the_table_of_records_counts_them_and_the_stale_ones(store, monkeypatch):
+    records = [store(epsilon=epsilon) for epsilon in (1.0, 3.0)]
+    monkeypatch.setattr(report, "staleness", lambda record: ["older source"] if record is records[0] else [])
+    page = Page(report.records_table({"one study": records, "another": [], "a third": records[1:]}))
+    day = records[0].created[:10]
+    assert page.rows[1:] == [["one study", "2", "1 stale", day], ["another", "0", "current", "none"],
+                             ["a third", "1", "current", day]]
+
+
 @pytest.mark.parametrize("seconds, words", [(0.2, "0 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (3599.7, "1 h 0 min"),
                                             (29_000, "8 h 3 min")])
 def test_durations_read_as_a_person_says_them(seconds, words):
