@@ -75,7 +75,7 @@ def code_grids(grids: dict[str, np.ndarray], names: dict[str, list[str]]) -> Fig
     grids: title -> (height, width) in [0, 1], white ink on black.  names: title -> what each row is called.
     """
     rows = math.ceil(len(grids) / 2)
-    figure = Figure(figsize=(6.8, 3.6 * rows), layout="constrained")
+    figure = Figure(figsize=(6.8, 3.2 * rows), layout="constrained")
     axes = figure.subplots(rows, 2, squeeze=False)
     for axis in axes.flat[len(grids) :]:
         axis.set_axis_off()

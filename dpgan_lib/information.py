@@ -136,10 +136,14 @@ def histories(records: list[Record]) -> dict[str, tuple]:
 
 def table(rows: list[dict], caption: str) -> str:
     """A line for each run, collapsed ones marked, as HTML. Shares are in percent."""
-    order = sorted(rows, key=lambda row: (row["conditional"], row["epsilon"], row["info_weight"], row["seed"]))
+    order = sorted(rows, key=_order)
     head = ["run", "Q itself", "new network", "strokes alone", "category (nats)", "continuous (nats)", "purity",
             "NMI with digits", "digits drawn"]
     return report.table(caption, head, [report.table_row(run_name(row), _cells(row)) for row in order])
+
+
+def _order(row):
+    return row["conditional"], row["epsilon"], row["info_weight"], row["seed"]
 
 
 def _cells(row):
@@ -165,11 +169,11 @@ def moves_table(records: list[Record]) -> str:
 
 
 def grids(records: list[Record]) -> tuple[dict, dict]:
-    """For figures_information.code_grids: each run's sample grid, and what the judge calls each category.
+    """For figures_information.code_grids: each run's sample grid, and what the judge calls each category; in order.
 
     A category is called by its commonest digit, with that digit's share.
     """
-    named = {run_name(row(record)): record for record in records}
+    named = {run_name(row(record)): record for record in sorted(records, key=lambda record: _order(row(record)))}
     return ({name: read_samples(record) for name, record in named.items()},
             {name: names(record.metrics["digits"]["table"]) for name, record in named.items()})
 

@@ -16,9 +16,6 @@ from dpgan_lib.information import Parameters
 from dpgan_lib.latent import sample_latent
 from dpgan_lib.streams import stream
 
-needs_the_chapter = pytest.mark.skipif("mutual_information" not in chapters.chapters(),
-                                       reason="the chapter is a draft: its records are to be computed")
-
 SMOKE = {"dataset": "digits", "profile": "smoke"}
 SEED = 314159  # no reader's, so that the test may delete its record
 
@@ -34,7 +31,6 @@ def test_a_wrong_parameter_is_refused_in_one_line(values, words):
     assert words in str(refusal.value) and "\n" not in str(refusal.value)
 
 
-@needs_the_chapter
 def test_the_chapter_shows_the_librarys_defaults():
     path = chapters.chapter_path("mutual_information")
     assert Parameters(**chapters.defaults(jupytext.read(path), path.name)) == Parameters()
@@ -204,7 +200,6 @@ def test_the_claim_that_codes_are_meaningful(current, records, verdict):
 
 # The chapter
 
-@needs_the_chapter
 def test_the_chapter_runs_at_smoke():
     parameters = Parameters(**SMOKE, seed=SEED)
     folder = results.LOCAL / information.STUDY_NAME / information.STUDY.address(parameters)

@@ -11,9 +11,6 @@ from dpgan_lib import chapters, claims, data, report, results, studies, verify, 
 from dpgan_lib.experiment import parameters_from
 from dpgan_lib.wasserstein_study import Parameters, Sweep
 
-needs_the_chapter = pytest.mark.skipif("wasserstein" not in chapters.chapters(),
-                                       reason="the chapter is a draft: its records are to be computed")
-
 USUAL = asdict(Parameters())
 CHAPTER = "02_wasserstein"
 SECONDS = 120  # of a cell of the smoke chapter, on a busy machine; alone the longest takes ten
@@ -28,7 +25,6 @@ def smoke_records(tmp_path_factory):
         yield [studies.obtain("wasserstein", each, fresh=True, progress=False) for each in asked]
 
 
-@needs_the_chapter
 def test_the_chapter_shows_the_librarys_defaults():
     assert chapters.defaults(jupytext.read(chapters.chapter_path("wasserstein")), CHAPTER) == USUAL
 
@@ -100,7 +96,6 @@ def test_no_smoke_run_and_no_toy_enters_the_verdict(monkeypatch):
     assert claim.judge(claim.admits([*others, sweep(0, 9)])).verdict == "holds"
 
 
-@needs_the_chapter
 def test_the_chapter_runs_at_smoke():
     output = chapters.root() / "build" / "test" / f"{CHAPTER}.ipynb"
     values = {"profile": "smoke", "lipschitz": "penalty", "epsilon": "inf"}
