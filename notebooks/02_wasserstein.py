@@ -232,7 +232,7 @@ figures_wasserstein.clouds(
 # with $L$ the steepest of these
 #
 # ```{math}
-# :label: eq-share
+# :label: eq-normalised
 # \frac{1}{L} \Bigl( \mathbb{E} f_w(x) - \mathbb{E} f_w(y) \Bigr) \le W_1 , \qquad
 # L = \max_{x, y} \frac{|f_w(x) - f_w(y)|}{\lVert x - y \rVert} ,
 # ```
@@ -264,7 +264,7 @@ Markdown("\n\n".join(map(report.source, (
     wasserstein.keep_in_w, networks.project_spectral, wasserstein.penalty))))
 
 # %% [markdown]
-# Train a small critic each way, on the two Gaussians and on ring and blob, and look at {eq}`eq-share` on the way.
+# Train a small critic each way, on the two Gaussians and on ring and blob, and look at {eq}`eq-normalised` on the way.
 
 # %%
 levels = (np.arange(200) + 0.5) / 200
@@ -816,7 +816,7 @@ Markdown("\n\n".join(map(report.source, (
 #
 # 1. What is $W_1$ between $U[0, 1]$ and a single point at $\theta$? Check with `wasserstein_distance`.
 # 2. A critic has three layers, each with a spectral norm of at most $2$. What is its bound on the slope, and what
-#    becomes of {eq}`eq-share`?
+#    becomes of {eq}`eq-normalised`?
 # 3. Show that clipping the *pair* has sensitivity $C$ under add/remove, though it clips a difference of two
 #    gradients.
 # 4. Run the chapter with `lipschitz = "penalty"` and epsilon 10. Does your star lie nearer to the runs without
@@ -826,8 +826,8 @@ Markdown("\n\n".join(map(report.source, (
 # ```{dropdown} Solutions
 # 1. For $\theta$ in $[0, 1]$ every grain moves to $\theta$: $(\theta^2 + (1 - \theta)^2) / 2$. Outside, it is the
 #    distance of $\theta$ to $\tfrac12$.
-# 2. $2^3 = 8$, as slopes multiply. {eq}`eq-share` holds whatever the bound is, for it divides by the slope that the
-#    critic has, not by the one that it may have.
+# 2. $2^3 = 8$, as slopes multiply. {eq}`eq-normalised` holds whatever the bound is, for it divides by the slope that
+#    the critic has, not by the one that it may have.
 # 3. The fake does not depend on the data. Adding a record adds one clipped difference to the sum, of length at most
 #    $C$, and changes no other. Under replace-one it would be $2C$, as for single gradients.
 # 4. Look at the table: noise falls with epsilon, but the gradients are as long as before, so $C$ cuts them as before.
