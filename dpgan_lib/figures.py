@@ -196,6 +196,11 @@ def bars(shares: dict[str, float], xlabel: str) -> Figure:
     return _closed(figure)
 
 
+def blank(width: float, height: float) -> Figure:
+    """An empty figure, inches. From pyplot, whose first figure makes a notebook draw figures: before it shows a name."""
+    return _closed(plt.figure(figsize=(width, height), layout="constrained"))
+
+
 def _closed(figure: Figure) -> Figure:
     """Out of pyplot's hands, or a notebook would show it twice."""
     plt.close(figure)

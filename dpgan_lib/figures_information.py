@@ -6,14 +6,14 @@ import numpy as np
 import seaborn
 from matplotlib.figure import Figure
 
-from dpgan_lib.figures import DASHES, epsilon_colour
+from dpgan_lib.figures import blank, DASHES, epsilon_colour
 
 MARKERS = ("o", "s", "^", "D")  # so that no series is told by its colour alone
 
 
 def channels(tables: dict[str, np.ndarray]) -> Figure:
     """p(x | c) of small tables (codes, images) as shades, side by side. tables: title -> p(c, x)."""
-    figure = Figure(figsize=(2.6 * len(tables), 2.9), layout="constrained")
+    figure = blank(2.6 * len(tables), 2.9)
     for axis, (title, table) in zip(figure.subplots(1, len(tables), squeeze=False).flat, tables.items()):
         axis.imshow(table / table.sum(1, keepdims=True), cmap="cividis", vmin=0, vmax=1)
         axis.set(title=title, xlabel="image x", ylabel="code c", xticks=range(0, table.shape[1], 3),
@@ -24,7 +24,7 @@ def channels(tables: dict[str, np.ndarray]) -> Figure:
 def learning(curves: dict[str, tuple[np.ndarray, float]]) -> Figure:
     """L_I while a reader learns, in small panels. curves: title -> (L_I at steps 0, 1, ..., exact I), in nats."""
     rows = math.ceil(len(curves) / 2)
-    figure = Figure(figsize=(6.4, 2.3 * rows), layout="constrained")
+    figure = blank(6.4, 2.3 * rows)
     axes = figure.subplots(rows, 2, sharex=True, squeeze=False)
     for axis, (title, (bounds, exact)) in zip(axes.flat, curves.items()):
         axis.axhline(exact, color="black", linestyle=":", label="exact I(c; x)")
@@ -45,7 +45,7 @@ def against_weight(panels: list[dict]) -> Figure:
     epsilon, in its colour), and optionally lines, name -> height. Lambdas stand at equal distances: 0 has no logarithm.
     """
     weights = sorted({weight for panel in panels for series in panel["series"] for weight, _ in series["points"]})
-    figure = Figure(figsize=(6.4, 3.4 * len(panels)), layout="constrained")
+    figure = blank(6.4, 3.4 * len(panels))
     for axis, panel in zip(figure.subplots(len(panels), 1, squeeze=False).flat, panels):
         for (name, height), dash in zip(panel.get("lines", {}).items(), (":", "-.")):
             axis.axhline(height, color="grey", linestyle=dash, label=name)
@@ -75,7 +75,7 @@ def code_grids(grids: dict[str, np.ndarray], names: dict[str, list[str]]) -> Fig
     grids: title -> (height, width) in [0, 1], white ink on black.  names: title -> what each row is called.
     """
     rows = math.ceil(len(grids) / 2)
-    figure = Figure(figsize=(6.8, 3.2 * rows), layout="constrained")
+    figure = blank(6.8, 3.2 * rows)
     axes = figure.subplots(rows, 2, squeeze=False)
     for axis in axes.flat[len(grids) :]:
         axis.set_axis_off()
@@ -90,7 +90,7 @@ def code_grids(grids: dict[str, np.ndarray], names: dict[str, list[str]]) -> Fig
 
 def sweeps(images: dict[str, np.ndarray]) -> Figure:
     """Generated images; along a row a continuous code moves. images: title -> (rows, values, side, side) in [-1, 1]."""
-    figure = Figure(figsize=(6.8, 0.4 + 0.42 * sum(map(len, images.values()))), layout="constrained")
+    figure = blank(6.8, 0.4 + 0.42 * sum(map(len, images.values())))
     axes = figure.subplots(len(images), 1, squeeze=False)
     for axis, (title, rows) in zip(axes.flat, images.items()):
         count, values, side, _ = rows.shape
@@ -105,7 +105,7 @@ def sweeps(images: dict[str, np.ndarray]) -> Figure:
 def contingency(tables: dict[str, list[list[int]]]) -> Figure:
     """How each category is named, in percent of its images, two tables in a row. tables: title -> (codes, digits)."""
     rows = math.ceil(len(tables) / 2)
-    figure = Figure(figsize=(6.8, 3.5 * rows), layout="constrained")
+    figure = blank(6.8, 3.5 * rows)
     axes = figure.subplots(rows, 2, squeeze=False)
     for axis in axes.flat[len(tables) :]:
         axis.set_axis_off()

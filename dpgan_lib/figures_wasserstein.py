@@ -6,7 +6,7 @@ import numpy as np
 import seaborn
 from matplotlib.figure import Figure
 
-from dpgan_lib.figures import epsilon_colour
+from dpgan_lib.figures import blank, epsilon_colour
 
 MARKERS = ("o", "s", "^", "D")
 
@@ -16,7 +16,7 @@ def clouds(panels: dict[str, dict[str, np.ndarray]], pairs: dict[str, np.ndarray
 
     pairs: title -> (n, 2, 2), ends of lines to draw, such as a transport plan.
     """
-    figure = Figure(figsize=(3.4 * len(panels), 3.7), layout="constrained")
+    figure = blank(3.4 * len(panels), 3.7)
     axes = figure.subplots(1, len(panels), squeeze=False)
     for axis, (title, named) in zip(axes.flat, panels.items()):
         for start, end in (pairs or {}).get(title, ()):
@@ -35,7 +35,7 @@ def ratios(points: list[dict], floor: float, scope: str) -> Figure:
     law.  scope: of the epsilons, in words.
     """
     ways = list(dict.fromkeys(point["lipschitz"] for point in points))
-    figure = Figure(figsize=(6.4, 3.2 * len(ways)), layout="constrained")
+    figure = blank(6.4, 3.2 * len(ways))
     axes = figure.subplots(len(ways), 1, squeeze=False)
     for axis, way in zip(axes.flat, ways):
         for epsilon in sorted({point["epsilon"] for point in points}, reverse=True):
@@ -70,7 +70,7 @@ def stability(runs: list[dict], fewest: float) -> Figure:
     run has collapsed.
     """
     losses, widths = (list(dict.fromkeys(run[name] for run in runs)) for name in ("loss", "width"))
-    figure = Figure(figsize=(3.8 * len(losses), 3.8), layout="constrained")
+    figure = blank(3.8 * len(losses), 3.8)
     axes = figure.subplots(1, len(losses), sharey=True, squeeze=False)
     for axis, loss in zip(axes.flat, losses):
         for run in (run for run in runs if run["loss"] == loss):
@@ -92,7 +92,7 @@ def stability(runs: list[dict], fewest: float) -> Figure:
 def samples(grid: np.ndarray, names: list[str]) -> Figure:
     """One picture with a row of images for each run. grid: (height, width) in [0, 1]; names: a label for each row."""
     height = grid.shape[0] / len(names)
-    figure = Figure(figsize=(6.4, 0.5 * len(names) + 0.4), layout="constrained")
+    figure = blank(6.4, 0.5 * len(names) + 0.4)
     axis = figure.subplots()
     axis.imshow(grid, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     axis.set_yticks([height * (row + 0.5) for row in range(len(names))], names, fontsize=8)

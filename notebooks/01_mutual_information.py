@@ -41,7 +41,7 @@ dataset = "mnist"  # or "grown_digits", "digits" (embedded, small)
 profile = "laptop"  # or "smoke" (seconds, plumbing only), "paper" (a GPU)
 seed = 0  # names the run's random numbers
 info_weight = 1.0  # lambda: units of f_w per nat of L_I
-conditional = False  # True: the critic sees the label, and the code's category is the label
+conditional = False  # True: the critic sees labels, and categories are labels
 
 # %% [markdown]
 # A name or a value that makes no sense is refused here, before any data is opened.

@@ -103,6 +103,13 @@ def test_a_published_notebook_shows_no_error(path):
     assert not [out for out in outputs if out.output_type == "error" or out.get("name") == "stderr"]
 
 
+@over(PUBLISHED)
+def test_a_published_figure_is_a_picture_and_not_its_name(path):
+    shown = [out.data for cell in nbformat.read(path, as_version=4).cells for out in cell.get("outputs", [])
+             if "data" in out and "image/png" not in out.data]
+    assert not [data for data in shown if "<Figure size" in str(data)]
+
+
 def refuse(constant: str):
     raise AssertionError(f"a bare {constant} is not JSON")
 
