@@ -19,6 +19,7 @@ DATASETS = ("mnist", "grown_digits", "digits")  # what the judge of digits can n
 WEIGHTS = (0.0, 0.1, 0.3, 1.0, 3.0)  # lambda
 FEWER_WEIGHTS = (0.0, 0.1, 1.0)
 SEEDS = (0, 1, 2)
+SMOOTHED = 20  # generator steps that a point of a history averages over
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,10 +129,15 @@ def by_epsilon(rows: list[dict], measure: str, **where) -> list[dict]:
 
 
 def histories(records: list[Record]) -> dict[str, tuple]:
-    """L_I while training: lambda as a name -> (critic steps, nats)."""
+    """L_I while training, each point a mean over SMOOTHED steps: lambda as a name -> (critic steps, nats)."""
     by_weight = sorted(records, key=lambda record: record.config.optimiser.info_weight)
-    return {f"lambda {record.config.optimiser.info_weight:g}": tuple(zip(*record.content["history"]))
+    return {f"lambda {record.config.optimiser.info_weight:g}": _smoothed(record.content["history"])
             for record in by_weight}
+
+
+def _smoothed(history):
+    parts = [history[start : start + SMOOTHED] for start in range(0, len(history), SMOOTHED)]
+    return tuple(zip(*np.array([np.mean(part, axis=0) for part in parts]).tolist()))
 
 
 def table(rows: list[dict], caption: str) -> str:

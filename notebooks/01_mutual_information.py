@@ -407,8 +407,9 @@ Markdown(report.source(codes.readers) + "\n\n" + report.source(codes.teach))
 # %% [markdown]
 # ### What lambda does
 #
-# First the bound while $G$ and $Q$ train, for one seed. It counts all three parts of the code, so it may exceed the
-# category's entropy. At $\lambda = 0$ nobody trains $Q$, and its bound says nothing about $G$.
+# First the bound while $G$ and $Q$ train, for one seed, in means over a few steps. It counts all three parts of the
+# code, so it may exceed the category's entropy. At $\lambda = 0$ nobody trains $Q$, and its bound says nothing about
+# $G$.
 
 # %% mystnb={"image": {"alt": "The bound L_I in nats against critic steps, one curve for each lambda, with the entropy of the category as a level line"}}
 paper = [each for each in records if each.config.seed == seed

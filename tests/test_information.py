@@ -198,6 +198,14 @@ def test_the_claim_that_codes_are_meaningful(current, records, verdict):
     assert claims.judge_meaning(records).verdict == verdict
 
 
+def test_a_history_is_averaged_over_a_few_steps():
+    config = SimpleNamespace(optimiser=SimpleNamespace(info_weight=0.3))
+    history = [(4 * step, float(step % 2)) for step in range(2 * information.SMOOTHED + 2)]
+    (name, (steps, nats)), = information.histories([SimpleNamespace(config=config, content={"history": history})]).items()
+    assert name == "lambda 0.3" and len(steps) == 3 and list(nats) == [0.5, 0.5, 0.5]
+    assert steps[0] == 4 * (information.SMOOTHED - 1) / 2
+
+
 # The chapter
 
 def test_the_chapter_runs_at_smoke():
