@@ -228,6 +228,24 @@ def status(progress):
 
 
 @main.command()
+@click.argument("study", default=FIRST_CHAPTER)
+@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Cells computed at a time.")
+@click.pass_obj
+def sweep(progress, study, jobs):
+    """Compute the records of a study that are missing or stale. Resumable; a cell that fails is named at the end."""
+    from tqdm import tqdm
+
+    from dpgan_lib import sweep
+
+    due = sweep.cells(study)
+    done = tqdm(sweep.compute(study, due, jobs), total=len(due), desc=study, unit=" cells", disable=not progress)
+    holes = [f"hole: {sweep.words(parameters)}: {reason}" for parameters, reason in done if reason]
+    click.echo("\n".join([f"{len(due) - len(holes)} of {len(due)} cells computed", *holes]))
+    if holes:
+        raise click.exceptions.Exit(1)
+
+
+@main.command()
 @click.argument("record")
 @click.option("--deep", is_flag=True, help="Also compute the metrics again from the weights: needs the data, 2 minutes.")
 @click.pass_obj

@@ -9,8 +9,8 @@ LIBRARY = Path(__file__).resolve().parents[1] / "dpgan_lib"
 
 # From the top down: a module imports modules of later rows alone.
 ROOMS = [
-    {"cli"}, {"publish"}, {"chapters"}, {"audit_study", "information", "private_step", "release", "wasserstein_study"}, {"experiment", "figures_audit", "figures_information", "figures_wasserstein"}, {"claims", "figures", "verify"}, {"cost"}, {"report"}, {"studies"}, {"results"},
-    {"bench", "canaries", "codes", "memorisation", "probe", "stability"}, {"provenance"}, {"evaluation", "linear_critic"}, {"toy", "training"}, {"warm_start", "deforming"}, {"prototypes"}, {"steps", "wasserstein"}, {"mechanism", "networks", "bench_ways", "embedding"}, {"clipping", "features", "latent"},
+    {"cli"}, {"publish"}, {"chapters"}, {"audit_study", "information", "private_step", "release", "wasserstein_study"}, {"experiment", "figures_audit", "figures_information", "figures_wasserstein"}, {"claims", "figures", "verify"}, {"cost"}, {"report"}, {"sweep"}, {"studies"}, {"results"},
+    {"bench", "canaries", "codes", "fidelity", "memorisation", "probe", "stability"}, {"provenance"}, {"evaluation", "linear_critic"}, {"toy", "training"}, {"warm_start", "deforming"}, {"prototypes"}, {"steps", "wasserstein"}, {"mechanism", "networks", "bench_ways", "embedding"}, {"clipping", "features", "latent"},
     {"data"}, {"audit", "cards", "stand_ins"}, {"accounting", "budget", "channels", "deformations", "streams", "profiles"}, {"config"},
 ]
 
