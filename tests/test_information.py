@@ -99,7 +99,7 @@ def record(tmp_path_factory):
         patch.setattr(information, "plan", lambda parameters: experiment.replace(
             plan(parameters), privacy=experiment.replace(plan(parameters).privacy, steps=4),
             evaluation=EvaluationConfig(images=200, cnn_steps=10)))
-        yield information.compute(Parameters(**SMOKE, info_weight=0.3), progress=False)
+        return information.compute(Parameters(**SMOKE, info_weight=0.3), progress=False)
 
 
 def test_a_record_is_current_and_holds_measures_within_their_ranges(record):

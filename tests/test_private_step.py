@@ -54,8 +54,10 @@ def test_a_wrong_parameter_is_refused_in_one_line(field, value):
 def test_the_live_run_has_the_readers_step_and_the_epsilon_that_it_spends():
     privacy = private_step.plan(private_step.Parameters(clip_norm=2, noise_multiplier=3, batch=64, seed=5)).privacy
     assert (privacy.clip_norm, privacy.noise_multiplier, privacy.expected_batch) == (2, 3, 64)
-    assert privacy.epsilon == accounting.epsilon_pld(
+    spent = accounting.epsilon_pld(
         noise_multiplier=3, sampling_rate=64 / privacy.records, steps=privacy.steps, delta=privacy.delta)
+    # Rounded up, so that another machine's last digits name the same run.
+    assert 0 <= privacy.epsilon - spent < 1e-3 and round(privacy.epsilon, 3) == privacy.epsilon
 
 
 # The replay

@@ -22,7 +22,7 @@ def smoke_records(tmp_path_factory):
         patch.setattr(results, "LOCAL", tmp_path_factory.mktemp("runs"))
         asked = [Parameters(profile="smoke"), Parameters(profile="smoke", lipschitz="penalty", epsilon="inf"),
                  Sweep(profile="smoke")]
-        yield [studies.obtain("wasserstein", each, fresh=True, progress=False) for each in asked]
+        return [studies.obtain("wasserstein", each, fresh=True, progress=False) for each in asked]
 
 
 def test_the_chapter_shows_the_librarys_defaults():
