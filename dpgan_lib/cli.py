@@ -214,14 +214,13 @@ def status(progress):
     """Which published results are current, stale (and why) or missing."""
     from tqdm import tqdm
 
-    from dpgan_lib import cost, results, studies
+    from dpgan_lib import cost, results, studies, sweep
 
     grid = [(name, parameters) for name in studies.names() for parameters in studies.study(name).grid]
     lines = []
     for name, parameters in tqdm(grid, desc="planning the runs", leave=False, disable=not progress):
         run = studies.study(name).address(parameters)
-        settings = "  ".join(f"{key} {value}" for key, value in asdict(parameters).items())
-        lines.append(f"{name}/{run}  {settings}  {_state(name, run)}")
+        lines.append(f"{name}/{run}  {sweep.words(parameters)}  {_state(name, run)}")
     lines += cost.states()
     lines += [f"manifest: {problem}" for problem in results.check_manifest()]
     click.echo("\n".join(lines))

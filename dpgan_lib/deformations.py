@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 PARAMETERS = 6  # of an affine map; all 0 for the identity
 # Standard deviations of the maps that a record may be matched with: the four entries of a matrix less the identity, by
-# rows (the second one slants), then a shift in half-sides. Fixed on the grown digits.
+# rows (the second one slants), then a shift in half-sides. Set by hand.
 SPREAD = (0.12, 0.20, 0.12, 0.12, 0.10, 0.10)
 KNOTS = 5  # a side of the grid of displacements, between which a field is smooth
 SEED = 20_260  # of the candidates: a public constant, the same for every run

@@ -1,6 +1,6 @@
 """A study's grid, computed: one record a cell, what is current is kept, and a cell that fails leaves a visible hole.
 
-A cell that was killed goes on from its checkpoint when the sweep is called again.
+A cell that was killed goes on from its checkpoint, if its study keeps any, when the sweep is called again.
 """
 
 import multiprocessing
@@ -28,7 +28,7 @@ def _is_due(name, run_id):
 def compute(name: str, due: list, jobs: int = 1) -> Iterator[tuple[object, str | None]]:
     """Compute the cells, so many at a time; gives (parameters, None or the reason of a hole) as each is done.
 
-    Each job has its share of the cores. Training in several processes of one thread beats one process of several.
+    Each job has its share of the cores.
     """
     threads = max(1, (os.cpu_count() or 1) // jobs)
     spawn = multiprocessing.get_context("spawn")  # a fork would inherit the threads of torch
