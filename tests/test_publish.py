@@ -1,11 +1,15 @@
 """Publishing a chapter with its records, and the book build, in a project of their own."""
 
+import base64
+import io
 import os
 from pathlib import Path
 from types import SimpleNamespace
 
 import nbformat
+import numpy as np
 import pytest
+from PIL import Image
 
 from dpgan_lib import publish
 
@@ -207,3 +211,16 @@ def test_plain_links_and_own_files_are_fine(tmp_path):
     assert publish.external_resources(tmp_path) == []
     (tmp_path / "own.css").write_text("@import url('https://x.org/a.css');")
     assert publish.external_resources(tmp_path) == ["own.css: https://x.org/a.css"]
+
+
+@pytest.mark.parametrize("alpha", [255, 7])
+def test_a_picture_is_packed_without_changing_a_pixel(alpha):
+    shade = np.tile(np.arange(100, dtype=np.uint8), (100, 1))
+    many = np.random.default_rng(0).integers(256, size=(100, 100, 3), dtype=np.uint8)
+    for colours in (np.stack([shade] * 3, 2), many):
+        pixels = np.dstack([colours, np.full((100, 100), alpha, dtype=np.uint8)])
+        file = io.BytesIO()
+        Image.fromarray(pixels, "RGBA").save(file, "PNG")
+        packed = base64.b64decode(publish._packed(base64.b64encode(file.getvalue()).decode()))
+        assert (np.asarray(Image.open(io.BytesIO(packed)).convert("RGBA")) == pixels).all()
+        assert len(packed) <= len(file.getvalue())
