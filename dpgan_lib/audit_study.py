@@ -15,6 +15,7 @@ from dpgan_lib import accounting, audit, canaries, data, evaluation, experiment,
 from dpgan_lib.config import PrivacyConfig, RunConfig
 from dpgan_lib.experiment import require
 from dpgan_lib.results import Record
+from dpgan_lib.state import hardware
 from dpgan_lib.studies import Study
 
 STUDY_NAME = "audit"
@@ -129,7 +130,7 @@ def compute(parameters: Parameters, progress: bool) -> Record:
     """Train, look, audit, and store the record."""
     files = data.load(parameters.dataset, progress=progress)
     training.keep_freed_memory()
-    origin = results.provenance(entries=ENTRIES) | {"trained_on": training.hardware()}
+    origin = results.provenance(entries=ENTRIES) | {"trained_on": hardware()}
     run, size, clock = plan(parameters), SIZES[parameters.profile], [time.monotonic()]
     dealt = memorisation.deal(len(files.train_images), size.images, parameters.seed)
     parts = {name: files.train_images[indices] for name, indices in asdict(dealt).items()}

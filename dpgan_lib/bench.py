@@ -36,6 +36,7 @@ from dpgan_lib.config import ModelConfig, PrivacyConfig, RunConfig, plain
 from dpgan_lib.networks import Critic, build_networks
 from dpgan_lib.profiles import PROFILES
 from dpgan_lib.provenance import provenance
+from dpgan_lib.state import hardware
 from dpgan_lib.steps import critic_step
 from dpgan_lib.training import device
 
@@ -276,7 +277,7 @@ def measure(progress: Callable[[str], object] = lambda text: None) -> dict:
     training.keep_freed_memory()
     tables = {"steps": steps_table(progress), "runs": runs_table(progress), "scaling": scaling_table(progress),
               "hot_loop": hot_loop(progress), "device_check": device_check()}
-    return {"config": config(), "metrics": tables, "provenance": origin | {"trained_on": training.hardware()},
+    return {"config": config(), "metrics": tables, "provenance": origin | {"trained_on": hardware()},
             "seconds": round(time.monotonic() - started, 1)}
 
 

@@ -65,14 +65,14 @@ def run(progress, chapter, parameters, output, timeout):
 @click.pass_obj
 def train(progress, parameters, study, max_minutes, fresh, prepare):
     """Compute one record, or find it: train and evaluate."""
-    from dpgan_lib import chapters, experiment, report
+    from dpgan_lib import chapters, experiment, report, tradeoff
 
-    values = chapters.check_values(_values(parameters), asdict(experiment.Parameters()), "05_mnist_tradeoff")
-    config = experiment.plan(experiment.Parameters(**values))
+    values = chapters.check_values(_values(parameters), asdict(tradeoff.Parameters()), "05_mnist_tradeoff")
+    asked = tradeoff.Parameters(**values)
     if prepare:
-        click.echo(experiment.prepare(study, config))
+        click.echo(experiment.prepare(study, tradeoff.plan(asked)))
         return
-    record = experiment.obtain(study, config, fresh=fresh, max_minutes=max_minutes, progress=progress)
+    record = tradeoff.obtain(asked, study=study, fresh=fresh, max_minutes=max_minutes, progress=progress)
     _show(record, record and report.status(record))
 
 

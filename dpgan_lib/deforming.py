@@ -1,4 +1,5 @@
-"""A generator that deforms prototypes: G(z, c) is a style of the class asked for, slanted, moved, bent and sharpened.
+"""A generator that deforms prototypes: G(z, c) is a style of the class asked for, slanted, moved, bent, sharpened and,
+last, redrawn by a small network.
 
 All of it is trained by Eq. 1, prototypes too; what a private release said of them is where it starts (see prototypes).
 Its two continuous codes have their meaning by construction: slant, and the width of strokes.
@@ -8,6 +9,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from dpgan_lib.config import LatentConfig
 from dpgan_lib.deformations import KNOTS, PARAMETERS, SPREAD, affine, displacements, warp
@@ -16,6 +18,7 @@ from dpgan_lib.prototypes import Prototypes
 SLANT = 1  # place of the slant among an affine map's parameters
 Z_DIM = 1 + PARAMETERS - 1 + 2 * KNOTS**2  # the style, the map but its slant, the displacements
 BEND = 0.06  # half-sides: standard deviation of displacements, to start with
+CORRECTION_WIDTH, GAIN = 16, 4.0  # channels; logits for each unit of the correction's output
 CONTRAST, THRESHOLD, THRESHOLD_SPREAD = 8.0, 0.4, 0.08  # of the curve that sharpens a mean image, to start with
 
 
@@ -35,7 +38,14 @@ class DeformingGenerator(nn.Module):
         self.log_contrast = nn.Parameter(torch.full((classes,), math.log(CONTRAST)))
         self.threshold = nn.Parameter(torch.full((classes,), THRESHOLD))
         self.log_threshold_spread = nn.Parameter(torch.full((classes,), math.log(THRESHOLD_SPREAD)))
+        self.correction = Correction(Z_DIM + classes + 2, prototypes.images.shape[2], prototypes.images.shape[4])
         self.register_buffer("steps", prototypes.shares.cumsum(1)[:, :-1].contiguous())
+
+    @classmethod
+    def empty(cls, latent: LatentConfig, shape: torch.Size) -> "DeformingGenerator":
+        """One to load weights into. shape: of its images, (classes, styles, channels, side, side)."""
+        moments = torch.ones(shape[0], PARAMETERS)
+        return cls(latent, Prototypes(torch.zeros(shape), torch.ones(shape[:2]), moments, moments))
 
     def forward(self, z: Tensor, code: Tensor) -> Tensor:
         category, continuous = code[:, :-2], math.sqrt(3) * code[:, -2:]  # uniform, of variance 1
@@ -43,11 +53,42 @@ class DeformingGenerator(nn.Module):
         style = (self.steps[y] < torch.special.ndtr(z[:, :1])).sum(1)
         slant, width = continuous.unbind(1)
         moves = torch.cat([z[:, 1 : 1 + SLANT], slant[:, None], z[:, 1 + SLANT : PARAMETERS]], 1)
-        maps = affine(self.mean[y] + self.log_spread[y].exp() * moves)
-        knots = self.log_bend[y].exp()[:, None, None, None] * z[:, PARAMETERS:].view(-1, 2, KNOTS, KNOTS)
-        pixels = warp(self.images[y, style], maps, displacements(knots, self.images.shape[-1]))
-        threshold = self.threshold[y] - self.log_threshold_spread[y].exp() * width  # a low one widens strokes
-        return 2 * sharpen(pixels, self.log_contrast[y].exp(), threshold) - 1
+        maps = affine(rows(self.mean, y) + rows(self.log_spread, y).exp() * moves)
+        knots = rows(self.log_bend, y).exp()[:, None, None, None] * z[:, PARAMETERS:].view(-1, 2, KNOTS, KNOTS)
+        image = rows(self.images.flatten(0, 1), y * self.images.shape[1] + style)
+        pixels = warp(image, maps, displacements(knots, image.shape[-1]))
+        threshold = rows(self.threshold, y) - rows(self.log_threshold_spread, y).exp() * width  # a low one widens strokes
+        ink = sharpen(pixels, rows(self.log_contrast, y).exp(), threshold)
+        return 2 * self.correction(ink, torch.cat([z, code], 1)) - 1
+
+
+class Correction(nn.Module):
+    """Redraws pixels (B, channels, side, side) in [0, 1], by local convolutions and a smooth map of a latent (B, inputs).
+
+    It adds to the pixels' logits, and at first nothing. So what pixels alone cannot say, as how strokes end or meet, can
+    still be learnt.
+    """
+
+    def __init__(self, inputs: int, channels: int, side: int):
+        super().__init__()
+        self.side = side
+        self.pixels = nn.Conv2d(channels, CORRECTION_WIDTH, 5, padding=2)
+        self.latent = nn.Linear(inputs, CORRECTION_WIDTH * (side // 4) ** 2)
+        self.both = nn.Conv2d(2 * CORRECTION_WIDTH, CORRECTION_WIDTH, 3, padding=1)
+        self.out = nn.Conv2d(CORRECTION_WIDTH, channels, 3, padding=1)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, pixels: Tensor, latent: Tensor) -> Tensor:
+        coarse = self.latent(latent).view(len(pixels), -1, self.side // 4, self.side // 4)
+        maps = [self.pixels(pixels), F.interpolate(coarse, scale_factor=4, mode="bilinear")]
+        hidden = F.leaky_relu(self.both(F.leaky_relu(torch.cat(maps, 1), 0.2)), 0.2)
+        return torch.sigmoid(torch.logit(pixels, eps=0.01) + GAIN * self.out(hidden))
+
+
+def rows(table: Tensor, index: Tensor) -> Tensor:
+    """table[index], with a gradient that is summed in a fixed order: seeded runs repeat to the bit."""
+    return F.embedding(index, table.view(len(table), -1)).view(len(index), *table.shape[1:])
 
 
 def sharpen(pixels: Tensor, contrast: Tensor, threshold: Tensor) -> Tensor:

@@ -20,12 +20,12 @@ import numpy as np
 from safetensors.torch import save
 from tqdm import tqdm
 
-from dpgan_lib import accounting, bench, cost, data, evaluation, probe, results, training
+from dpgan_lib import accounting, bench, cost, data, evaluation, opening, probe, results, training, utility
 from dpgan_lib.config import EvaluationConfig, PrivacyConfig, RunConfig
 from dpgan_lib.profiles import PROFILES
-from dpgan_lib.provenance import ENTRIES
 from dpgan_lib.streams import stream
-from dpgan_lib.studies import Study, existing
+from dpgan_lib.studies import existing
+from dpgan_lib.warm_config import release_noise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ class Parameters:
     def check_for(self, records: int) -> None:
         """The part of check() that holds for any data of that many records, and for any source of randomness."""
         require(isinstance(self.profile, str) and self.profile in PROFILES, "profile", self.profile,
-                 f"must be one of {', '.join(PROFILES)}" + _suggestion(str(self.profile), PROFILES))
+                 f"must be one of {', '.join(PROFILES)}" + suggestion(str(self.profile), PROFILES))
         require(self.epsilon in ("inf", math.inf) or _is_number(self.epsilon) and self.epsilon > 0, "epsilon",
                  self.epsilon, 'must be a number above 0, or "inf" for a run without privacy')
         require(_is_number(self.delta) and 0 < self.delta < 1 / records, "delta", self.delta,
@@ -76,7 +76,7 @@ def parameters_from(namespace: dict, kind: type = Parameters):
               if not shell.fullmatch(name) and not isinstance(value, ModuleType)}
     for name in values:
         require(name in known, "parameter", name, f"is unknown: choose from {', '.join(known)}"
-                 + _suggestion(name, known) + " (After running cells by hand, restart the kernel first.)")
+                 + suggestion(name, known) + " (After running cells by hand, restart the kernel first.)")
     parameters = kind(**values)
     parameters.check()
     return parameters
@@ -122,14 +122,8 @@ def is_same_sweep(one: RunConfig, other: RunConfig) -> bool:
 Evaluate = Callable[[RunConfig, training.State, data.Dataset, Callable[[], object]], dict]
 
 
-def utility_of(config: RunConfig, state: training.State, files: data.Dataset, progress: Callable[[], object]) -> dict:
-    """Train on synthetic, test on real; and the ceiling."""
-    return evaluation.evaluate(config, state.average, files.train_images, files.train_labels, files.test_images,
-                               files.test_labels, progress)
-
-
 def obtain(study: str, config: RunConfig, *, fresh: bool = False, max_minutes: float | None = None,
-           progress: bool = True, evaluate: Evaluate = utility_of, entries: tuple[str, ...] = ENTRIES,
+           progress: bool = True, evaluate: Evaluate = utility.measure, entries: tuple[str, ...] = ("training", "utility"),
            ) -> results.Record | None:
     """The run's record: found (maybe stale: ask results.staleness), else computed. fresh: compute it whatever is found.
 
@@ -145,8 +139,8 @@ def obtain(study: str, config: RunConfig, *, fresh: bool = False, max_minutes: f
     origin = results.provenance(entries=entries)  # of the source that trains, not of what it may have become meanwhile
     with tqdm(total=config.privacy.steps, desc=f"training, epsilon {config.privacy.epsilon:g}", unit=" critic steps",
               disable=not progress) as bar:
-        state = training.train(config, files.train_images, files.train_labels, folder, max_minutes=max_minutes,
-                               progress=lambda step: bar.update(step - bar.n))
+        state = opening.train(config, files.train_images, files.train_labels, folder, max_minutes=max_minutes,
+                              progress=lambda step: bar.update(step - bar.n))
     if state.step < config.privacy.steps:
         return None
     record = _record(study, config, state, files, origin, evaluate, progress)
@@ -154,10 +148,6 @@ def obtain(study: str, config: RunConfig, *, fresh: bool = False, max_minutes: f
     return record
 
 
-STUDY = Study(
-    grid=tuple(Parameters(epsilon=epsilon, seed=seed) for seed in (0, 1) for epsilon in (1.0, 10.0, "inf")),
-    address=lambda parameters: run_id(plan(parameters)),
-    compute=lambda parameters, progress: obtain("mnist_tradeoff", plan(parameters), fresh=True, progress=progress))
 QUALITY = tuple(Parameters(epsilon=epsilon) for epsilon in (1.0, 10.0, "inf"))  # whose accuracy is followed over time
 SNAPSHOT_STEPS = 200  # critic steps between two looks at a run
 SNAPSHOT = EvaluationConfig(images=5_000, cnn_steps=200)  # a short recipe: many looks, no comparison with a chapter
@@ -202,7 +192,7 @@ def work_folder(study: str, config: RunConfig) -> Path:
 
 
 def prepare(study: str, config: RunConfig) -> Path:
-    """Lay out run.json and data.npz for `python -m dpgan_lib.training` on a machine without the rest of the stack."""
+    """Lay out run.json and data.npz for `python -m dpgan_lib.remote` on a machine without the rest of the stack."""
     files, folder = data.load(config.dataset), work_folder(study, config)
     folder.mkdir(parents=True, exist_ok=True)
     pixels = np.rint((files.train_images + 1) * 127.5).astype(np.uint8)
@@ -228,12 +218,13 @@ def _record(study, config, state, files, origin, evaluate, progress):
 
 def privacy_statement(config: RunConfig, unit: str) -> dict:
     """Epsilon by each accountant, with everything that it depends on. unit: what one record is, in words."""
-    privacy = config.privacy
+    privacy, released = config.privacy, release_noise(config)
     spent = accounting.epsilons(noise_multiplier=privacy.noise_multiplier, sampling_rate=privacy.sampling_rate,
-                                steps=privacy.steps, delta=privacy.delta)
-    return {"epsilon_asked": privacy.epsilon, "epsilon_spent": spent, "delta": privacy.delta,
-            "adjacency": "add/remove one record", "unit": unit, "noise_multiplier": privacy.noise_multiplier,
-            "sampling_rate": privacy.sampling_rate, "steps": privacy.steps}
+                                steps=privacy.steps, delta=privacy.delta, release_noise=released)
+    statement = {"epsilon_asked": privacy.epsilon, "epsilon_spent": spent, "delta": privacy.delta,
+                 "adjacency": "add/remove one record", "unit": unit, "noise_multiplier": privacy.noise_multiplier,
+                 "sampling_rate": privacy.sampling_rate, "steps": privacy.steps}
+    return statement | ({"release_noise": released} if math.isfinite(released) else {})
 
 
 def png(grid: np.ndarray) -> bytes:
@@ -252,7 +243,8 @@ def _is_number(value) -> bool:
     return type(value) in (int, float) and abs(value) < 1e300
 
 
-def _suggestion(name, known) -> str:
+def suggestion(name: str, known) -> str:
+    """The nearest known name as the end of a refusal, or nothing."""
     close = get_close_matches(name, known, n=1)
     return f". Did you mean {close[0]!r}?" if close else ""
 

@@ -11,6 +11,7 @@ from matplotlib.ticker import LogFormatter
 EPSILON_RANGE = (0.1, 30.0)  # of the colour scale: one colour an epsilon in the whole book
 INFINITY_GAP = 4.0  # the run without privacy stands this factor to the right of the largest epsilon
 GRIDS_IN_A_ROW = 3
+MARKERS = ("o", "s", "^", "D")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (1, 3)))  # so that no curve is told by its colour alone
 
 
@@ -24,23 +25,30 @@ def epsilon_colour(epsilon: float) -> tuple:
 
 
 def tradeoff(points: list[dict], ceilings: dict[str, float], delta: float) -> Figure:
-    """Accuracy against epsilon, a panel a task, every seed a dot, with the real-data ceiling.
+    """Accuracy against epsilon, a panel a task, every seed a mark, with the real-data ceiling.
 
-    points: dicts with epsilon, seed, is_new (drawn as a ringed star) and one accuracy in [0, 1] for each task.
-    ceilings: task name (the panel's title) -> accuracy of the same classifier trained on as many real images.
+    points: dicts with method, epsilon, seed, is_new (drawn as a ringed star) and an accuracy in [0, 1] for each task,
+    or for some.  ceilings: task name (the panel's title) -> accuracy of the same classifier trained on as many real
+    images.
     """
     panels = len(ceilings)  # one above the other, so that the text survives a phone's width
-    figure, axes = plt.subplots(panels, 1, figsize=(6.4, 3.4 * panels), layout="constrained")
+    figure, axes = plt.subplots(panels, 1, figsize=(6.4, 3.6 * panels), layout="constrained")
     finite = [point["epsilon"] for point in points if math.isfinite(point["epsilon"])] or [1.0]
     right = max(finite) * INFINITY_GAP
+    methods = list(dict.fromkeys(point["method"] for point in points))
     for axis, (task, ceiling) in zip(np.atleast_1d(axes), ceilings.items()):
         axis.axhline(ceiling, color="black", linestyle=":", label="real images (ceiling)")
-        _mean_line(axis, points, task, right)
-        for point in points:
-            axis.plot(min(point["epsilon"], right), point[task], "*" if point["is_new"] else "o",
-                      markersize=15 if point["is_new"] else 7, color=epsilon_colour(point["epsilon"]),
-                      markeredgecolor="tab:red" if point["is_new"] else "white",
-                      label="this run" if point["is_new"] else None)
+        measured = [point for point in points if task in point]
+        for method, marker, dash in zip(methods, MARKERS, DASHES):
+            of_method = [point for point in measured if point["method"] == method]
+            _mean_line(axis, of_method, task, right, dash)
+            for point in of_method:
+                axis.plot(min(point["epsilon"], right), point[task], "*" if point["is_new"] else marker,
+                          markersize=15 if point["is_new"] else 7, color=epsilon_colour(point["epsilon"]),
+                          markeredgecolor="tab:red" if point["is_new"] else "white",
+                          label="this run" if point["is_new"] else None)
+            if of_method:
+                axis.plot([], [], marker=marker, linestyle=dash, color="grey", label=method)
         axis.set(xscale="log", xlabel=epsilon_label(delta), title=task, ylim=(0, 1.02),
                  ylabel="accuracy on real test images")
         ticks = sorted({point["epsilon"] for point in points})
@@ -57,13 +65,14 @@ def epsilon_label(delta: float) -> str:
     return f"epsilon (total, delta = {delta:g}, add/remove)".replace("e-0", "e-")
 
 
-def _mean_line(axis, points, task, right):
+def _mean_line(axis, points, task, right, dash):
     """The mean over seeds at each epsilon, joined in order."""
     values: dict[float, list[float]] = {}
     for point in points:
         values.setdefault(min(point["epsilon"], right), []).append(point[task])
     positions = sorted(values)
-    axis.plot(positions, [np.mean(values[position]) for position in positions], color="grey", zorder=0)
+    axis.plot(positions, [np.mean(values[position]) for position in positions], color="grey", linestyle=dash,
+              zorder=0)
 
 
 def sample_grids(grids: dict[str, np.ndarray]) -> Figure:

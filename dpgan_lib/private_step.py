@@ -17,6 +17,7 @@ from dpgan_lib import accounting, data, experiment, probe, report, results, trai
 from dpgan_lib.config import RunConfig
 from dpgan_lib.experiment import require
 from dpgan_lib.results import Record
+from dpgan_lib.state import hardware
 from dpgan_lib.studies import Study
 
 STUDY_NAME = "private_step"
@@ -184,7 +185,7 @@ def _calibrated(base: experiment.Parameters, *, expected_batch: int, steps: int,
 
 def _origin() -> dict:
     training.keep_freed_memory()
-    return results.provenance(entries=probe.ENTRIES) | {"trained_on": training.hardware()}
+    return results.provenance(entries=probe.ENTRIES) | {"trained_on": hardware()}
 
 
 def _write(point, card, metrics, privacy, seconds, origin) -> Record:

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dpgan_lib.deformations import KNOTS, PARAMETERS, SPREAD, affine, candidates, displacements, inverse, warp
+from dpgan_lib.warm_config import PrototypeConfig
 
 ANCHOR = 0.3  # in a record's row beside its pixels: counts the records of a style
 MOMENTS = 0.3  # the same for each of the deformation's first and second moments
@@ -27,24 +28,6 @@ REACH = 2.5  # standard deviations of a deformation at which its moments are cli
 FEWEST, CLEAR = 30, 4  # a style needs so many records, and so many standard deviations of its noisy count
 NUDGE = 0.12  # half-sides: standard deviation of the displacements that tell two halves of a style apart
 CHUNK = 2000  # records matched at a time
-
-
-@dataclass(frozen=True, kw_only=True)
-class PrototypeConfig:
-    """Public numbers, set by hand and tried on the grown digits and on a held-out part of MNIST's training set.
-
-    rounds: releases; the first gives a mean to each class, each later one splits every style in two.
-    candidates: deformations that a record may be matched with.
-    level: root mean square of a record's pixels in [0, 1] above which it is dimmed, so that its norm is bounded.
-    """
-
-    rounds: int
-    candidates: int
-    level: float
-
-    @property
-    def styles(self) -> int:
-        return 2 ** (self.rounds - 1)
 
 
 @dataclass(frozen=True)
@@ -71,27 +54,27 @@ def learn(images: Tensor, categories: Tensor, settings: PrototypeConfig, noise_m
     """All rounds.  draw: round -> its random numbers, used for its noise alone.
 
     images (N, channels, side, side), categories (N, classes) one-hot, of any values.
-    Guarantee, add/remove one record: that of one Gaussian mechanism of that noise multiplier (accounting's
-    release_noise), for each of the R rounds has sqrt(R) times as much.
+    Guarantee, add/remove one record: each round is a Gaussian mechanism of that noise multiplier; all R together are
+    one whose noise multiplier is a sqrt(R)-th of it (accounting's release_noise).
     """
     found = None
     for number in range(settings.rounds):
-        found = one_round(found, images, categories, settings, noise_multiplier * math.sqrt(settings.rounds),
-                          draw(number))
+        sums = release(found, images, categories, settings, noise_multiplier, draw(number))
+        found = read(found, sums, images.shape[1:], settings, noise_multiplier)
     return found
 
 
-def one_round(before: Prototypes | None, images: Tensor, categories: Tensor, settings: PrototypeConfig,
-              noise_multiplier: float, rng: np.random.Generator) -> Prototypes:
-    """One release: split every style, match and align the records, and publish noisy sums over styles."""
-    guess = None if before is None else split(before)
-    sums = style_sums(guess, images, categories, settings)
-    noise = torch.from_numpy(rng.standard_normal(tuple(sums.shape))).to(sums.device)
-    return read(guess, sums + noise_multiplier * noise, images.shape[1:], settings, noise_multiplier)
+def release(before: Prototypes | None, images: Tensor, categories: Tensor, settings: PrototypeConfig,
+            noise_multiplier: float, rng: np.random.Generator) -> Tensor:
+    """One round: split every style, match and align the records, and publish noisy sums over styles."""
+    sums = style_sums(split(before), images, categories, settings)
+    return sums + noise_multiplier * torch.from_numpy(rng.standard_normal(tuple(sums.shape))).to(sums.device)
 
 
-def split(prototypes: Prototypes) -> Prototypes:
+def split(prototypes: Prototypes | None) -> Prototypes | None:
     """Every style twice, under a small public displacement and under its opposite. A style given up stays so."""
+    if prototypes is None:
+        return None
     classes, styles, *shape = prototypes.images.shape
     images = prototypes.images.flatten(0, 1)
     knots = NUDGE * torch.randn(1, 2, KNOTS, KNOTS, generator=torch.Generator().manual_seed(styles))
@@ -156,9 +139,12 @@ def _relative(parameters):
 
 # Afterwards: what reads released sums alone
 
-def read(guess: Prototypes | None, sums: Tensor, shape: torch.Size, settings: PrototypeConfig,
+def read(before: Prototypes | None, sums: Tensor, shape: torch.Size, settings: PrototypeConfig,
          noise_multiplier: float) -> Prototypes:
-    """Prototypes from noisy sums. Means are drawn towards the guess that they started from, where noise hides more."""
+    """Prototypes from a round's noisy sums, and from those before. Means are drawn towards the guess that they started
+    from, where noise hides more.
+    """
+    guess = split(before)
     width = math.prod(shape)
     styles = 1 if guess is None else guess.images.shape[1]
     sums = (sums * SCALE).view(-1, styles, sums.shape[1])  # (classes, styles, width)

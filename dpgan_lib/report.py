@@ -17,16 +17,12 @@ from dpgan_lib.results import Record, number, staleness
 EPSILON_DIGITS = 3
 WORDS = {"epsilon": "epsilon asked", "info_weight": "lambda (info_weight)"}
 CLAIM = "enters no claim"
-ACCURACIES = {  # metric -> column
-    "pairs_logistic": "pairs, mean (logistic)", "pairs_worst": "hardest pair (logistic)",
-    "ten_logistic": "ten classes (logistic)", "ten_cnn": "ten classes (CNN)",
-}
 
 
-def computed_by(records: list[Record], command: str, defaults: dict) -> str:
+def computed_by(records: list[Record], command: str, defaults: dict, name: Callable[[Record], str] | None = None) -> str:
     """The card at a chapter's end: one column a record, one row a field, as HTML.
 
-    command: what computes the records again.
+    command: what computes the records again.  name: a record -> its column's heading, run_name by default.
     defaults: the chapter's parameters by name; a value that differs is marked. A name that the configuration lacks,
     one that cannot change a result, is left out.
     Raises ValueError if there is no record: a number without one has no place on a page.
@@ -35,7 +31,7 @@ def computed_by(records: list[Record], command: str, defaults: dict) -> str:
         raise ValueError("records=[] must hold at least one: every number on a page is backed by a record")
     fields = [_fields(record, defaults) for record in records]
     rows = [_card_row(name, [field[name] for field in fields]) for name in fields[0]]
-    head = [run_name(record) for record in records]
+    head = list(map(name or run_name, records))
     seeded = ["<p>seeded: for study, not a release</p>"] if any(record.mode == "demo" for record in records) else []
     return _card(table(_caption(records), ["run", *head], rows), command, *seeded)
 
@@ -105,22 +101,6 @@ def source_in(path: Path, name: str) -> str:
     return f"```python\n{ast.get_source_segment(text, function)}\n```"
 
 
-def row(record: Record) -> dict:
-    """A run as a line of a table: epsilon asked (inf without privacy), seed, and accuracies in [0, 1]."""
-    synthetic = record.metrics["synthetic"]
-    return {"epsilon": number(record.privacy["epsilon_asked"]), "seed": record.content["config"]["seed"],
-            **{name: synthetic[name] for name in ACCURACIES}}
-
-
-def accuracy_table(rows: list[dict], real: dict) -> str:
-    """Accuracies in percent as HTML. rows: of row(), with is_new for a run of the reader; real: the ceiling."""
-    lines = [(f"{epsilon_name(each['epsilon'])}, seed {each['seed']}{' (this run)' if each['is_new'] else ''}", each)
-             for each in sorted(rows, key=lambda each: (each["epsilon"], each["seed"]))]
-    body = [table_row(name, [f"{100 * values[metric]:.1f}" for metric in ACCURACIES])
-            for name, values in [*lines, ("real images (ceiling)", real)]]
-    return table("Accuracy on real test images, in percent", ["trained on", *ACCURACIES.values()], body)
-
-
 def run_name(record: Record) -> str:
     """The epsilon asked for, without its scope, and the seed, for a title whose neighbour states the scope.
 
@@ -180,11 +160,17 @@ def _fields(record: Record, defaults: dict) -> dict[str, str]:
     after = {
         "epsilon spent": format_epsilon(record) + ("" if math.isinf(rdp) else f"; {rounded_up(rdp)} by RDP"),
         "unit of privacy": privacy["unit"],
-        "noise": f"multiplier {_short(privacy['noise_multiplier'])}, sampling rate {_short(privacy['sampling_rate'])}, "
-                 f"{privacy['steps']:,} steps",
+        "noise": _noise(privacy),
     }
     return (_escaped(text) | _parameters(record, defaults) | _escaped(after | _machine(record))
             | _digests(record))
+
+
+def _noise(privacy: dict) -> str:
+    released = f"releases of multiplier {_short(number(privacy['release_noise']))}" if "release_noise" in privacy else ""
+    steps = (f"multiplier {_short(privacy['noise_multiplier'])}, sampling rate {_short(privacy['sampling_rate'])}, "
+             f"{privacy['steps']:,} steps") if privacy["steps"] else "no step"
+    return "; ".join(part for part in (released, steps) if part)
 
 
 def _data(record: Record) -> str:

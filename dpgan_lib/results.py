@@ -22,6 +22,7 @@ import numpy as np
 
 from dpgan_lib.config import RunConfig, canonical_json
 from dpgan_lib.provenance import ENTRIES, provenance, source_hash, version_changes
+from dpgan_lib.warm_config import config_from
 
 __all__ = [
     "LOCAL", "PUBLISHED", "Record", "check_manifest", "content_address", "find", "local", "number", "provenance",
@@ -69,7 +70,7 @@ class Record:
     def config(self) -> RunConfig:
         """Raises ValueError if the record was written for other configuration fields than today's."""
         try:
-            return RunConfig.from_dict(self.content["config"])
+            return config_from(self.content["config"])
         except TypeError as error:
             raise ValueError(f"{self.folder / RECORD} has another configuration: {error}. Compute it again.") from None
 

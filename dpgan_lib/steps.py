@@ -3,6 +3,8 @@
 Only the first term reads data, and only critic_step is handed any.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -32,11 +34,12 @@ def critic_step(critic: Critic, optimiser: Optimizer, real: tuple[Tensor, Tensor
     critic.project()
 
 
-def generator_step(generator: Generator, posterior: Posterior, critic: Critic, optimiser: Optimizer,
+def generator_step(generator: Generator, posterior: Posterior, critic: Callable, optimiser: Optimizer,
                    z: Tensor, code: Tensor, latent: LatentConfig, settings: OptimiserConfig) -> Tensor:
     """One descent step of G and Q on -E_{z,c} f_w(G(z,c)) - lambda L_I(G, Q). Returns L_I in nats (a scalar).
 
-    z (B, z_dim), code (B, code_dim).  No data in the signature: this is post-processing of the noisy critic.
+    critic: f_w, (images, one-hot categories) -> scores (B,).  z (B, z_dim), code (B, code_dim).
+    No data in the signature: this is post-processing of the noisy critic.
     """
     images = generator(z, code)
     bound = mutual_info_bound(latent, posterior(images), code)

@@ -16,7 +16,7 @@ MODULES = {  # by chapter, without its number
     "wasserstein": "wasserstein_study",
     "accountant": "accounting",
     "private_step": "private_step",
-    "mnist_tradeoff": "experiment",
+    "mnist_tradeoff": "tradeoff",
     "cost": "cost",
     "audit": "audit_study",
 }

@@ -6,7 +6,6 @@ here has data in its signature: what was released is all that is known of it, so
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,44 +16,38 @@ from dpgan_lib.config import LatentConfig
 from dpgan_lib.embedding import Embedding, draw_labels, squared_distance
 from dpgan_lib.features import Features
 from dpgan_lib.latent import category, make_code, mutual_info_bound
-from dpgan_lib.networks import Critic, Generator, Posterior
+from dpgan_lib.networks import Posterior
 from dpgan_lib.steps import update_average
+from dpgan_lib.warm_config import WarmStartConfig
 
 
-@dataclass(frozen=True, kw_only=True)
-class WarmStartConfig:
-    """The warm start: public numbers. Rates and shares were chosen on the grown digits.
-
-    release_share: of epsilon, what the release alone would spend (accounting.split_budget).  frequencies: of the random
-    features, half their number.  steps: of the generator.  batch: images in a step.  rate: Adam's at the start; it
-    falls linearly to 0.  info_weight: lambda, in units of |d|^2 per nat.  averaging: decay of the running mean.
-    """
-
-    release_share: float
-    frequencies: int
-    steps: int
-    batch: int
-    rate: float
-    info_weight: float
-    averaging: float
-
-
-def fit(generator: Generator, posterior: Posterior, features: Features, released: Embedding, latent: LatentConfig,
-        settings: WarmStartConfig, draw: Callable[[int], np.random.Generator]) -> Generator:
+def fit(generator: nn.Module, posterior: Posterior, features: Features, released: Embedding, latent: LatentConfig,
+        settings: WarmStartConfig, draw: Callable[[int], np.random.Generator]) -> nn.Module:
     """Train G (and Q) in place on what was released; returns G's running mean.
 
     draw: step -> its random numbers.  Classes come in the shares of the noisy histogram, for a critic of pairs (x, y)
     would tell other shares from the data's by y alone; sample with any shares afterwards.
     """
     average = copy.deepcopy(generator).requires_grad_(False)
-    optimiser = torch.optim.Adam([*generator.parameters(), *posterior.parameters()], settings.rate, betas=(0.5, 0.9))
+    optimiser = torch.optim.Adam(_groups(generator, posterior, settings), betas=(0.5, 0.9))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 - step / max(settings.steps, 1))
     for step in range(settings.steps):
-        for group in optimiser.param_groups:
-            group["lr"] = settings.rate * (1 - step / settings.steps)
         z, code = draw_codes(latent, released.histogram, settings.batch, draw(step))
         fit_step(generator, posterior, optimiser, features, released, z, code, latent, settings.info_weight)
+        schedule.step()
         update_average(average, generator, settings.averaging)
     return average
+
+
+def _groups(generator, posterior, settings):
+    """Parameters with their rates. Prototypes, where a generator has any, start near their end, and networks are stirred
+    by less than a few numbers of a class: both move less.
+    """
+    groups = [{"params": list(posterior.parameters()), "lr": settings.rate * settings.network_rate}]
+    for name, parameter in generator.named_parameters():
+        part = {"images": settings.image_rate, "correction": settings.network_rate}.get(name.split(".")[0], 1)
+        groups.append({"params": [parameter], "lr": settings.rate * part})
+    return groups
 
 
 def draw_codes(latent: LatentConfig, shares: Tensor, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -65,7 +58,7 @@ def draw_codes(latent: LatentConfig, shares: Tensor, count: int, rng: np.random.
     return z, make_code(latent, labels, continuous)
 
 
-def fit_step(generator: Generator, posterior: Posterior, optimiser: Optimizer, features: Features, released: Embedding,
+def fit_step(generator: nn.Module, posterior: Posterior, optimiser: Optimizer, features: Features, released: Embedding,
              z: Tensor, code: Tensor, latent: LatentConfig, info_weight: float) -> None:
     """One descent step of G and Q on sum_y share_y |d_y|^2 - lambda L_I(G, Q).  z (B, z_dim), code (B, code_dim)."""
     images = generator(z, code)
@@ -76,12 +69,3 @@ def fit_step(generator: Generator, posterior: Posterior, optimiser: Optimizer, f
     optimiser.zero_grad()
     loss.backward()
     optimiser.step()
-
-
-def start_at_zero(critic: Critic) -> None:
-    """Let a critic score everything 0 and still learn: the residual of f_w = <w_y, phi(x)> + critic(x, y).
-
-    A fresh random critic in its place would undo the warm start.
-    """
-    nn.init.zeros_(critic.scores.weight)
-    nn.init.zeros_(critic.scores.bias)

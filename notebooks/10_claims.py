@@ -29,7 +29,7 @@
 # %% tags=["hide-input"]
 from IPython.display import HTML
 
-from dpgan_lib import claims, report, results
+from dpgan_lib import claims, report, results, tradeoff
 
 HTML(claims.table(results.published))
 
@@ -41,7 +41,7 @@ HTML(claims.table(results.published))
 # %% tags=["hide-input"]
 from IPython.display import Markdown
 
-Markdown(report.sweep_caption(results.published("mnist_tradeoff")))
+Markdown(report.sweep_caption(tradeoff.runs(results.published("mnist_tradeoff"))))
 
 # %% [markdown]
 # A rule in library code is easy to check. This is the one behind the first row:

@@ -16,7 +16,7 @@ import papermill.cli
 import pytest
 import yaml
 
-from dpgan_lib import chapters, cli, experiment, publish, training
+from dpgan_lib import chapters, cli, experiment, publish, remote
 
 ROOT = Path(__file__).resolve().parent.parent
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
@@ -106,10 +106,10 @@ def check_dpgan(words):
 
 def check_python(words, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    assert words[:2] == ["-m", "dpgan_lib.training"]
+    assert words[:2] == ["-m", "dpgan_lib.remote"]
     monkeypatch.setattr(sys, "argv", words[1:])
     with pytest.raises(FileNotFoundError, match="run.json"):  # the words were understood: the run's folder is missing
-        training.main()
+        remote.main()
 
 
 @pytest.mark.parametrize("line", [line for name in ("README.md", "CONTRIBUTING.md", "book/rerun.md")

@@ -8,14 +8,18 @@ import pytest
 from dpgan_lib import claims
 
 
-def record(epsilon, pairs, ten=0.9, seed=0, profile="laptop"):
-    config = SimpleNamespace(privacy=SimpleNamespace(epsilon=epsilon), seed=seed, dataset="mnist", profile=profile)
-    return SimpleNamespace(config=config, metrics={"synthetic": {"pairs_logistic": pairs, "ten_cnn": ten}})
+def record(epsilon, pairs, ten=0.9, seed=0, profile="laptop", method="both", ablation="none"):
+    config = SimpleNamespace(privacy=SimpleNamespace(epsilon=epsilon), seed=seed, dataset="mnist", profile=profile,
+                             method=method, ablation=ablation)
+    return SimpleNamespace(config=config, content={"config": {}},
+                           metrics={"synthetic": {"pairs_logistic": pairs, "ten_cnn": ten}})
 
 
 @pytest.fixture(autouse=True)
 def current(monkeypatch):
     monkeypatch.setattr(claims.results, "staleness", lambda record: [])
+    monkeypatch.setattr(claims.tradeoff, "method_of", lambda config: config.method)
+    monkeypatch.setattr(claims.tradeoff, "ablation_of", lambda config: config.ablation)
 
 
 def sweep(*pairs, **rest):
@@ -55,7 +59,34 @@ def test_a_stale_record_is_said_to_be_one(monkeypatch):
 def test_seeds_are_averaged_and_counted():
     records = sweep(0.8, 0.9, 0.95) + sweep(0.6, 0.9, 0.97, seed=1)
     verdict = claims.judge_slightly(records)
-    assert verdict.measured == "26.0 points from no privacy to epsilon 1 (2 seeds)"
+    assert verdict.measured.endswith("this book's: 26.0 points from no privacy to epsilon 1 (2 seeds)")
+
+
+def test_methods_that_agree_and_methods_that_do_not():
+    rising, falling = sweep(0.8, 0.9, 0.95), sweep(0.9, 0.8, 0.95)
+
+    def of_paper(records):
+        return [record(each.config.privacy.epsilon, each.metrics["synthetic"]["pairs_logistic"], method="paper")
+                for each in records]
+
+    assert claims.judge_fall(rising + of_paper(rising)).verdict == "holds"
+    assert claims.judge_fall(falling + of_paper(falling)).verdict == "does not hold"
+    assert claims.judge_fall(rising + of_paper(falling)).verdict == "holds in part"
+    assert claims.judge_fall(of_paper(rising)).verdict == "holds"
+
+
+def test_with_three_seeds_a_trend_must_show_in_them():
+    steady = [run for seed in range(3) for run in sweep(0.8, 0.9, 0.95, seed=seed)]
+    verdict = claims.judge_fall(steady)
+    assert claims.trend(steady, "pairs_logistic") == pytest.approx(1 / 6**3)  # one order in six, three times
+    assert verdict.verdict == "holds" and "p = 0.0046" in verdict.measured
+    by_one_seed = sweep(0.5, 0.7, 0.95) + sweep(0.8, 0.75, 0.78, seed=1) + sweep(0.8, 0.79, 0.7, seed=2)
+    assert claims.judge_fall(by_one_seed).verdict == "does not hold"  # though the means rise
+    assert claims.trend(steady[:6], "pairs_logistic") is None
+
+
+def test_an_ablation_enters_no_claim():
+    assert claims.admissible(sweep(0.8, 0.9, 0.95, ablation="one_style")) == []
 
 
 def test_the_table_has_a_row_for_each_claim_and_hides_no_negative():

@@ -1,14 +1,17 @@
 """The generator that deforms prototypes: it starts at them, obeys its codes, and every part of it can be trained."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 
 from dpgan_lib import codes, data
 from dpgan_lib.config import LatentConfig
-from dpgan_lib.deforming import Z_DIM, DeformingGenerator, sharpen
+from dpgan_lib.deforming import Z_DIM, Correction, DeformingGenerator, sharpen
 from dpgan_lib.latent import sample_latent
-from dpgan_lib.prototypes import PrototypeConfig, learn
+from dpgan_lib.prototypes import learn
+from dpgan_lib.warm_config import PrototypeConfig
 
 LATENT = LatentConfig(z_dim=Z_DIM, categories=10, continuous=2)
 
@@ -45,11 +48,31 @@ def test_a_slant_leaves_the_class_alone(generator):
 
 
 def test_every_parameter_has_a_gradient(generator):
+    generator = copy.deepcopy(generator)
     z, code = sample_latent(LATENT, 2000, np.random.default_rng(0))
     weight = torch.randn(1, 28, 28, generator=torch.Generator().manual_seed(0))
     (generator(z, code) * weight).mean().backward()
-    for name, parameter in generator.named_parameters():
-        assert parameter.grad.isfinite().all() and parameter.grad.any(), name
+    waiting = [name for name, parameter in generator.named_parameters() if not parameter.grad.any()]
+    inner = [name for name, _ in generator.named_parameters() if name.startswith("correction.") and ".out." not in name]
+    assert waiting == inner  # what the correction adds is 0 at first, so its inner layers learn from the second step on
+    optimiser = torch.optim.SGD(generator.parameters(), 1.0)
+    optimiser.step()
+    optimiser.zero_grad()
+    (generator(z, code) * weight).mean().backward()
+    assert all(parameter.grad.isfinite().all() and parameter.grad.any() for parameter in generator.parameters())
+
+
+def test_at_first_the_correction_changes_nothing_but_the_extremes(generator):
+    correction = Correction(4, 1, 28)
+    pixels = torch.rand(3, 1, 28, 28)
+    torch.testing.assert_close(correction(pixels, torch.randn(3, 4)), pixels.clamp(0.01, 0.99))
+
+
+def test_an_empty_generator_takes_the_weights_of_a_trained_one(generator):
+    other = DeformingGenerator.empty(LATENT, generator.images.shape)
+    other.load_state_dict(generator.state_dict())
+    z, code = sample_latent(LATENT, 20, np.random.default_rng(0))
+    assert torch.equal(generator(z, code), other(z, code))
 
 
 def test_styles_come_in_their_shares(generator):

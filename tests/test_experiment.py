@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dpgan_lib import accounting, data, evaluation, experiment, results, training
+from dpgan_lib import accounting, data, evaluation, experiment, remote, results, training
 from dpgan_lib.config import EvaluationConfig, RunConfig
 from dpgan_lib.experiment import Parameters
 from dpgan_lib.streams import stream
@@ -101,8 +101,7 @@ def test_a_run_is_computed_once_then_found_and_its_record_is_whole(store, monkey
     assert experiment.obtain("study", config, progress=False) == record
     assert record.config == config and results.staleness(record) == []
     assert not list(store.glob("study/.*")), "the work folder is gone"
-    for source in ("synthetic", "real"):
-        assert len(record.metrics[source]["pairs"]) == 45 and 0 <= record.metrics[source]["ten_cnn"] <= 1
+    assert len(record.metrics["synthetic"]["pairs"]) == 45 and 0 <= record.metrics["synthetic"]["ten_cnn"] <= 1
 
 
 def test_where_only_records_count_a_missing_one_is_an_error(store, monkeypatch):
@@ -120,8 +119,8 @@ def test_a_stopped_run_gives_no_record_and_goes_on_later(store):
 def test_a_run_laid_out_for_another_machine_is_finished_here(store, monkeypatch):
     config = tiny()
     folder = experiment.prepare("study", config)
-    monkeypatch.setattr("sys.argv", ["training", str(folder)])
-    training.main()
+    monkeypatch.setattr("sys.argv", ["remote", str(folder)])
+    remote.main()
     monkeypatch.setattr(training, "critic_step", lambda *_: pytest.fail("trained again"))
     assert experiment.obtain("study", config, progress=False).run_id == experiment.run_id(config)
 

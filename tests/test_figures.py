@@ -9,7 +9,7 @@ from dpgan_lib import figures
 
 
 def point(epsilon, accuracy, is_new=False):
-    return {"epsilon": epsilon, "seed": 0, "is_new": is_new, "pairs": accuracy}
+    return {"method": "one", "epsilon": epsilon, "seed": 0, "is_new": is_new, "pairs": accuracy}
 
 
 def test_tradeoff_draws_every_seed_and_states_the_scope():
@@ -21,6 +21,17 @@ def test_tradeoff_draws_every_seed_and_states_the_scope():
     assert axis.get_xlabel() == "epsilon (total, delta = 1e-5, add/remove)"
     assert [label.get_text() for label in axis.get_xticklabels()] == ["1", "3", "no privacy"]
     assert "this run" in axis.get_legend_handles_labels()[1]
+
+
+def test_methods_are_told_apart_without_colour_and_a_task_that_a_run_lacks_is_left_out():
+    points = [point(1.0, 0.7), point(10.0, 0.8), point(1.0, 0.6) | {"method": "other"}]
+    del points[1]["pairs"]
+    axis = figures.tradeoff(points, {"pairs": 0.98}, 1e-5).axes[0]
+    handles, names = axis.get_legend_handles_labels()
+    drawn = {name: (handle.get_marker(), handle.get_linestyle()) for handle, name in zip(handles, names)}
+    assert {"one", "other"} <= drawn.keys() and len(set(drawn.values())) == len(drawn)
+    assert sorted(line.get_ydata()[0] for line in axis.lines if len(line.get_xdata()) == 1 and line.get_marker()
+                  in figures.MARKERS) == [0.6, 0.7]
 
 
 def test_a_run_without_privacy_alone_can_be_drawn():

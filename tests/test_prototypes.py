@@ -10,7 +10,8 @@ from torch.nn.functional import one_hot
 
 from dpgan_lib import accounting, data, prototypes
 from dpgan_lib.deformations import PARAMETERS, SPREAD, affine, candidates, inverse, warp
-from dpgan_lib.prototypes import PrototypeConfig, Prototypes, bounded_rows, learn, one_round, shrink, split, style_sums
+from dpgan_lib.prototypes import Prototypes, bounded_rows, learn, release, shrink, split, style_sums
+from dpgan_lib.warm_config import PrototypeConfig
 
 CLASSES = 10
 ROUNDING = 1e-9  # of float64 sums of some hundred numbers below 1
@@ -90,28 +91,14 @@ def test_no_record_at_all(guess):
 
 
 @pytest.mark.parametrize("later", [False, True], ids=["first round", "later round"])
-def test_noise_has_the_calibrated_spread_in_every_entry(digits, found, later, monkeypatch):
+def test_noise_has_the_calibrated_spread_in_every_entry(digits, found, later):
     before = found if later else None
-    sums = []
-    monkeypatch.setattr(prototypes, "read", lambda guess, noisy, *rest: sums.append(noisy))
-    one_round(before, *digits, SETTINGS, 3.0, np.random.default_rng(0))
-    noise = (sums[0] - style_sums(split(before) if later else None, *digits, SETTINGS)) / 3.0
+    noisy = release(before, *digits, SETTINGS, 3.0, np.random.default_rng(0))
+    noise = (noisy - style_sums(split(before), *digits, SETTINGS)) / 3.0
     count = noise.numel()
     assert abs(noise.mean()) < 5 / math.sqrt(count) and abs(noise.square().mean() - 1) < 5 * math.sqrt(2 / count)
     parts = noise.split([784, 1, 2 * PARAMETERS], dim=1)
     assert all(abs(part.std() - 1) < 5 / math.sqrt(2 * part.numel() - 2) for part in parts)
-
-
-def test_all_rounds_together_are_one_gaussian_mechanism(digits, monkeypatch):
-    asked = []
-    monkeypatch.setattr(prototypes, "one_round", lambda *arguments: asked.append(arguments[-2]))
-    learn(*digits, SETTINGS, 2.0, np.random.default_rng)
-    assert len(asked) == SETTINGS.rounds
-    for s in (0.7, 2.0):  # PLD composes any releases; Gaussians without sampling compose to one
-        each = s * asked[0] / 2.0
-        together = accounting.epsilon_pld(noise_multiplier=each, sampling_rate=1.0, steps=SETTINGS.rounds, delta=1e-5)
-        alone = accounting.epsilon_pld(noise_multiplier=s, sampling_rate=1.0, steps=1, delta=1e-5)
-        assert together == pytest.approx(alone, rel=1e-3)  # intervals of the loss
 
 
 def test_data_is_read_by_style_sums_alone():
@@ -171,7 +158,8 @@ def test_noise_is_shrunk_away_and_a_clear_difference_is_kept():
 def test_without_a_clear_record_a_class_keeps_its_guess(found):
     """No data at all in a later round: noise must not invent a style."""
     nothing = torch.zeros(0, 1, 28, 28), torch.zeros(0, CLASSES)
-    after = one_round(found, *nothing, SETTINGS, 1.0, np.random.default_rng(0))
+    sums = release(found, *nothing, SETTINGS, 1.0, np.random.default_rng(0))
+    after = prototypes.read(found, sums, nothing[0].shape[1:], SETTINGS, 1.0)
     assert (after.counts.sum(1) > 0).all() and after.images.isfinite().all()
     assert torch.allclose(after.shares.sum(1), torch.ones(CLASSES))
 

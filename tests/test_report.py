@@ -202,14 +202,20 @@ def test_source_is_the_function_as_the_library_has_it():
     assert text.startswith("```python\ndef run_name(record") and text.endswith("\n```")
 
 
-def test_the_accuracy_table_is_in_percent_by_epsilon_with_the_ceiling_last(store):
-    rows = [report.row(store(epsilon=epsilon)) | {"is_new": epsilon == 3.0} for epsilon in (math.inf, 3.0)]
-    real = {"pairs_logistic": 0.99, "pairs_worst": 0.98, "ten_logistic": 0.9, "ten_cnn": 0.999}
-    page = Page(report.accuracy_table(rows, real))
-    assert [cells[0] for cells in page.rows] == ["trained on", "epsilon 3, seed 0 (this run)", "no privacy, seed 0",
-                                                 "real images (ceiling)"]
-    assert page.rows[1][1:] == ["90.0", "60.0", "70.0", "80.0"]
-    assert page.rows[-1][1:] == ["99.0", "98.0", "90.0", "99.9"]
+def test_a_card_takes_other_headings(store):
+    page = Page(report.computed_by([store()], COMMAND, {}, lambda record: "another name"))
+    assert page.rows[0] == ["run", "another name"]
+
+
+def test_the_card_names_releases_and_steps(store):
+    def noise(**privacy):
+        record = store()
+        record.content["privacy"] |= privacy
+        return dict((row[0], row[1]) for row in Page(report.computed_by([record], COMMAND, {})).rows)["noise"]
+
+    assert noise().startswith("multiplier 1.25, sampling rate")
+    assert noise(release_noise=2.0).startswith("releases of multiplier 2; multiplier 1.25")
+    assert noise(release_noise=2.0, steps=0) == "releases of multiplier 2; no step"
 
 
 def test_the_table_of_records_counts_them_and_the_stale_ones(store, monkeypatch):

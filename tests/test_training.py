@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from dpgan_lib import data, experiment, training
+from dpgan_lib import data, experiment, state, training
 from dpgan_lib.experiment import Parameters
 
 STEPS = 12
@@ -27,8 +27,8 @@ def digits():
     return files.train_images, files.train_labels
 
 
-def weights(state):
-    return torch.cat([tensor.flatten().float() for network in (state.average, state.critic, state.posterior)
+def weights(trained):
+    return torch.cat([tensor.flatten().float() for network in (trained.average, trained.critic, trained.posterior)
                       for tensor in network.state_dict().values()])
 
 
@@ -57,7 +57,7 @@ def test_a_kill_while_the_checkpoint_is_written_leaves_the_previous_one(digits, 
         path.write_bytes(b"half")
         raise Killed
 
-    monkeypatch.setattr(training, "save_file", die)
+    monkeypatch.setattr(state, "save_file", die)
     with pytest.raises(Killed):
         training.train(config, *digits, tmp_path, max_minutes=0)
     assert training.load_checkpoint(config, tmp_path, torch.device("cpu")).step == BLOCK
@@ -88,7 +88,7 @@ def test_training_needs_torch_numpy_and_safetensors_alone(digits, tmp_path):
     (tmp_path / "run.json").write_text(json.dumps(small_config().to_dict()))
     others = ("scipy", "sklearn", "dp_accounting", "matplotlib", "click", "tqdm", "opacus", "papermill", "pandas")
     code = (f"import sys, runpy; sys.modules.update(dict.fromkeys({others!r}));"
-            f"sys.argv = ['training', {str(tmp_path)!r}]; runpy.run_module('dpgan_lib.training', run_name='__main__')")
+            f"sys.argv = ['remote', {str(tmp_path)!r}]; runpy.run_module('dpgan_lib.remote', run_name='__main__')")
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True)
     assert done.returncode == 0 and f"{STEPS} of {STEPS} critic steps" in done.stdout, done.stderr
     here = training.train(small_config(), images, labels, tmp_path / "here")
@@ -99,11 +99,11 @@ def test_training_needs_torch_numpy_and_safetensors_alone(digits, tmp_path):
 def test_a_checkpoint_of_every_profile_fits_in_16_mib(tmp_path):
     for profile in ("smoke", "laptop", "paper"):
         config = experiment.plan(Parameters(profile=profile, epsilon="inf"))
-        state = training.new_state(config, torch.device("cpu"))
-        for optimiser in (state.critic_optimiser, state.generator_optimiser):
+        new = training.new_state(config, torch.device("cpu"))
+        for optimiser in (new.critic_optimiser, new.generator_optimiser):
             for group in optimiser.param_groups:
                 for parameter in group["params"]:
                     parameter.grad = torch.zeros_like(parameter)
             optimiser.step()
-        training.save_checkpoint(config, state, tmp_path)
-        assert (tmp_path / training.CHECKPOINT).stat().st_size < 16 * 2**20, profile
+        training.save_checkpoint(config, new, tmp_path)
+        assert (tmp_path / state.CHECKPOINT).stat().st_size < 16 * 2**20, profile

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 from sample_record import ARTEFACTS, store_record
 
-from dpgan_lib import accounting, cli, data, evaluation, experiment, results, verify
+from dpgan_lib import accounting, cli, data, experiment, results, utility, verify
 from dpgan_lib.config import EvaluationConfig
 
 EPSILONS = {"epsilon spent (pld)", "epsilon spent (rdp)", "epsilon spent (moments)"}
@@ -44,7 +44,7 @@ PUBLISHED = published_folders()
 def a_private_record() -> Path:
     """A training run's, with weights and utility."""
     records = [results.read(folder) for folder in PUBLISHED if folder.parent.name == "mnist_tradeoff"]
-    return next(record.folder for record in records if record.privacy and math.isfinite(record.epsilon_spent))
+    return next(record.folder for record in records if "release_noise" in record.privacy and record.privacy["steps"])
 
 
 @pytest.fixture
@@ -132,6 +132,11 @@ EDITS = {
     "steps": (put("privacy", "steps", change=lambda value: value // 2), {"steps"} | EPSILONS),
     "sampling rate": (put("privacy", "sampling_rate", change=lambda value: value / 2), {"sampling rate"} | EPSILONS),
     "delta": (put("privacy", "delta", change=lambda _: 1e-3), {"delta", "delta's range"} | EPSILONS),
+    "release noise": (put("privacy", "release_noise", change=doubled), {"release noise"} | EPSILONS),
+    "no release": (lambda content: content["privacy"].pop("release_noise"), {"release noise"} | EPSILONS),
+    "a share of images": (put("metrics", "fidelity", "coverage", change=lambda value: value + 1), {"fidelity"}),
+    "mean of the pairs' CNNs": (put("metrics", "synthetic", "pairs_cnn", change=lambda value: value - 1e-4),
+                                {"pairs_cnn"}),
     "adjacency": (put("privacy", "adjacency", change=lambda _: "replace one record"), {"adjacency"}),
     "unit": (put("privacy", "unit", change=lambda _: "one person"), {"unit"}),
     "no privacy at all": (put("privacy", change=lambda _: {}), {"privacy", "epsilon", "origin"}),
@@ -141,14 +146,14 @@ EDITS = {
     "N of the card": (put("card", "records", change=doubled), {"run id", "records", "card"}),
     "a file of the card": (put("card", "files", 0, "sha256", change=lambda value: value[::-1]), {"run id", "card"}),
     "mean of pairs": (put("metrics", "synthetic", "pairs_logistic", change=lambda value: value + 1e-4),
-                      {"synthetic pairs_logistic"}),
-    "worst pair": (put("metrics", "real", "pairs_worst", change=lambda value: value + 1e-4), {"real pairs_worst"}),
-    "a pair": (better, {"synthetic pairs_logistic"}),
-    "the best pair left out": (shorter, {"synthetic pairs", "synthetic pairs_logistic"}),
-    "a pair of another class": (put("metrics", "real", "pairs", 0, 1, change=lambda _: 10), {"real pairs"}),
-    "above 1": (put("metrics", "synthetic", "ten_cnn", change=lambda _: 1.2), {"synthetic range"}),
-    "below 0": (put("metrics", "real", "ten_logistic", change=lambda value: -value), {"real range"}),
-    "no number": (put("metrics", "real", "ten_logistic", change=str), {"real metrics"}),
+                      {"pairs_logistic"}),
+    "worst pair": (put("metrics", "synthetic", "pairs_worst", change=lambda value: value + 1e-4), {"pairs_worst"}),
+    "a pair": (better, {"pairs_logistic"}),
+    "the best pair left out": (shorter, {"pairs", "pairs_logistic"}),
+    "a pair of another class": (put("metrics", "synthetic", "pairs", 0, 1, change=lambda _: 10), {"pairs"}),
+    "above 1": (put("metrics", "synthetic", "ten_cnn", change=lambda _: 1.2), {"range"}),
+    "below 0": (put("metrics", "synthetic", "ten_mlp", change=lambda value: -value), {"range"}),
+    "no number": (put("metrics", "synthetic", "ten_logistic", change=str), {"accuracies"}),
     "digest of the weights": (put("artefacts", "generator.safetensors", change=lambda value: value[::-1]),
                               {"generator.safetensors"}),
     "no weights": (put("artefacts", change=lambda names: {"samples.png": names["samples.png"]}), {"artefacts"}),
@@ -179,7 +184,7 @@ def less_noise(content):
     for part in (privacy, content["config"]["privacy"]):
         part["noise_multiplier"] /= 2
     spent = accounting.epsilons(**{name: privacy[name] for name in
-                                          ("noise_multiplier", "sampling_rate", "steps", "delta")})
+                                          ("noise_multiplier", "sampling_rate", "steps", "delta", "release_noise")})
     asked = math.ceil(spent["pld"])
     privacy |= {"epsilon_spent": spent, "epsilon_asked": asked}
     content["config"]["privacy"]["epsilon"] = asked
@@ -249,8 +254,8 @@ def test_a_text_in_a_record_does_not_pass_for_a_line_of_ours(store):
 
 
 def test_a_metric_that_no_check_knows_is_named(store):
-    record = rewrite(only_folder(store), put("metrics", "real", change=lambda values: values | {"beauty": 1.0}))
-    assert {row.outcome for row in verify.check(record) if "real beauty" in row.detail} == {verify.NOT_CHECKED}
+    record = rewrite(only_folder(store), put("metrics", "synthetic", change=lambda values: values | {"beauty": 1.0}))
+    assert {row.outcome for row in verify.check(record) if "beauty" in row.detail} == {verify.NOT_CHECKED}
 
 
 def test_no_check_opens_data_or_needs_torch(store):
@@ -338,19 +343,19 @@ def run(trained, tmp_path):
 @pytest.fixture
 def as_measured(trained, monkeypatch):
     """The evaluation's answer without its seconds."""
-    monkeypatch.setattr(evaluation, "evaluate", lambda *_, **__: copy.deepcopy(trained.metrics))
+    monkeypatch.setattr(utility, "measure", lambda *_, **__: copy.deepcopy(trained.metrics))
 
 
 def test_metrics_computed_again_from_the_weights_agree(run):
     record = results.read(run)
     rows = verify.check(record, deep=True)
     assert not [str(row) for row in rows if row.outcome == verify.FAILED]
-    assert sum("from the weights" in row.name for row in rows) == 1 + 2 * 5
+    assert sum("from the weights" in row.name for row in rows) == 1 + 5 + 1  # the grid, accuracies, and the pair that differs most
 
 
 @pytest.mark.parametrize("edit, expected", [
-    (EDITS["one accuracy"][0], {"synthetic ten_cnn from the weights"}),
-    (flatter, {"synthetic pairs_logistic from the weights", "synthetic pairs_worst from the weights"}),
+    (EDITS["one accuracy"][0], {"ten_cnn from the weights"}),
+    (flatter, {"pairs_logistic from the weights", "pairs_worst from the weights"}),
 ])
 def test_deep_catches_what_else_only_the_manifest_would(run, as_measured, edit, expected):
     record = rewrite(run, edit)

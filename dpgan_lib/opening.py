@@ -1,0 +1,198 @@
+"""What a run with a warm start does before its critic's first step: a few releases, and a generator fitted to them.
+
+A release reads every record once (of a person, one image): rounds of prototypes, then the mean embedding. Each is
+charged before it is computed and on disk before the next begins, so a killed run goes on behind the last one.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from dpgan_lib import embedding, prototypes, training, warm_start
+from dpgan_lib.budget import charge, charged
+from dpgan_lib.config import RunConfig
+from dpgan_lib.deforming import DeformingGenerator
+from dpgan_lib.embedding import Embedding
+from dpgan_lib.features import Features
+from dpgan_lib.networks import Generator, build_networks
+from dpgan_lib.prototypes import Prototypes
+from dpgan_lib.state import Scores, Start, State
+from dpgan_lib.streams import stream
+from dpgan_lib.training import Records
+from dpgan_lib.warm_config import WarmRunConfig
+
+FOLDER, FILE = "opening", "opening.safetensors"
+
+
+@dataclass
+class Opening:
+    """How far a run's opening is. sums: of each release so far, noise included: all that is known of the data.
+
+    networks: the generator and the posterior once they are fitted, by name.
+    """
+
+    sums: list[Tensor]
+    networks: dict[str, Tensor]
+    seconds: float = 0.0
+
+
+def train(config: RunConfig, images: np.ndarray, labels: np.ndarray, folder: Path, *, people: np.ndarray | None = None,
+          max_minutes: float | None = None, progress: Callable[[int], None] = lambda step: None) -> State:
+    """training.train for any run: after its opening, if it has a warm start. Arguments and errors as there.
+
+    The state's seconds are of both; an opening is not cut short by max_minutes.
+    """
+    start, seconds = None, 0.0
+    if isinstance(config, WarmRunConfig):
+        start, seconds = begin(config, training.on_device(config, images, labels, people), folder / FOLDER)
+    state = training.train(config, images, labels, folder, start=start, people=people, max_minutes=max_minutes,
+                           progress=progress)
+    state.seconds += seconds
+    return state
+
+
+def begin(config: WarmRunConfig, records: Records, folder: Path) -> tuple[Start, float]:
+    """What training starts from, and the seconds that it took. Goes on from what is in the folder.
+
+    Raises RuntimeError if a release mode's run was killed between charging a release and storing it.
+    """
+    opening, place = _load(config, folder), records.images.device
+    features = _features(config).to(place)
+    for number in range(len(opening.sums), config.warm_start.releases):
+        started = time.monotonic()
+        _charge(config, folder, number)
+        opening.sums.append(_release(config, features, opening.sums, records, number))
+        opening.seconds += time.monotonic() - started
+        _save(config, opening, folder)
+    generator, posterior = (network.to(place) for network in _networks(config, opening.sums))
+    released = _embedding(config, opening.sums)
+    if not opening.networks:
+        started = time.monotonic()
+        generator = warm_start.fit(generator, posterior, features, released, config.latent, config.warm_start,
+                                   lambda step: _stream(config, "latent", step))
+        opening.networks = _tensors({"generator": generator, "posterior": posterior})
+        opening.seconds += time.monotonic() - started
+        _save(config, opening, folder)
+    for name, network in {"generator": generator, "posterior": posterior}.items():
+        network.load_state_dict({key: opening.networks[f"{name}/{key}"] for key in network.state_dict()})
+        network.requires_grad_(True)
+    return Start(generator, posterior, released.histogram, _witness(config, features, released)), opening.seconds
+
+
+def _stream(config, purpose, step):
+    """Other random numbers than those of the critic's steps."""
+    return stream(config.randomness and f"{config.randomness}/{FOLDER}", purpose, step)
+
+
+def _charge(config, folder, number):
+    if config.is_release:
+        if charged(folder) > number:
+            raise RuntimeError(f"release {number + 1} of the opening was charged and then lost: its share of epsilon "
+                               f"is spent. Delete {folder} and begin a new release, which spends epsilon anew.")
+        charge(folder, number + 1)
+
+
+def _release(config: WarmRunConfig, features: Features, sums: list[Tensor], records: Records, number: int) -> Tensor:
+    """The noisy sums of that release: a round of prototypes or, last, the embedding."""
+    images, categories, settings = records.images, records.categories, config.warm_start
+    if records.people is not None:
+        rows = torch.from_numpy(records.sample(1.0, _stream(config, "sampling", number)))
+        images, categories = images[rows], categories[rows]
+    noise = _stream(config, "noise", number)
+    if number < settings.prototypes.rounds:
+        before = _prototypes(config, sums)
+        return prototypes.release(before, images, categories, settings.prototypes, settings.round_noise, noise)
+    return embedding.release(features, images, categories, settings.embedding_noise, noise).sums
+
+
+# Afterwards: what reads released sums alone
+
+def _prototypes(config: WarmRunConfig, sums: list[Tensor]) -> Prototypes | None:
+    """What the rounds so far say together, None before the first."""
+    found, settings = None, config.warm_start
+    shape = torch.Size([config.model.channels, config.model.image_side, config.model.image_side])
+    for round_sums in sums[: settings.prototypes.rounds]:
+        found = prototypes.read(found, round_sums, shape, settings.prototypes, settings.round_noise)
+    return found
+
+
+def _embedding(config: WarmRunConfig, sums: list[Tensor]) -> Embedding:
+    return Embedding(sums[-1], config.warm_start.embedding_noise)
+
+
+def _networks(config: WarmRunConfig, sums: list[Tensor]) -> tuple[nn.Module, nn.Module]:
+    """The generator before it is fitted, and a posterior with initial weights."""
+    _, _, posterior = build_networks(config.latent, config.model, stream(config.randomness, "initial weights"))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(_stream(config, "initial weights", 0).integers(2**32)))
+        return DeformingGenerator(config.latent, _prototypes(config, sums)), posterior
+
+
+def empty_generator(config: RunConfig) -> nn.Module:
+    """The generator of any run's configuration, to load weights into."""
+    if not isinstance(config, WarmRunConfig):
+        return Generator(config.latent, config.model)
+    side = config.model.image_side
+    shape = (config.latent.categories, config.warm_start.prototypes.styles, config.model.channels, side, side)
+    return DeformingGenerator.empty(config.latent, torch.Size(shape))
+
+
+def _features(config: WarmRunConfig) -> Features:
+    return Features(side=config.model.image_side, channels=config.model.channels,
+                    frequencies=config.warm_start.frequencies)
+
+
+def _witness(config: WarmRunConfig, features: Features, released: Embedding) -> Callable[[Tensor, Tensor], Scores]:
+    """The closed-form critic against a pool of fakes, times witness_weight: the fixed part of f_w.
+
+    A step of G against 2 <d_y, phi(x)> is one of gradient descent on |d_y|^2.
+    """
+    weight = 2 * config.warm_start.witness_weight
+
+    @torch.no_grad()
+    def against(images: Tensor, categories: Tensor) -> Scores:
+        means = categories.T @ features(images) / categories.sum(0).clamp(min=1)[:, None]
+        w = weight * embedding.witness(released.means, means) * (categories.sum(0) > 0)[:, None]
+        return lambda images, categories: embedding.scores(w, features(images), categories)
+
+    return against
+
+
+# On disk
+
+def _tensors(networks: dict[str, nn.Module]) -> dict[str, Tensor]:
+    return {f"{name}/{key}": value.contiguous() for name, network in networks.items()
+            for key, value in network.state_dict().items()}
+
+
+def _save(config, opening, folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {f"sums/{number}": sums.contiguous() for number, sums in enumerate(opening.sums)} | opening.networks
+    header = {"config_hash": config.hash, "seconds": opening.seconds}
+    temporary = folder / f"{FILE}.{os.getpid()}.part"
+    save_file(tensors, temporary, {"opening": json.dumps(header)})
+    os.replace(temporary, folder / FILE)
+
+
+def _load(config, folder) -> Opening:
+    path = folder / FILE
+    if not path.exists():
+        return Opening([], {})
+    with safe_open(path, framework="pt") as file:
+        header = json.loads(file.metadata()["opening"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}
+    if header["config_hash"] != config.hash:
+        raise ValueError(f"{path} belongs to another configuration: a resumed run keeps its settings. "
+                         "Restore them, or delete it to start anew.")
+    count = sum(name.startswith("sums/") for name in tensors)
+    sums = [tensors.pop(f"sums/{number}") for number in range(count)]
+    return Opening(sums, tensors, header["seconds"])

@@ -1,0 +1,154 @@
+"""What the records of the MNIST study say, as rows, means with intervals, and tables."""
+
+import math
+
+import numpy as np
+from scipy import stats
+
+from dpgan_lib import report, tradeoff
+from dpgan_lib.results import Record, number
+
+ACCURACIES = {  # metric -> column
+    "ten_cnn": "ten classes, CNN", "ten_mlp": "ten classes, MLP", "ten_logistic": "ten classes, logistic",
+    "pairs_cnn": "pairs, CNN", "pairs_logistic": "pairs, logistic", "pairs_worst": "hardest pair, logistic",
+}
+FIDELITY = {"fid_test": "FID to test", "fid_train": "FID to train", "precision": "precision", "recall": "recall",
+            "density": "density", "coverage": "coverage"}
+NAMES = {"paper": "as in the paper", "dp_sgd": "DP-SGD alone", "releases": "releases alone", "both": "this book's"}
+LEVEL = 0.95  # of intervals for a mean over seeds
+TARGETS = (  # epsilon, metric, target on two cores, target on a GPU, published, each with its source
+    (10.0, "ten_cnn", 0.93, 0.975, "95.0, the best GAN (Bie et al. 2023); 98.1, a diffusion model (Dockhorn et al. "
+                                   "2023)"),
+    (1.0, "ten_cnn", 0.90, 0.955, "92.4, the best GAN (Gong et al. 2025)"),
+    (0.2, "ten_cnn", 0.80, 0.88, "none found"),
+    (10.0, "pairs_cnn", 0.985, 0.993, "none found"),
+    (1.0, "pairs_cnn", 0.975, 0.988, "none found"),
+)
+FID_RATIO = 2.0  # at most, at epsilon 10 against the run without privacy, on two cores
+
+
+def row(record: Record) -> dict:
+    """A run as a line of a table: what was asked, accuracies in [0, 1] and fidelity; a metric it lacks is absent."""
+    config, metrics = record.config, record.metrics
+    return {"method": tradeoff.method_of(config), "ablation": tradeoff.ablation_of(config),
+            "epsilon": config.privacy.epsilon, "seed": config.seed, **metrics["fidelity"],
+            **{name: value for name, value in metrics["synthetic"].items() if name in ACCURACIES}}
+
+
+def name(record: Record) -> str:
+    """The run in words, for a title."""
+    config = record.config
+    ablation = tradeoff.ablation_of(config)
+    words = NAMES[tradeoff.method_of(config)] + (f" ({ablation})" if ablation != "none" else "")
+    return f"{words}, {report.run_name(record)}"
+
+
+def values(rows: list[dict], metric: str, **where) -> list[float]:
+    """The metric of each row whose fields are as in `where`."""
+    return [row[metric] for row in rows if row.items() >= where.items() and metric in row]
+
+
+def mean(found: list[float]) -> float | None:
+    return float(np.mean(found)) if found else None
+
+
+def half_width(found: list[float]) -> float | None:
+    """Of the interval for the mean over seeds, by Student's t; None for fewer than two."""
+    if len(found) < 2:
+        return None
+    spread = np.std(found, ddof=1) / math.sqrt(len(found))
+    return float(stats.t.ppf((1 + LEVEL) / 2, len(found) - 1) * spread)
+
+
+def percent(found: list[float]) -> str:
+    """The mean in percent, with its interval where there are seeds for one; a hole says so."""
+    if not found:
+        return "not measured"
+    half = half_width(found)
+    return f"{100 * np.mean(found):.1f}" + (f" &plusmn; {100 * half:.1f}" if half is not None else "")
+
+
+def accuracy_table(rows: list[dict], real: dict) -> str:
+    """Means over seeds by method and epsilon, in percent, as HTML. real: accuracies of the ceiling."""
+    lines = []
+    for method, words in NAMES.items():
+        for epsilon in sorted({row["epsilon"] for row in rows if row["method"] == method}):
+            of_line = dict(method=method, epsilon=epsilon, ablation="none")
+            seeds = len(values(rows, "seed", **of_line))
+            if seeds:
+                lines.append(report.table_row(f"{words}, {report.epsilon_name(epsilon)}", [str(seeds), *(
+                    percent(values(rows, metric, **of_line)) for metric in ACCURACIES)]))
+    lines.append(report.table_row("real images (ceiling)", ["1", *(percent([real[metric]]) for metric in ACCURACIES)]))
+    return report.table(f"Accuracy on real test images, in percent: means over seeds, with {LEVEL:.0%} intervals for "
+                        "the mean where there are seeds for one", ["trained on", "seeds", *ACCURACIES.values()], lines)
+
+
+def fidelity_table(rows: list[dict]) -> str:
+    """Fidelity by method and epsilon, means over seeds, as HTML."""
+    lines = []
+    for method, words in NAMES.items():
+        for epsilon in sorted({row["epsilon"] for row in rows if row["method"] == method}):
+            found = {metric: values(rows, metric, method=method, epsilon=epsilon, ablation="none")
+                     for metric in FIDELITY}
+            if found["fid_test"]:
+                lines.append(report.table_row(f"{words}, {report.epsilon_name(epsilon)}",
+                                              [f"{np.mean(each):.3g}" for each in found.values()]))
+    floor = values(rows, "floor")
+    if floor:
+        lines.append(report.table_row("real training images", [f"{np.mean(floor):.3g}", *["&ndash;"] * (len(FIDELITY) - 1)]))
+    return report.table("Fidelity, in the features of a small network trained on real training images",
+                        ["images of", *FIDELITY.values()], lines)
+
+
+def ablation_table(rows: list[dict], epsilon: float) -> str:
+    """What each ingredient adds at an epsilon: the CNN's accuracy without it, seed 0, as HTML."""
+    lines = []
+    for ablation, words in tradeoff.ABLATION_WORDS.items():
+        found = values(rows, "ten_cnn", method="both", ablation=ablation, epsilon=epsilon, seed=0)
+        lines.append(report.table_row(words, [percent(found)]))
+    return report.table(f"Accuracy of the CNN over ten classes, in percent, at {report.epsilon_name(epsilon)}, seed 0",
+                        ["the method", "accuracy"], lines)
+
+
+def targets_table(rows: list[dict]) -> str:
+    """Targets set beforehand, what was measured, and what others published, as HTML."""
+    lines = []
+    for epsilon, metric, laptop, paper, published in TARGETS:
+        found = values(rows, metric, method="both", epsilon=epsilon, ablation="none")
+        reached = "&ndash;" if not found else "yes" if np.mean(found) >= laptop else "no"
+        lines.append(report.table_row(f"epsilon {epsilon:g}: {ACCURACIES[metric]}", [
+            f"{100 * laptop:.1f}", percent(found), reached, f"{100 * paper:.1f}, not measured", published]))
+    ratio = fid_ratio(rows)
+    lines.append(report.table_row("epsilon 10: FID to test, over that without privacy", [
+        f"at most {FID_RATIO:g}", "not measured" if ratio is None else f"{ratio:.2f}",
+        "&ndash;" if ratio is None else "yes" if ratio <= FID_RATIO else "no", "at most 1.5, not measured", "none found"]))
+    return report.table("Targets, and what came out; accuracies in percent on real test images",
+                        ["measure", "target, two cores", "measured", "reached", "target, a GPU", "published"], lines)
+
+
+def fid_ratio(rows: list[dict]) -> float | None:
+    """FID to test at epsilon 10 over that without privacy, means over seeds; None if either is missing."""
+    private, plain = (values(rows, "fid_test", method="both", epsilon=epsilon, ablation="none")
+                      for epsilon in (10.0, math.inf))
+    return float(np.mean(private) / np.mean(plain)) if private and plain else None
+
+
+def budget_table(records: list[Record]) -> str:
+    """What releases and steps of runs would spend alone, of what they spend together, as HTML."""
+    from dpgan_lib import accounting
+
+    lines = []
+    for record in records:
+        privacy = record.privacy
+        alone = dict(delta=privacy["delta"])
+        parts = ["none", "none"]
+        if "release_noise" in privacy:
+            parts[0] = report.rounded_up(accounting.epsilon_pld(
+                noise_multiplier=number(privacy["release_noise"]), sampling_rate=1.0, steps=1, **alone))
+        if privacy["steps"]:
+            parts[1] = report.rounded_up(accounting.epsilon_pld(
+                noise_multiplier=privacy["noise_multiplier"], sampling_rate=privacy["sampling_rate"],
+                steps=privacy["steps"], **alone))
+        lines.append(report.table_row(name(record), [*parts, report.rounded_up(record.epsilon_spent)]))
+    return report.table("Epsilon of each part alone, and of both together (PLD accountant)",
+                        ["run", "releases alone", "DP-SGD alone", "together"], lines)

@@ -1,0 +1,133 @@
+"""The MNIST study: four methods and their ablations as configurations, the ceiling, and tables of their records."""
+
+import math
+import re
+from dataclasses import replace
+
+import pytest
+from sample_record import store_record
+
+from dpgan_lib import accounting, data, experiment, results, studies, tradeoff
+from dpgan_lib import tradeoff_tables as tables
+from dpgan_lib.tradeoff import ABLATIONS, METHODS, Ceiling, Parameters
+from dpgan_lib.warm_config import WarmRunConfig, release_noise
+
+SMOKE = {"dataset": "digits", "profile": "smoke"}
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    monkeypatch.delenv(results.RECORDS_ONLY, raising=False)
+    monkeypatch.setattr(results, "LOCAL", tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("epsilon", [0.5, 10.0, "inf"])
+@pytest.mark.parametrize("method", METHODS)
+def test_each_method_spends_no_more_than_asked_and_almost_that(method, epsilon):
+    config = tradeoff.plan(Parameters(**SMOKE, epsilon=epsilon, method=method))
+    spent = experiment.privacy_statement(config, "one")["epsilon_spent"]["pld"]
+    asked = float(epsilon)
+    assert 0.9 * asked <= spent <= asked
+    assert tradeoff.method_of(config) == method
+    assert isinstance(config, WarmRunConfig) == (method in ("releases", "both")) == (release_noise(config) < math.inf)
+    assert (config.privacy.steps == 0) == (method == "releases")
+    assert config.model.conditional == (method != "paper")
+
+
+def test_of_the_whole_method_the_releases_take_their_share():
+    config = tradeoff.plan(Parameters(**SMOKE, epsilon=4.0))
+    alone = accounting.epsilon_pld(noise_multiplier=release_noise(config), sampling_rate=1.0, steps=1, delta=1e-5)
+    assert alone == pytest.approx(4.0 * tradeoff.RELEASE_SHARE, rel=0.01)
+
+
+@pytest.mark.parametrize("ablation", ABLATIONS)
+def test_an_ablation_is_told_by_its_configuration_and_is_another_run(ablation):
+    config = tradeoff.plan(Parameters(**SMOKE, epsilon="inf", ablation=ablation))
+    assert tradeoff.ablation_of(config) == ablation
+    assert (config == tradeoff.plan(Parameters(**SMOKE, epsilon="inf"))) == (ablation == "none")
+    assert tables.tradeoff.ABLATION_WORDS.keys() == ABLATIONS.keys()
+
+
+def test_a_configuration_of_other_sizes_is_another():
+    config = tradeoff.plan(Parameters(**SMOKE, epsilon="inf"))
+    assert tradeoff.ablation_of(replace(config, warm_start=replace(config.warm_start, steps=77))) == "another"
+
+
+@pytest.mark.parametrize("wrong, words", [
+    ({"method": "papr"}, "Did you mean 'paper'"), ({"method": 3}, "method=3"), ({"ablation": "x"}, "must be one of none"),
+    ({"method": "paper", "ablation": "unfitted"}, 'takes something out of method="both"')])
+def test_a_wrong_method_is_refused_in_one_line(wrong, words):
+    with pytest.raises(ValueError) as refusal:
+        tradeoff.plan(Parameters(**SMOKE, **wrong))
+    assert words in str(refusal.value) and "\n" not in str(refusal.value)
+
+
+def test_more_noise_fewer_styles():
+    rounds = [tradeoff.rounds_at(epsilon) for epsilon in (0.01, 0.2, 0.5, 1.0, 5.0, 10.0, math.inf)]
+    assert rounds == sorted(rounds) and (rounds[0], rounds[-1]) == (2, 6)
+
+
+def test_points_of_one_figure():
+    one, *others = (tradeoff.plan(Parameters(**SMOKE, epsilon="inf", **change)) for change in (
+        {}, {"method": "paper"}, {"seed": 3}, {"ablation": "one_style"}))
+    assert all(tradeoff.is_same_sweep(one, other) for other in others)
+    for change in ({"info_weight": 0.0}, {"delta": 1e-6}):
+        assert not tradeoff.is_same_sweep(one, tradeoff.plan(Parameters(**SMOKE, epsilon="inf", **change)))
+
+
+def test_the_ceiling_is_computed_once_then_found(store, monkeypatch):
+    ceiling = Ceiling(**SMOKE)
+    monkeypatch.setattr(tradeoff, "SIZES", {"smoke": dict(images=300, cnn_steps=14)})
+    record = tradeoff._compute(ceiling, False)
+    assert record.run_id == tradeoff.STUDY.address(ceiling) and results.staleness(record) == []
+    assert len(record.metrics["real"]["cnn_pairs"]) == 45
+    assert tradeoff.runs([record]) == []
+    monkeypatch.setattr(data, "load", lambda *_, **__: pytest.fail("data was opened"))
+    assert studies.obtain("mnist_tradeoff", ceiling, progress=False) == record
+
+
+# Tables
+
+def row(**fields):
+    return {"method": "both", "ablation": "none", "epsilon": 10.0, "seed": 0, "ten_cnn": 0.9, "fid_test": 4.0} | fields
+
+
+def texts(html):
+    return [re.sub("<[^>]+>", " ", line).split() for line in html.splitlines() if line.startswith("<tr><th")]
+
+
+def test_means_have_intervals_where_there_are_seeds():
+    rows = [row(seed=seed, ten_cnn=accuracy) for seed, accuracy in enumerate((0.90, 0.92, 0.94))]
+    half = 100 * 4.302653 * 0.02 / math.sqrt(3)  # Student's t at 97.5%, two degrees of freedom
+    assert tables.percent(tables.values(rows, "ten_cnn")) == f"92.0 &plusmn; {half:.1f}"
+    assert tables.percent([0.9]) == "90.0" and tables.percent([]) == "not measured"
+    page = tables.accuracy_table(rows + [row(ablation="one_style", ten_cnn=0.1)], dict.fromkeys(tables.ACCURACIES, 0.99))
+    assert "92.0" in page and "10.0" not in page and texts(page)[-1][:3] == ["real", "images", "(ceiling)"]
+
+
+@pytest.mark.parametrize("accuracy, reached", [(0.93, "yes"), (0.929, "no")])
+def test_a_target_is_reached_or_not(accuracy, reached):
+    line = texts(tables.targets_table([row(ten_cnn=accuracy)]))[0]
+    assert reached in line and "93.0" in line
+    assert "measured" in " ".join(texts(tables.targets_table([]))[0])
+
+
+def test_the_ratio_of_distances_needs_both_runs():
+    assert tables.fid_ratio([row()]) is None
+    assert tables.fid_ratio([row(), row(epsilon=math.inf, fid_test=2.0)]) == 2.0
+
+
+def test_a_row_of_a_record_and_the_parts_of_its_budget(store):
+    record = store_record(store, epsilon=3.0)
+    assert tables.row(record).items() >= {"method": "dp_sgd", "ablation": "none", "epsilon": 3.0, "ten_cnn": 0.8,
+                                          "fid_test": 4.0}.items()
+    assert tables.name(record) == "DP-SGD alone, epsilon 3, seed 0"
+    line = texts(tables.budget_table([record]))[0]
+    assert line[-3] == "none" and line[-1] == "3"
+
+
+def test_ablations_show_their_holes():
+    lines = texts(tables.ablation_table([row(), row(ablation="one_style", ten_cnn=0.7)], 10.0))
+    found = [line[-1] for line in lines]
+    assert found.count("measured") == len(ABLATIONS) - 2 and "90.0" in found and "70.0" in found
