@@ -149,6 +149,7 @@ def obtain(study: str, config: RunConfig, *, fresh: bool = False, max_minutes: f
 
 
 QUALITY = tuple(Parameters(epsilon=epsilon) for epsilon in (1.0, 10.0, "inf"))  # whose accuracy is followed over time
+SOURCE = ("opening", "evaluation")  # what a checkpoint depends on
 SNAPSHOT_STEPS = 200  # critic steps between two looks at a run
 SNAPSHOT = EvaluationConfig(images=5_000, cnn_steps=200)  # a short recipe: many looks, no comparison with a chapter
 
@@ -178,7 +179,8 @@ def quality_curve(config: RunConfig, progress: Callable[[str], object] = lambda 
         started = time.perf_counter()
         training.train_block(config, state, records)
         seconds += time.perf_counter() - started
-        if state.step % SNAPSHOT_STEPS == 0:
+        if state.step % SOURCE = ("opening", "evaluation")  # what a checkpoint depends on
+SNAPSHOT_STEPS == 0:
             progress(f"time to quality, epsilon {config.privacy.epsilon:g}, step {state.step}")
             accuracy = probe.accuracy(config, SNAPSHOT, state, files.test_images, files.test_labels)
             rows.append({"epsilon": config.privacy.epsilon, "step": state.step, "seconds": seconds,
@@ -186,9 +188,12 @@ def quality_curve(config: RunConfig, progress: Callable[[str], object] = lambda 
     return rows
 
 
-def work_folder(study: str, config: RunConfig) -> Path:
-    """Where the run's checkpoint lies while it trains. Changed source starts anew: it is another result."""
-    return results.LOCAL / study / f".work-{run_id(config)}-{results.source_hash()[:8]}"
+def work_folder(study: str, config: RunConfig, address: str | None = None) -> Path:
+    """Where the run's checkpoint lies while it trains. Changed source starts anew: it is another result.
+
+    address: the record's, where its data set has no card of its own.
+    """
+    return results.LOCAL / study / f".work-{address or run_id(config)}-{results.source_hash(entries=SOURCE)[:8]}"
 
 
 def prepare(study: str, config: RunConfig) -> Path:

@@ -69,12 +69,16 @@ class Parameters(experiment.Parameters):
                 'takes something out of method="both": leave it at "none" for another method')
 
 
-def plan(parameters: Parameters) -> RunConfig:
-    """The run that the parameters ask for, its noise calibrated. Opens no data. Raises ValueError as experiment's."""
+def plan(parameters: Parameters, records: int | None = None) -> RunConfig:
+    """The run that the parameters ask for, its noise calibrated. Opens no data. Raises ValueError as experiment's.
+
+    records: N, where it is not the data set's.
+    """
     parameters.check()
+    records = records or data.card(parameters.dataset).records
     if parameters.method in ("releases", "both"):
-        return _warm(parameters)
-    config = experiment.configure(_base(parameters), data.card(parameters.dataset).records)
+        return _warm(parameters, records)
+    config = experiment.configure(_base(parameters), records)
     sizes = SIZES[parameters.profile]
     return replace(config, model=replace(config.model, conditional=parameters.method == "dp_sgd"),
                    evaluation=EvaluationConfig(images=sizes["images"], cnn_steps=sizes["cnn_steps"]))
@@ -85,13 +89,13 @@ def _base(parameters, **changes):
     return experiment.Parameters(**values | changes)
 
 
-def _warm(parameters: Parameters) -> WarmRunConfig:
+def _warm(parameters: Parameters, records: int) -> WarmRunConfig:
     """A run with a warm start. Its numbers were chosen on the grown digits, and on a held-out part of MNIST's training
     set where the page says so.
     """
     sizes = _sizes(parameters.profile, parameters.target_epsilon) | ABLATIONS[parameters.ablation]
     steps = sizes["steps"] if parameters.method == "both" else 0
-    config = experiment.configure(_base(parameters, epsilon="inf"), data.card(parameters.dataset).records)
+    config = experiment.configure(_base(parameters, epsilon="inf"), records)
     release_noise, noise = noises(parameters, config.privacy.sampling_rate, steps)
     weight, info = sizes["witness_weight"], float(parameters.info_weight)
     warm_start = WarmStartConfig(

@@ -1,0 +1,180 @@
+"""The study of class imbalance: one digit made rare, private images of it asked for by code, and plain remedies beside.
+
+And of sample size: the same method on fewer records. Both are data sets of their own, made from MNIST in public.
+"""
+
+import shutil
+import time
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from torch import nn
+
+from dpgan_lib import data, evaluation, experiment, opening, results, tradeoff
+from dpgan_lib.config import RunConfig
+from dpgan_lib.experiment import require
+from dpgan_lib.results import Record
+from dpgan_lib.state import hardware
+from dpgan_lib.streams import stream
+from dpgan_lib.studies import Study
+
+STUDY_NAME = "class_imbalance"
+ENTRIES = ("opening", "imbalance")
+RARE = 8  # the digit that is made rare; named before any run, and the same in all of them
+FEWEST = 500  # records: with less there is next to nothing to learn, and delta = 1e-5 stays below 1 / N anyway
+CNN_STEPS = {"smoke": 20, "laptop": 700, "paper": 5_000}
+FIRST_STREAM = 40  # of the "evaluation" streams
+REMEDIES = {  # training set of the classifier -> words
+    "real": "real images as they are",
+    "oversampled": "real images, the rare ones repeated",
+    "weighted": "real images, the rare ones weighed more",
+    "topped_up": "real images, and generated ones of the rare digit",
+    "synthetic": "generated images alone, as many of each digit",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameters(experiment.Parameters):
+    """As for any run. kept: share of the rare digit's records that stay.  records: of the data set that is thinned, 0
+    for all; else so many are drawn first.
+    """
+
+    kept: float = 0.01
+    records: int = 0
+
+    def check(self) -> None:
+        """Raises ValueError: one line with the value, what is expected and the repair."""
+        super().check()
+        require(type(self.kept) in (int, float) and 0 < self.kept <= 1, "kept", self.kept,
+                "must lie in (0, 1]: a share of the rare digit's records. Try 0.01")
+        whole = data.card(self.dataset).records
+        require(type(self.records) is int and (self.records == 0 or FEWEST <= self.records <= whole), "records",
+                self.records, f"must be 0, for all, or in [{FEWEST}, {whole}]. Try 10000")
+
+
+# The data set
+
+def chosen(labels: np.ndarray, parameters: Parameters) -> np.ndarray:
+    """Rows (n,) of the whole training set: as many as asked for at random, then the rare digit thinned. Seeded."""
+    rng = np.random.default_rng([RARE, parameters.seed])
+    rows = rng.permutation(len(labels))[: parameters.records or len(labels)]
+    rare = rows[labels[rows] == RARE]
+    dropped = rare[max(1, round(parameters.kept * len(rare))):]
+    return np.sort(np.setdiff1d(rows, dropped))
+
+
+def card(parameters: Parameters, records: int) -> data.DataCard:
+    """Of that data set, a public construction."""
+    whole = data.card(parameters.dataset)
+    thinned = f"{parameters.kept:g} of the {RARE}s" if parameters.kept < 1 else "all digits"
+    return replace(whole, name=f"{whole.name}_{records}_{parameters.kept:g}", title=f"{records:,} images of {whole.title}",
+                   records=records, caption=f"{whole.caption}; {thinned}, chosen by seed")
+
+
+def size(parameters: Parameters) -> int:
+    """N, which the noise is calibrated for: of the constructed data set, so it takes the public labels."""
+    return len(chosen(data.load(parameters.dataset, progress=False).train_labels, parameters))
+
+
+def plan(parameters: Parameters) -> RunConfig:
+    """The run by this book's method on that data set. Reads the labels of the public one that it is made from."""
+    parameters.check()
+    records = size(parameters)
+    values = {field.name: getattr(parameters, field.name) for field in fields(experiment.Parameters)}
+    config = tradeoff.plan(tradeoff.Parameters(**values), records)
+    return replace(config, dataset=card(parameters, records).name)
+
+
+# A record
+
+def address(parameters: Parameters) -> str:
+    config = plan(parameters)
+    return results.content_address(config.to_dict(), card(parameters, config.privacy.records).to_dict())
+
+
+def compute(parameters: Parameters, progress: bool) -> Record:
+    """Thin, train, generate, classify, and store the record."""
+    config, files = plan(parameters), data.load(parameters.dataset, progress=progress)
+    origin = results.provenance(entries=ENTRIES) | {"trained_on": hardware()}
+    rows = chosen(files.train_labels, parameters)
+    images, labels = files.train_images[rows], files.train_labels[rows]
+    folder = experiment.work_folder(STUDY_NAME, config, address(parameters))
+    state = opening.train(config, images, labels, folder)
+    started = time.monotonic()
+    metrics = measure(config, state.average, images, labels, files)
+    content = {"mode": "demo", "config": config.to_dict(), "card": card(parameters, len(rows)).to_dict(),
+               "privacy": experiment.privacy_statement(config, files.card.unit), "metrics": metrics,
+               "provenance": origin, "seconds": {"training": round(state.seconds, 1),
+                                                 "evaluation": round(time.monotonic() - started, 1)}}
+    grid = evaluation.sample_grid(state.average, config.latent, stream(config.randomness, "evaluation", 2))
+    record = results.write(STUDY_NAME, address(parameters), content, {"samples.png": experiment.png(grid)})
+    shutil.rmtree(folder)
+    return record
+
+
+def measure(config: RunConfig, generator: nn.Module, images: np.ndarray, labels: np.ndarray, files: data.Dataset) -> dict:
+    """By remedy and classifier: accuracy, and recall and precision of the rare digit, on real test images.
+
+    The generator is asked for what a remedy lacks, by code. "counts" are those of the real training set by digit.
+    """
+    rng, counts = stream(config.randomness, "evaluation", FIRST_STREAM), np.bincount(labels, minlength=10)
+    level = int(np.median(counts))
+    asked = np.repeat(np.arange(10), level)
+    drawn = evaluation.synthesise(generator, config.latent, asked, stream(config.randomness, "evaluation", FIRST_STREAM + 1))
+    more = np.flatnonzero(asked == RARE)[: max(level - counts[RARE], 0)]
+    repeated = rng.choice(np.flatnonzero(labels == RARE), max(level - counts[RARE], 0))
+    sets = {"real": (images, labels),
+            "oversampled": _joined((images, labels), (images[repeated], labels[repeated])),
+            "topped_up": _joined((images, labels), (drawn[more], asked[more])),
+            "synthetic": (drawn, asked)}
+    steps = CNN_STEPS[config.profile]
+    found = {name: {"cnn": _scores(_cnn(*of_set, steps, rng), files), "logistic": _scores(_logistic(*of_set), files)}
+             for name, of_set in sets.items()}
+    found["weighted"] = {"logistic": _scores(_logistic(images, labels, "balanced"), files)}
+    return {"remedies": found, "counts": counts.tolist()}
+
+
+def _joined(one, other):
+    return np.concatenate([one[0], other[0]]), np.concatenate([one[1], other[1]])
+
+
+def _cnn(images, labels, steps, rng):
+    network = evaluation.train_cnn(images, labels, steps, rng)
+    return lambda part: _argmax(network, part)
+
+
+def _argmax(network, images):
+    import torch
+
+    with torch.no_grad():
+        return torch.cat([network(part) for part in torch.from_numpy(images).split(1000)]).argmax(1).numpy()
+
+
+def _logistic(images, labels, class_weight=None):
+    few = slice(None, None, 3)  # one in three: it is a linear model
+    model = LogisticRegression(C=0.01, max_iter=1000, class_weight=class_weight).fit(
+        images[few].reshape(len(images[few]), -1), labels[few])
+    return lambda part: model.predict(part.reshape(len(part), -1))
+
+
+def _scores(classify, files) -> dict[str, float]:
+    named, true = classify(files.test_images), files.test_labels
+    hits = ((named == RARE) & (true == RARE)).sum()
+    return {"accuracy": float((named == true).mean()), "recall": float(hits / (true == RARE).sum()),
+            "precision": float(hits / max((named == RARE).sum(), 1))}
+
+
+KEPT = (0.1, 0.01, 0.002)
+RECORDS = (1_000, 3_000, 10_000, 30_000)
+GRID = (*(Parameters(kept=kept, epsilon=epsilon) for kept in KEPT for epsilon in (1.0, 10.0, "inf")),
+        *(Parameters(kept=1.0, records=records, epsilon=epsilon) for records in (*RECORDS, 0) for epsilon in (1.0, 10.0)))
+STUDY = Study(grid=GRID, address=address, compute=compute)
+
+
+def row(record: Record) -> dict:
+    """A record as a line of a table: what was asked, N, and by remedy the classifiers' scores."""
+    config = record.config
+    return {"epsilon": config.privacy.epsilon, "seed": config.seed, "records": config.privacy.records,
+            "kept": float(config.dataset.rsplit("_", 1)[1]), "remedies": record.metrics["remedies"],
+            "rare": record.metrics["counts"][RARE]}
