@@ -179,8 +179,7 @@ def quality_curve(config: RunConfig, progress: Callable[[str], object] = lambda 
         started = time.perf_counter()
         training.train_block(config, state, records)
         seconds += time.perf_counter() - started
-        if state.step % SOURCE = ("opening", "evaluation")  # what a checkpoint depends on
-SNAPSHOT_STEPS == 0:
+        if state.step % SNAPSHOT_STEPS == 0:
             progress(f"time to quality, epsilon {config.privacy.epsilon:g}, step {state.step}")
             accuracy = probe.accuracy(config, SNAPSHOT, state, files.test_images, files.test_labels)
             rows.append({"epsilon": config.privacy.epsilon, "step": state.step, "seconds": seconds,
