@@ -49,7 +49,7 @@ class Claim:
 
 def admissible(records: list[Record]) -> list[Record]:
     """The runs that may enter a claim: real MNIST, no smoke run, and nothing left out of the method."""
-    return [record for record in tradeoff.runs(records) if record.config.dataset == "mnist"
+    return [record for record in tradeoff.trained(records) if record.config.dataset == "mnist"
             and record.config.profile != "smoke" and tradeoff.ablation_of(record.config) == "none"]
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from safetensors.torch import save
 from tqdm import tqdm
 
-from dpgan_lib import accounting, bench, cost, data, evaluation, opening, probe, results, training, utility
+from dpgan_lib import accounting, bench, cost, data, evaluation, probe, results, runs, training, utility
 from dpgan_lib.config import EvaluationConfig, PrivacyConfig, RunConfig
 from dpgan_lib.profiles import PROFILES
 from dpgan_lib.streams import stream
@@ -139,8 +139,8 @@ def obtain(study: str, config: RunConfig, *, fresh: bool = False, max_minutes: f
     origin = results.provenance(entries=entries)  # of the source that trains, not of what it may have become meanwhile
     with tqdm(total=config.privacy.steps, desc=f"training, epsilon {config.privacy.epsilon:g}", unit=" critic steps",
               disable=not progress) as bar:
-        state = opening.train(config, files.train_images, files.train_labels, folder, max_minutes=max_minutes,
-                              progress=lambda step: bar.update(step - bar.n))
+        state = runs.train(config, files.train_images, files.train_labels, folder, max_minutes=max_minutes,
+                           progress=lambda step: bar.update(step - bar.n))
     if state.step < config.privacy.steps:
         return None
     record = _record(study, config, state, files, origin, evaluate, progress)
@@ -149,7 +149,6 @@ def obtain(study: str, config: RunConfig, *, fresh: bool = False, max_minutes: f
 
 
 QUALITY = tuple(Parameters(epsilon=epsilon) for epsilon in (1.0, 10.0, "inf"))  # whose accuracy is followed over time
-SOURCE = ("opening", "evaluation")  # what a checkpoint depends on
 SNAPSHOT_STEPS = 200  # critic steps between two looks at a run
 SNAPSHOT = EvaluationConfig(images=5_000, cnn_steps=200)  # a short recipe: many looks, no comparison with a chapter
 
@@ -192,7 +191,7 @@ def work_folder(study: str, config: RunConfig, address: str | None = None) -> Pa
 
     address: the record's, where its data set has no card of its own.
     """
-    return results.LOCAL / study / f".work-{address or run_id(config)}-{results.source_hash(entries=SOURCE)[:8]}"
+    return results.LOCAL / study / f".work-{address or run_id(config)}-{results.source_hash(entries=runs.entries(config))[:8]}"
 
 
 def prepare(study: str, config: RunConfig) -> Path:

@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
-from dpgan_lib import data, evaluation, experiment, opening, results, tradeoff
+from dpgan_lib import data, evaluation, experiment, results, runs, tradeoff
 from dpgan_lib.config import RunConfig
 from dpgan_lib.experiment import require
 from dpgan_lib.results import Record
@@ -20,7 +20,7 @@ from dpgan_lib.streams import stream
 from dpgan_lib.studies import Study
 
 STUDY_NAME = "class_imbalance"
-ENTRIES = ("opening", "imbalance")
+ENTRIES = ("opening", "prototype_start", "evaluation")
 RARE = 8  # the digit that is made rare; named before any run, and the same in all of them
 FEWEST = 500  # records: with less there is next to nothing to learn, and delta = 1e-5 stays below 1 / N anyway
 CNN_STEPS = {"smoke": 20, "laptop": 700, "paper": 5_000}
@@ -100,7 +100,7 @@ def compute(parameters: Parameters, progress: bool) -> Record:
     rows = chosen(files.train_labels, parameters)
     images, labels = files.train_images[rows], files.train_labels[rows]
     folder = experiment.work_folder(STUDY_NAME, config, address(parameters))
-    state = opening.train(config, images, labels, folder)
+    state = runs.train(config, images, labels, folder)
     started = time.monotonic()
     metrics = measure(config, state.average, images, labels, files)
     content = {"mode": "demo", "config": config.to_dict(), "card": card(parameters, len(rows)).to_dict(),

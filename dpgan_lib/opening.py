@@ -1,7 +1,8 @@
 """What a run with a warm start does before its critic's first step: a few releases, and a generator fitted to them.
 
-A release reads every record once (of a person, one image): rounds of prototypes, then the mean embedding. Each is
-charged before it is computed and on disk before the next begins, so a killed run goes on behind the last one.
+A release reads every record once (of a person, one image). What the first ones are depends on the generator that they
+are for; the last is the mean embedding. Each is charged before it is computed and on disk before the next begins, so a
+killed run goes on behind the last one.
 """
 
 import json
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -17,20 +19,32 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from dpgan_lib import embedding, prototypes, training, warm_start
+from dpgan_lib import embedding, training, warm_start
 from dpgan_lib.budget import charge, charged
 from dpgan_lib.config import RunConfig
-from dpgan_lib.deforming import DeformingGenerator
 from dpgan_lib.embedding import Embedding
 from dpgan_lib.features import Features
-from dpgan_lib.networks import Generator, build_networks
-from dpgan_lib.prototypes import Prototypes
+from dpgan_lib.networks import build_networks
 from dpgan_lib.state import Scores, Start, State
 from dpgan_lib.streams import stream
 from dpgan_lib.training import Records
 from dpgan_lib.warm_config import WarmRunConfig
 
 FOLDER, FILE = "opening", "opening.safetensors"
+
+
+class First(Protocol):
+    """What comes before the embedding: rounds of releases, and the generator that starts from them."""
+
+    def release(self, config: WarmRunConfig, before: list[Tensor], images: Tensor, categories: Tensor,
+                noise: np.random.Generator) -> Tensor:
+        """The noisy sums of the next round. Guarantee: a Gaussian mechanism of warm_start.round_noise.
+
+        before: what the rounds before it released.  images (n, channels, side, side), categories (n, K) one-hot.
+        """
+
+    def generator(self, config: WarmRunConfig, sums: list[Tensor]) -> nn.Module:
+        """A generator that starts from what all the rounds released. It may draw on torch's global random numbers."""
 
 
 @dataclass
@@ -45,35 +59,33 @@ class Opening:
     seconds: float = 0.0
 
 
-def train(config: RunConfig, images: np.ndarray, labels: np.ndarray, folder: Path, *, people: np.ndarray | None = None,
-          max_minutes: float | None = None, progress: Callable[[int], None] = lambda step: None) -> State:
-    """training.train for any run: after its opening, if it has a warm start. Arguments and errors as there.
+def train(config: WarmRunConfig, first: First, images: np.ndarray, labels: np.ndarray, folder: Path, *,
+          people: np.ndarray | None = None, **how) -> State:
+    """training.train after its opening. Arguments and errors as there; max_minutes does not cut an opening short.
 
-    The state's seconds are of both; an opening is not cut short by max_minutes.
+    The state's seconds are of both.
     """
-    start, seconds = None, 0.0
-    if isinstance(config, WarmRunConfig):
-        start, seconds = begin(config, training.on_device(config, images, labels, people), folder / FOLDER)
-    state = training.train(config, images, labels, folder, start=start, people=people, max_minutes=max_minutes,
-                           progress=progress)
+    records = training.on_device(config, images, labels, people)
+    start, seconds = begin(config, first, records, folder / FOLDER)
+    state = training.train(config, images, labels, folder, start=start, people=people, **how)
     state.seconds += seconds
     return state
 
 
-def begin(config: WarmRunConfig, records: Records, folder: Path) -> tuple[Start, float]:
+def begin(config: WarmRunConfig, first: First, records: Records, folder: Path) -> tuple[Start, float]:
     """What training starts from, and the seconds that it took. Goes on from what is in the folder.
 
     Raises RuntimeError if a release mode's run was killed between charging a release and storing it.
     """
     opening, place = _load(config, folder), records.images.device
     features = _features(config).to(place)
-    for number in range(len(opening.sums), config.warm_start.releases):
+    for number in range(len(opening.sums), config.warm_start.first_rounds + 1):
         started = time.monotonic()
         _charge(config, folder, number)
-        opening.sums.append(_release(config, features, opening.sums, records, number))
+        opening.sums.append(_release(config, first, features, opening.sums, records))
         opening.seconds += time.monotonic() - started
         _save(config, opening, folder)
-    generator, posterior = (network.to(place) for network in _networks(config, opening.sums))
+    generator, posterior = (network.to(place) for network in _networks(config, first, opening.sums))
     released = _embedding(config, opening.sums)
     if not opening.networks:
         started = time.monotonic()
@@ -101,49 +113,30 @@ def _charge(config, folder, number):
         charge(folder, number + 1)
 
 
-def _release(config: WarmRunConfig, features: Features, sums: list[Tensor], records: Records, number: int) -> Tensor:
-    """The noisy sums of that release: a round of prototypes or, last, the embedding."""
-    images, categories, settings = records.images, records.categories, config.warm_start
+def _release(config: WarmRunConfig, first: First, features: Features, sums: list[Tensor], records: Records) -> Tensor:
+    """The noisy sums of the next release: one of the first or, last, the embedding."""
+    images, categories, number = records.images, records.categories, len(sums)
     if records.people is not None:
         rows = torch.from_numpy(records.sample(1.0, _stream(config, "sampling", number)))
         images, categories = images[rows], categories[rows]
     noise = _stream(config, "noise", number)
-    if number < settings.prototypes.rounds:
-        before = _prototypes(config, sums)
-        return prototypes.release(before, images, categories, settings.prototypes, settings.round_noise, noise)
-    return embedding.release(features, images, categories, settings.embedding_noise, noise).sums
+    if number < config.warm_start.first_rounds:
+        return first.release(config, sums, images, categories, noise)
+    return embedding.release(features, images, categories, config.warm_start.embedding_noise, noise).sums
 
 
 # Afterwards: what reads released sums alone
-
-def _prototypes(config: WarmRunConfig, sums: list[Tensor]) -> Prototypes | None:
-    """What the rounds so far say together, None before the first."""
-    found, settings = None, config.warm_start
-    shape = torch.Size([config.model.channels, config.model.image_side, config.model.image_side])
-    for round_sums in sums[: settings.prototypes.rounds]:
-        found = prototypes.read(found, round_sums, shape, settings.prototypes, settings.round_noise)
-    return found
-
 
 def _embedding(config: WarmRunConfig, sums: list[Tensor]) -> Embedding:
     return Embedding(sums[-1], config.warm_start.embedding_noise)
 
 
-def _networks(config: WarmRunConfig, sums: list[Tensor]) -> tuple[nn.Module, nn.Module]:
+def _networks(config: WarmRunConfig, first: First, sums: list[Tensor]) -> tuple[nn.Module, nn.Module]:
     """The generator before it is fitted, and a posterior with initial weights."""
     _, _, posterior = build_networks(config.latent, config.model, stream(config.randomness, "initial weights"))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(_stream(config, "initial weights", 0).integers(2**32)))
-        return DeformingGenerator(config.latent, _prototypes(config, sums)), posterior
-
-
-def empty_generator(config: RunConfig) -> nn.Module:
-    """The generator of any run's configuration, to load weights into."""
-    if not isinstance(config, WarmRunConfig):
-        return Generator(config.latent, config.model)
-    side = config.model.image_side
-    shape = (config.latent.categories, config.warm_start.prototypes.styles, config.model.channels, side, side)
-    return DeformingGenerator.empty(config.latent, torch.Size(shape))
+        return first.generator(config, sums[:-1]), posterior
 
 
 def _features(config: WarmRunConfig) -> Features:

@@ -21,8 +21,8 @@ from uuid import uuid4
 import numpy as np
 
 from dpgan_lib.config import RunConfig, canonical_json
+from dpgan_lib.configs import config_from
 from dpgan_lib.provenance import ENTRIES, provenance, source_hash, version_changes
-from dpgan_lib.warm_config import config_from
 
 __all__ = [
     "LOCAL", "PUBLISHED", "Record", "check_manifest", "content_address", "find", "local", "number", "provenance",

@@ -5,14 +5,14 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from dpgan_lib import accounting, data, experiment, results, utility
+from dpgan_lib import accounting, data, experiment, results, runs, utility
 from dpgan_lib.config import EvaluationConfig, RunConfig
 from dpgan_lib.deforming import Z_DIM
 from dpgan_lib.experiment import require
 from dpgan_lib.results import Record
 from dpgan_lib.state import hardware
 from dpgan_lib.studies import Study
-from dpgan_lib.warm_config import PrototypeConfig, WarmRunConfig, WarmStartConfig
+from dpgan_lib.warm_config import PrototypeConfig, PrototypeStartConfig, WarmRunConfig
 
 STUDY_NAME = "mnist_tradeoff"
 METHODS = {
@@ -98,7 +98,7 @@ def _warm(parameters: Parameters, records: int) -> WarmRunConfig:
     config = experiment.configure(_base(parameters, epsilon="inf"), records)
     release_noise, noise = noises(parameters, config.privacy.sampling_rate, steps)
     weight, info = sizes["witness_weight"], float(parameters.info_weight)
-    warm_start = WarmStartConfig(
+    warm_start = PrototypeStartConfig(
         release_noise=release_noise, embedding_share=0.2,
         prototypes=PrototypeConfig(rounds=sizes["rounds"], candidates=sizes["candidates"], level=0.35),
         frequencies=sizes["frequencies"], steps=sizes["fit_steps"], batch=sizes["batch"], rate=0.01, image_rate=0.3,
@@ -160,17 +160,12 @@ def is_same_sweep(one: RunConfig, other: RunConfig) -> bool:
     return rest(one) == rest(other)
 
 
-def entries(config: RunConfig) -> tuple[str, ...]:
-    """The modules that the run's record depends on."""
-    return ("opening" if isinstance(config, WarmRunConfig) else "training", "utility")
-
-
 def obtain(parameters: Parameters, *, study: str = STUDY_NAME, fresh: bool = False, max_minutes: float | None = None,
            progress: bool = True) -> Record | None:
     """The run's record, as experiment.obtain gives it."""
     config = plan(parameters)
     return experiment.obtain(study, config, fresh=fresh, max_minutes=max_minutes, progress=progress,
-                             evaluate=utility.measure, entries=entries(config))
+                             evaluate=utility.measure, entries=(*runs.entries(config), "utility"))
 
 
 # The ceiling: the same classifiers, trained on real images
@@ -209,7 +204,7 @@ class Ceiling:
         return results.write(STUDY_NAME, self.address, content, {})
 
 
-def runs(records: list[Record]) -> list[Record]:
+def trained(records: list[Record]) -> list[Record]:
     """The records of the study that are of trained generators."""
     return [record for record in records if "experiment" not in record.content["config"]]
 

@@ -348,7 +348,7 @@ def _generator(record: Record, config: RunConfig):
     from safetensors import SafetensorError
     from safetensors.torch import load
 
-    from dpgan_lib.opening import empty_generator
+    from dpgan_lib.runs import empty_generator
 
     try:
         tensors = load((record.folder / WEIGHTS).read_bytes())

@@ -29,16 +29,15 @@ class WarmStartConfig:
     """What is released before the first critic step, and how a generator is fitted to it. Public numbers.
 
     release_noise: s, the noise multiplier of one Gaussian mechanism that is as private as all releases together.
-    embedding_share: of 1 / s^2, what the embedding's release takes; the prototypes' share what is left.
+    embedding_share: of 1 / s^2, what the embedding's release takes; the first rounds share what is left.
     frequencies: of the random features, half their number.
-    steps: of the generator.  batch: images in a step.  rate: Adam's at the start, which falls linearly to 0; prototypes
-    move at image_rate times it, networks at network_rate times it.  info_weight: lambda, in units of |d|^2 per nat.  averaging: decay of the running mean.
+    steps: of the generator.  batch: images in a step.  rate: Adam's at the start, which falls linearly to 0; images that
+    are parameters move at image_rate times it, networks at network_rate times it.  info_weight: lambda, in units of |d|^2 per nat.  averaging: decay of the running mean.
     witness_weight: of the closed-form critic, once there is a trained one beside it.
     """
 
     release_noise: float
     embedding_share: float
-    prototypes: PrototypeConfig
     frequencies: int
     steps: int
     batch: int
@@ -50,17 +49,28 @@ class WarmStartConfig:
     witness_weight: float
 
     @property
-    def releases(self) -> int:
-        return self.prototypes.rounds + 1
+    def first_rounds(self) -> int:
+        raise NotImplementedError
 
     @property
     def round_noise(self) -> float:
-        """The noise multiplier of each round of prototypes."""
-        return self.release_noise * math.sqrt(self.prototypes.rounds / (1 - self.embedding_share))
+        """The noise multiplier of each release before the embedding's."""
+        return self.release_noise * math.sqrt(self.first_rounds / (1 - self.embedding_share))
 
     @property
     def embedding_noise(self) -> float:
         return self.release_noise / math.sqrt(self.embedding_share)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrototypeStartConfig(WarmStartConfig):
+    """A warm start whose first rounds are of prototypes."""
+
+    prototypes: PrototypeConfig
+
+    @property
+    def first_rounds(self) -> int:
+        return self.prototypes.rounds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,14 +80,9 @@ class WarmRunConfig(RunConfig):
     privacy.steps may be 0: releases alone.
     """
 
-    warm_start: WarmStartConfig
+    warm_start: PrototypeStartConfig
 
 
 def release_noise(config: RunConfig) -> float:
     """s of what a run releases before its critic's steps; inf if it releases nothing then."""
     return config.warm_start.release_noise if isinstance(config, WarmRunConfig) else math.inf
-
-
-def config_from(values: dict) -> RunConfig:
-    """The run that a dict describes, with a warm start or without. Raises TypeError on a missing or unknown field."""
-    return (WarmRunConfig if "warm_start" in values else RunConfig).from_dict(values)

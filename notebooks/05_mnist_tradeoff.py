@@ -179,7 +179,7 @@ assert record.epsilon_spent <= privacy.epsilon
 # of a curve shows both. A pair of digits has a CNN of its own at epsilon 1, at 10 and without privacy.
 
 # %%
-published = [other for other in tradeoff.runs(results.published("mnist_tradeoff"))
+published = [other for other in tradeoff.trained(results.published("mnist_tradeoff"))
              if tradeoff.is_same_sweep(other.config, config)]
 records = {other.run_id: other for other in [*published, record]}
 is_known = {other.run_id for other in published}

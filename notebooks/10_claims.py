@@ -41,7 +41,7 @@ HTML(claims.table(results.published))
 # %% tags=["hide-input"]
 from IPython.display import Markdown
 
-Markdown(report.sweep_caption(tradeoff.runs(results.published("mnist_tradeoff"))))
+Markdown(report.sweep_caption(tradeoff.trained(results.published("mnist_tradeoff"))))
 
 # %% [markdown]
 # A rule in library code is easy to check. This is the one behind the first row:

@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from dpgan_lib import accounting, budget, data, experiment, opening, state, training
+from dpgan_lib import accounting, budget, data, embedding, experiment, opening, prototypes, runs, state, training
+from dpgan_lib.configs import config_from
 from dpgan_lib.deforming import Z_DIM
 from dpgan_lib.experiment import Parameters
-from dpgan_lib.warm_config import PrototypeConfig, WarmRunConfig, WarmStartConfig, config_from
+from dpgan_lib.prototype_start import PrototypeStart
+from dpgan_lib.warm_config import PrototypeConfig, PrototypeStartConfig, WarmRunConfig
 
-WARM = WarmStartConfig(
+WARM = PrototypeStartConfig(
     release_noise=2.0, embedding_share=0.2, prototypes=PrototypeConfig(rounds=2, candidates=4, level=0.35),
     frequencies=50, steps=3, batch=40, rate=0.01, image_rate=0.3, network_rate=0.1, info_weight=0.1, averaging=0.5, witness_weight=1.0)
 STEPS = 6
@@ -37,9 +39,9 @@ def releases(monkeypatch):
     """The numbers of the releases that are computed."""
     computed, release = [], opening._release
 
-    def watched(config, features, sums, records, number):
-        computed.append(number)
-        return release(config, features, sums, records, number)
+    def watched(config, first, features, sums, records):
+        computed.append(len(sums))
+        return release(config, first, features, sums, records)
 
     monkeypatch.setattr(opening, "_release", watched)
     return computed
@@ -57,10 +59,10 @@ class Killed(Exception):
 def kill_at(patch, number):
     release = opening._release
 
-    def dying(config, features, sums, records, which):
-        if which == number:
+    def dying(config, first, features, sums, records):
+        if len(sums) == number:
             raise Killed
-        return release(config, features, sums, records, which)
+        return release(config, first, features, sums, records)
 
     patch.setattr(opening, "_release", dying)
 
@@ -87,18 +89,18 @@ def test_all_releases_together_are_one_gaussian_mechanism():
 
 def test_noise_is_asked_for_as_accounted(digits, tmp_path, monkeypatch):
     config, asked = warm_run(steps=0), []
-    for module in (opening.prototypes, opening.embedding):
+    for module in (prototypes, embedding):
         release = module.release
         monkeypatch.setattr(module, "release",
                             lambda *given, release=release: asked.append(given[-2]) or release(*given))
-    opening.train(config, *digits, tmp_path)
+    runs.train(config, *digits, tmp_path)
     assert asked == [config.warm_start.round_noise] * 2 + [config.warm_start.embedding_noise]
 
 
 # Stored, resumed, charged
 
 def test_the_same_run_twice_and_another_seed(digits, tmp_path):
-    runs = [opening.train(warm_run(seed), *digits, tmp_path / str(index)) for index, seed in enumerate([0, 0, 1])]
+    runs = [runs.train(warm_run(seed), *digits, tmp_path / str(index)) for index, seed in enumerate([0, 0, 1])]
     assert torch.equal(weights(runs[0]), weights(runs[1]))
     assert not torch.equal(weights(runs[0]), weights(runs[2]))
 
@@ -108,40 +110,40 @@ def test_a_killed_opening_goes_on_behind_its_last_release(number, digits, tmp_pa
     with monkeypatch.context() as patch:
         kill_at(patch, number)
         with pytest.raises(Killed):
-            opening.train(warm_run(), *digits, tmp_path / "killed")
-    resumed = opening.train(warm_run(), *digits, tmp_path / "killed")
+            runs.train(warm_run(), *digits, tmp_path / "killed")
+    resumed = runs.train(warm_run(), *digits, tmp_path / "killed")
     assert releases == [0, 1, 2]
-    assert torch.equal(weights(resumed), weights(opening.train(warm_run(), *digits, tmp_path / "whole")))
+    assert torch.equal(weights(resumed), weights(runs.train(warm_run(), *digits, tmp_path / "whole")))
 
 
 def test_a_run_that_goes_on_computes_no_opening_again(digits, tmp_path, releases, monkeypatch):
-    assert opening.train(warm_run(), *digits, tmp_path, max_minutes=0).step < STEPS
+    assert runs.train(warm_run(), *digits, tmp_path, max_minutes=0).step < STEPS
     monkeypatch.setattr(opening.warm_start, "fit", lambda *_: pytest.fail("fitted again"))
-    assert opening.train(warm_run(), *digits, tmp_path).step == STEPS and releases == [0, 1, 2]
+    assert runs.train(warm_run(), *digits, tmp_path).step == STEPS and releases == [0, 1, 2]
 
 
 def test_releases_alone_are_a_run_of_no_step(digits, tmp_path):
-    trained = opening.train(warm_run(steps=0), *digits, tmp_path)
+    trained = runs.train(warm_run(steps=0), *digits, tmp_path)
     assert trained.step == 0 and trained.seconds > 0
     z, code = state.draw_latent(warm_run(), 5, 0, torch.device("cpu"))
     assert trained.average(z, code).shape == (5, 1, 28, 28)
 
 
 def test_another_configuration_does_not_resume(digits, tmp_path):
-    opening.train(warm_run(steps=0), *digits, tmp_path)
+    runs.train(warm_run(steps=0), *digits, tmp_path)
     with pytest.raises(ValueError, match="belongs to another configuration"):
-        opening.train(warm_run(steps=0, rate=0.02), *digits, tmp_path)
+        runs.train(warm_run(steps=0, rate=0.02), *digits, tmp_path)
 
 
 def test_a_release_charges_each_before_it_computes_it(digits, tmp_path, monkeypatch):
     release = opening._release
 
-    def checked(config, features, sums, records, number):
-        assert budget.charged(tmp_path / opening.FOLDER) == number + 1
-        return release(config, features, sums, records, number)
+    def checked(config, first, features, sums, records):
+        assert budget.charged(tmp_path / opening.FOLDER) == len(sums) + 1
+        return release(config, first, features, sums, records)
 
     monkeypatch.setattr(opening, "_release", checked)
-    opening.train(warm_run(None), *digits, tmp_path)
+    runs.train(warm_run(None), *digits, tmp_path)
     assert budget.charged(tmp_path) == STEPS  # critic steps have their own account
 
 
@@ -149,9 +151,9 @@ def test_what_a_release_charged_and_lost_is_not_computed_again(digits, tmp_path,
     with monkeypatch.context() as patch:
         kill_at(patch, 1)
         with pytest.raises(Killed):
-            opening.train(warm_run(None), *digits, tmp_path)
+            runs.train(warm_run(None), *digits, tmp_path)
     with pytest.raises(RuntimeError, match="charged and then lost"):
-        opening.train(warm_run(None), *digits, tmp_path)
+        runs.train(warm_run(None), *digits, tmp_path)
 
 
 # What enters
@@ -159,13 +161,13 @@ def test_what_a_release_charged_and_lost_is_not_computed_again(digits, tmp_path,
 def test_given_what_was_released_the_data_enter_no_more(digits, tmp_path, monkeypatch):
     """The opening's stored sums and garbage in the data's place give the same start."""
     images, labels = digits
-    opening.train(warm_run(steps=0), images, labels, tmp_path)
+    runs.train(warm_run(steps=0), images, labels, tmp_path)
     path = tmp_path / opening.FOLDER / opening.FILE
     first = opening._load(warm_run(steps=0), path.parent)
     opening._save(warm_run(steps=0), opening.Opening(first.sums, {}), path.parent)
     garbage = training.on_device(warm_run(steps=0), np.full_like(images, math.nan), labels * 0)
     monkeypatch.setattr(opening, "_release", lambda *_: pytest.fail("data were read"))
-    start, _ = opening.begin(warm_run(steps=0), garbage, path.parent)
+    start, _ = opening.begin(warm_run(steps=0), PrototypeStart(), garbage, path.parent)
     for name, tensor in start.generator.state_dict().items():
         assert torch.equal(tensor, first.networks[f"generator/{name}"])
 
@@ -173,7 +175,7 @@ def test_given_what_was_released_the_data_enter_no_more(digits, tmp_path, monkey
 @pytest.fixture(scope="module")
 def start(digits, tmp_path_factory):
     config = warm_run(release_noise=0.0)
-    return opening.begin(config, training.on_device(config, *digits), tmp_path_factory.mktemp("opening"))[0]
+    return opening.begin(config, PrototypeStart(), training.on_device(config, *digits), tmp_path_factory.mktemp("opening"))[0]
 
 
 def test_the_critic_starts_at_zero_beside_its_witness_and_learns(digits, start):
@@ -242,6 +244,6 @@ def test_a_run_by_people_trains_and_a_wrong_number_of_them_is_refused(digits, tm
     count = int(people.max()) + 1
     config = warm_run()
     config = replace(config, privacy=replace(config.privacy, records=count))
-    assert opening.train(config, images, labels, tmp_path, people=people).step == STEPS
+    assert runs.train(config, images, labels, tmp_path, people=people).step == STEPS
     with pytest.raises(ValueError, match=f"of {count} people do not match the declared N"):
-        opening.train(warm_run(), images, labels, tmp_path / "other", people=people)
+        runs.train(warm_run(), images, labels, tmp_path / "other", people=people)

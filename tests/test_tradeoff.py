@@ -82,7 +82,7 @@ def test_the_ceiling_is_computed_once_then_found(store, monkeypatch):
     record = tradeoff._compute(ceiling, False)
     assert record.run_id == tradeoff.STUDY.address(ceiling) and results.staleness(record) == []
     assert len(record.metrics["real"]["cnn_pairs"]) == 45
-    assert tradeoff.runs([record]) == []
+    assert tradeoff.trained([record]) == []
     monkeypatch.setattr(data, "load", lambda *_, **__: pytest.fail("data was opened"))
     assert studies.obtain("mnist_tradeoff", ceiling, progress=False) == record
 

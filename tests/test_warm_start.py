@@ -13,13 +13,12 @@ from dpgan_lib.features import Features
 from dpgan_lib.latent import category
 from dpgan_lib.networks import build_networks
 from dpgan_lib.profiles import PROFILES
-from dpgan_lib.warm_config import PrototypeConfig, WarmStartConfig
+from dpgan_lib.warm_config import WarmStartConfig
 from dpgan_lib.warm_start import draw_codes, fit
 
 SMOKE = PROFILES["smoke"]
 SETTINGS = WarmStartConfig(
-    release_noise=1.0, embedding_share=0.5, prototypes=PrototypeConfig(rounds=1, candidates=1, level=0.35),
-    frequencies=100, steps=30, batch=60, rate=5e-3, image_rate=1.0, network_rate=1.0, info_weight=0.0, averaging=0.8, witness_weight=1.0)
+    release_noise=1.0, embedding_share=0.5, frequencies=100, steps=30, batch=60, rate=5e-3, image_rate=1.0, network_rate=1.0, info_weight=0.0, averaging=0.8, witness_weight=1.0)
 
 
 @pytest.fixture(scope="module")
