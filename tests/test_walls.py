@@ -11,7 +11,7 @@ LIBRARY = Path(__file__).resolve().parents[1] / "dpgan_lib"
 ROOMS = [
     {"cli"}, {"publish"}, {"chapters"}, {"audit_study", "information", "private_step", "release", "wasserstein_study"}, {"experiment", "figures_audit", "figures_information", "figures_wasserstein"}, {"claims", "figures", "verify"}, {"cost"}, {"report"}, {"sweep"}, {"studies"}, {"results"},
     {"bench", "canaries", "codes", "fidelity", "memorisation", "probe", "stability"}, {"provenance"}, {"evaluation", "linear_critic"}, {"toy", "training"}, {"warm_start", "deforming"}, {"prototypes"}, {"steps", "wasserstein"}, {"mechanism", "networks", "bench_ways", "embedding"}, {"clipping", "features", "latent"},
-    {"data"}, {"audit", "cards", "stand_ins"}, {"accounting", "budget", "channels", "deformations", "streams", "profiles"}, {"config"},
+    {"drawn_faces"}, {"celeba"}, {"data"}, {"audit", "cards", "stand_ins"}, {"accounting", "budget", "channels", "deformations", "streams", "profiles"}, {"config"},
 ]
 
 
