@@ -13,6 +13,7 @@ import io
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ NAME = "celeba"
 ORIGINAL, CROP = (178, 218), 148  # pixels: width and height of the aligned frame, a side of its centre
 FOLDER, ATTRIBUTES, PARTITION, IDENTITY = ("img_align_celeba", "list_attr_celeba.txt", "list_eval_partition.txt",
                                            "identity_CelebA.txt")
+CHUNK = 2_000  # images read and decoded at a time
 PARTS = ("train", "valid", "test")  # 0, 1, 2 in the partition
 REMEDY = ("Get CelebA from its authors (mmlab.ie.cuhk.edu.hk/projects/CelebA.html), for non-commercial research alone "
           "and not to be passed on, and put it into {folder}.")
@@ -108,7 +110,8 @@ def _listing() -> _Listing:
 def _folder() -> Path:
     given = os.environ.get("DPGAN_DATA")
     if not given:
-        raise ValueError(f"DPGAN_DATA is unset, and CelebA cannot be downloaded here. {REMEDY.format(folder='$DPGAN_DATA/celeba')}")
+        remedy = REMEDY.format(folder="$DPGAN_DATA/celeba")
+        raise ValueError(f"DPGAN_DATA is unset, and CelebA cannot be downloaded here. {remedy}")
     folder = (ROOT / Path(given).expanduser()).resolve() / NAME
     for file in (ATTRIBUTES, PARTITION, IDENTITY):
         if not (folder / file).is_file():
@@ -190,11 +193,13 @@ def _decoded(listed: _Listing, side: int, progress: bool) -> np.ndarray:
     pixels = np.empty((len(listed.names), 3, side, side), dtype=np.uint8)
     opened = {place: zipfile.ZipFile(place) for place in archives}
     try:
-        with ThreadPoolExecutor() as pool:
-            squares = pool.map(partial(_square, side=side), (_read(opened, *listed.sources[name]) for name in listed.names))
-            for row, square in enumerate(tqdm(squares, total=len(pixels), desc=f"decoding {NAME}", unit=" images",
-                                              disable=not progress)):
-                pixels[row] = square
+        with (ThreadPoolExecutor() as pool,
+              tqdm(total=len(pixels), desc=f"decoding {NAME}", unit=" images", disable=not progress) as bar):
+            for start in range(0, len(pixels), CHUNK):  # a pool takes all that it is given into memory at once
+                names = listed.names[start : start + CHUNK]
+                encoded = [_read(opened, *listed.sources[name]) for name in names]
+                pixels[start : start + CHUNK] = list(pool.map(partial(_square, side=side), encoded))
+                bar.update(len(names))
     finally:
         for archive in opened.values():
             archive.close()
@@ -202,9 +207,12 @@ def _decoded(listed: _Listing, side: int, progress: bool) -> np.ndarray:
 
 
 def _read(opened, place, name) -> tuple[str, bytes]:
-    if place in opened:
+    if place not in opened:
+        return str(place / name), (place / name).read_bytes()
+    try:
         return f"{place}/{name}", opened[place].read(name)
-    return str(place / name), (place / name).read_bytes()
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise ValueError(f"{name} in {place} is broken ({error}): get it again.") from None
 
 
 def _square(named: tuple[str, bytes], side: int) -> np.ndarray:
