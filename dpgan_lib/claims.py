@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from scipy.stats import page_trend_test
 
-from dpgan_lib import bench, codes, cost, report, results, tradeoff
+from dpgan_lib import bench, codes, cost, imbalance_tables, report, results, tradeoff
 from dpgan_lib.results import Record
 from dpgan_lib.tradeoff_tables import NAMES
 
@@ -21,6 +21,8 @@ MEMORISES = 0.05  # level of all swap tests published together, shared out among
 LEARNT_DIGITS = 0.5  # of the held-out digits named by a classifier trained on generated ones; chance is 0.1
 READ, MEANT = 0.5, 0.5  # most codes are read; most images of a code are one digit
 TREND = 0.05  # level of the test for a trend over seeds
+SCARCE = 0.01  # of a class, at most, is kept where it counts as underrepresented
+SHORT = 0.1  # accuracy that the smallest N must lack for the largest one's to have needed its samples
 STABLE = 0.1  # of the runs, at most, that collapse
 NOT_MEASURED = "not yet measured"
 
@@ -53,7 +55,7 @@ def admissible(records: list[Record]) -> list[Record]:
             and record.config.profile != "smoke" and tradeoff.ablation_of(record.config) == "none"]
 
 
-def admissible_audits(records: list[Record]) -> list[Record]:
+def admissible_parts(records: list[Record]) -> list[Record]:
     """The same of records whose training set is a part of MNIST."""
     return [record for record in records if record.content["config"]["dataset"].startswith("mnist_")
             and record.content["config"]["profile"] != "smoke"]
@@ -195,9 +197,8 @@ def judge_memorisation(records: list[Record]) -> Verdict:
     caught = sum(record in found for record in private)
     learnt = sum(record.metrics["learnt"] >= LEARNT_DIGITS for record in private)
     verdict = "does not hold" if caught else "holds" if learnt else "holds in part"
-    stale = "; stale" if any(map(results.staleness, records)) else ""
     return Verdict(verdict, f"memorisation found in {caught} of {len(private)} private runs, of which {learnt} learnt "
-                            f"to draw digits, and in all {len(plain)} without privacy{stale}")
+                            f"to draw digits, and in all {len(plain)} without privacy{_stale(records)}")
 
 
 def judge_stability(records: list[Record]) -> Verdict:
@@ -213,8 +214,42 @@ def judge_stability(records: list[Record]) -> Verdict:
     kept = [share["Wasserstein"] <= STABLE, share["Wasserstein"] < share["JS"]]
     verdict = "holds" if all(kept) else "holds in part" if any(kept) else "does not hold"
     counts = ", ".join(f"{sum(each)} of {len(each)} {loss}" for loss, each in collapsed.items())
-    stale = "; stale" if any(map(results.staleness, records)) else ""
-    return Verdict(verdict, f"collapsed: {counts} runs ({len(records)} seeds{stale})")
+    return Verdict(verdict, f"collapsed: {counts} runs ({len(records)} seeds{_stale(records)})")
+
+
+def judge_imbalance(records: list[Record]) -> Verdict:
+    """Images asked for by code help a CNN to find a class of which SCARCE or less is kept, at every epsilon up to 10:
+    more than the real images as they are, and more than repeating the rare ones. In part, if only the former.
+    """
+    rows = [row for row in imbalance_tables.thinned(list(map(imbalance_tables.row, records)))
+            if row["kept"] <= SCARCE and row["epsilon"] <= 10]
+    if not rows:
+        return Verdict(NOT_MEASURED, "no record")
+    found = {remedy: [imbalance_tables.score(row, remedy) for row in rows] for remedy in ("real", "oversampled", "topped_up")}
+    beats = {remedy: all(more > less for more, less in zip(found["topped_up"], found[remedy])) for remedy in found}
+    verdict = "holds" if beats["real"] and beats["oversampled"] else "holds in part" if beats["real"] else "does not hold"
+    measured = "; ".join(f"{imbalance_tables.run_name(row)}: {real:.1%} of the real test images found without, "
+                         f"{repeated:.1%} with repeated, {topped:.1%} with generated ones"
+                         for row, real, repeated, topped in zip(rows, *found.values()))
+    return Verdict(verdict, measured + _stale(records))
+
+
+def judge_samples(records: list[Record]) -> Verdict:
+    """At each epsilon, what a CNN learns from generated images rises with every larger N, and the smallest N is at least
+    SHORT behind the largest: in part, where only one of these is so.
+    """
+    rows = imbalance_tables.by_size(list(map(imbalance_tables.row, records)))
+    curves = {epsilon: {row["records"]: imbalance_tables.score(row, "synthetic", measure="accuracy")
+                        for row in rows if row["epsilon"] == epsilon} for epsilon in {row["epsilon"] for row in rows}}
+    if not curves or min(map(len, curves.values())) < 3:
+        return Verdict(NOT_MEASURED, "needs three sizes at each epsilon")
+    accuracies = [list(curve.values()) for curve in curves.values()]
+    kept = [all(less < more for each in accuracies for less, more in pairwise(each)),
+            all(each[-1] - each[0] >= SHORT for each in accuracies)]
+    verdict = "holds" if all(kept) else "holds in part" if any(kept) else "does not hold"
+    measured = "; ".join(f"{report.epsilon_name(epsilon)}: " + ", ".join(f"N = {size:,}: {value:.1%}" for size, value in curve.items())
+                         for epsilon, curve in sorted(curves.items()))
+    return Verdict(verdict, measured + _stale(records))
 
 
 CLAIMS = (
@@ -238,17 +273,22 @@ CLAIMS = (
     Claim("Privacy prevents memorisation",
           "A permutation test of nearest neighbours finds memorisation in every run without privacy and in no private "
           "one; in part, if no private run drew digits that are good enough to train on. No proof of safety.",
-          "audit", judge_memorisation, admissible_audits),
+          "audit", judge_memorisation, admissible_parts),
     Claim("Wasserstein training is stable",
           f"At most {STABLE:.0%} of the runs collapse, over learning rates, widths and seeds, and fewer than of a GAN that "
           "differs in its loss; in part, if one of the two.", "wasserstein", judge_stability, admissible_sweeps),
     Claim("Class imbalance is addressed",
-          "To be measured: recall of a thinned class, with and without synthetic images."),
+          f"Of a digit with {SCARCE:.0%} or less kept, a CNN finds more real ones with generated images added, at every "
+          "epsilon up to 10, than without, and than with the rare images repeated; in part, if only the former.",
+          "class_imbalance", judge_imbalance, admissible_parts),
     Claim("Privacy makes training ten times longer",
           f"Holds if a whole private run takes {cost.TENFOLD:g} times the time of a plain one; in part if only a step that "
           "clips one record at a time does.", cost.STUDY, judge_tenfold, list),
     Claim("The approach extends to CelebA", "To be measured: specificity and utility on real faces."),
-    Claim("It needs sufficient training samples", "To be measured: accuracy against N at a fixed epsilon."),
+    Claim("It needs sufficient training samples",
+          f"At a fixed epsilon, a CNN trained on generated images gets better with every larger N, and the smallest N is at "
+          f"least {100 * SHORT:.0f} points behind; in part, if one of the two.",
+          "class_imbalance", judge_samples, admissible_parts),
 )
 
 
@@ -265,10 +305,13 @@ def table(published: Callable[[str], list[Record]], studies: tuple[str, ...] | N
                         ["the paper says", "our rule", "measured", "verdict"], rows)
 
 
+def _stale(records):
+    return "; stale" if any(map(results.staleness, records)) else ""
+
+
 def _verdict(holds, measured, records):
     seeds = len({record.config.seed for record in records})
-    stale = "; stale" if any(results.staleness(record) for record in records) else ""
-    return Verdict("holds" if holds else "does not hold", f"{measured} ({seeds} seed{'s' * (seeds > 1)}{stale})")
+    return Verdict("holds" if holds else "does not hold", f"{measured} ({seeds} seed{'s' * (seeds > 1)}{_stale(records)})")
 
 
 def _has_learnt(accuracy):

@@ -22,6 +22,7 @@ from dpgan_lib.studies import Study
 STUDY_NAME = "class_imbalance"
 ENTRIES = ("opening", "prototype_start", "evaluation")
 RARE = 8  # the digit that is made rare; named before any run, and the same in all of them
+RARE_RECORDS = {"digits": 146, "grown_digits": 6095, "mnist": 5851, "fashion_mnist": 6000}  # of it, in the public sets
 FEWEST = 500  # records: with less there is next to nothing to learn, and delta = 1e-5 stays below 1 / N anyway
 CNN_STEPS = {"smoke": 20, "laptop": 700, "paper": 5_000}
 FIRST_STREAM = 40  # of the "evaluation" streams
@@ -36,8 +37,8 @@ REMEDIES = {  # training set of the classifier -> words
 
 @dataclass(frozen=True, kw_only=True)
 class Parameters(experiment.Parameters):
-    """As for any run. kept: share of the rare digit's records that stay.  records: of the data set that is thinned, 0
-    for all; else so many are drawn first.
+    """As for any run. kept: share of the rare digit's records that stay.  records: so many are drawn from the whole
+    set, with every digit kept; 0 for all.
     """
 
     kept: float = 0.01
@@ -51,17 +52,39 @@ class Parameters(experiment.Parameters):
         whole = data.card(self.dataset).records
         require(type(self.records) is int and (self.records == 0 or FEWEST <= self.records <= whole), "records",
                 self.records, f"must be 0, for all, or in [{FEWEST}, {whole}]. Try 10000")
+        require(self.records == 0 or self.kept == 1, "records", self.records,
+                f"draws from all digits, and kept={self.kept} thins one: set kept=1.0 or records=0")
 
 
 # The data set
 
 def chosen(labels: np.ndarray, parameters: Parameters) -> np.ndarray:
-    """Rows (n,) of the whole training set: as many as asked for at random, then the rare digit thinned. Seeded."""
+    """Rows (n,) of the whole training set: as many as asked for at random, or the rare digit thinned. Seeded."""
     rng = np.random.default_rng([RARE, parameters.seed])
-    rows = rng.permutation(len(labels))[: parameters.records or len(labels)]
-    rare = rows[labels[rows] == RARE]
-    dropped = rare[max(1, round(parameters.kept * len(rare))):]
-    return np.sort(np.setdiff1d(rows, dropped))
+    if parameters.records:
+        return np.sort(rng.permutation(len(labels))[: parameters.records])
+    rare = rng.permutation(np.flatnonzero(labels == RARE))
+    return np.setdiff1d(np.arange(len(labels)), rare[_left(parameters.kept, len(rare)) :])
+
+
+def size(parameters: Parameters) -> int:
+    """N, which the noise is calibrated for. Opens no data."""
+    rare = RARE_RECORDS[parameters.dataset]
+    return parameters.records or data.card(parameters.dataset).records - rare + _left(parameters.kept, rare)
+
+
+def same_settings(records: list[Record], parameters: Parameters) -> list[Record]:
+    """Those of the same data set, profile, delta and lambda."""
+    def settings(dataset, config):
+        return dataset, config.profile, config.privacy.delta, config.optimiser.info_weight
+
+    wanted = settings(parameters.dataset, plan(parameters))
+    return [record for record in records
+            if settings(record.config.dataset.rsplit("_", 2)[0], record.config) == wanted]
+
+
+def _left(kept, rare):
+    return max(1, round(kept * rare))
 
 
 def card(parameters: Parameters, records: int) -> data.DataCard:
@@ -72,13 +95,8 @@ def card(parameters: Parameters, records: int) -> data.DataCard:
                    records=records, caption=f"{whole.caption}; {thinned}, chosen by seed")
 
 
-def size(parameters: Parameters) -> int:
-    """N, which the noise is calibrated for: of the constructed data set, so it takes the public labels."""
-    return len(chosen(data.load(parameters.dataset, progress=False).train_labels, parameters))
-
-
 def plan(parameters: Parameters) -> RunConfig:
-    """The run by this book's method on that data set. Reads the labels of the public one that it is made from."""
+    """The run by this book's method on that data set. Opens no data."""
     parameters.check()
     records = size(parameters)
     values = {field.name: getattr(parameters, field.name) for field in fields(experiment.Parameters)}
@@ -166,15 +184,8 @@ def _scores(classify, files) -> dict[str, float]:
 
 
 KEPT = (0.1, 0.01, 0.002)
-RECORDS = (1_000, 3_000, 10_000, 30_000)
-GRID = (*(Parameters(kept=kept, epsilon=epsilon) for kept in KEPT for epsilon in (1.0, 10.0, "inf")),
-        *(Parameters(kept=1.0, records=records, epsilon=epsilon) for records in (*RECORDS, 0) for epsilon in (1.0, 10.0)))
-STUDY = Study(grid=GRID, address=address, compute=compute)
-
-
-def row(record: Record) -> dict:
-    """A record as a line of a table: what was asked, N, and by remedy the classifiers' scores."""
-    config = record.config
-    return {"epsilon": config.privacy.epsilon, "seed": config.seed, "records": config.privacy.records,
-            "kept": float(config.dataset.rsplit("_", 1)[1]), "remedies": record.metrics["remedies"],
-            "rare": record.metrics["counts"][RARE]}
+RECORDS = (1_000, 3_000, 10_000, 30_000, 0)
+STUDY = Study(
+    grid=(*(Parameters(kept=kept, epsilon=epsilon) for kept in KEPT for epsilon in (1.0, 10.0, "inf")),
+          *(Parameters(kept=1.0, records=records, epsilon=epsilon) for records in RECORDS for epsilon in (1.0, 10.0))),
+    address=address, compute=compute)

@@ -217,6 +217,9 @@ def _compute(parameters, progress):
 SEEDED = (1.0, 10.0, "inf")
 STUDY = Study(
     grid=(Ceiling(),
-          *(Parameters(epsilon=epsilon, method=method) for method in METHODS for epsilon in SEEDED)),
+          *(Parameters(epsilon=epsilon, method=method) for method in METHODS for epsilon in SEEDED),
+          *(Parameters(epsilon=epsilon) for epsilon in (0.2, 0.5, 2.0, 5.0)),
+          *(Parameters(epsilon=epsilon, seed=seed) for seed in (1, 2) for epsilon in SEEDED),
+          *(Parameters(ablation=ablation) for ablation in ABLATIONS if ablation != "none")),
     address=lambda asked: asked.address if isinstance(asked, Ceiling) else experiment.run_id(plan(asked)),
     compute=_compute)

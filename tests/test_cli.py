@@ -20,7 +20,7 @@ GLUED = {
 
 @dataclass
 class Parameters:
-    """Stands in for experiment.Parameters."""
+    """Stands in for tradeoff.Parameters."""
 
     epsilon: float = 10.0
     seed: int = 0
@@ -131,37 +131,37 @@ def test_book_says_which_number_the_chapter_lacks(dpgan, calls, monkeypatch):
 
 
 @pytest.fixture
-def experiment(stand_in):
+def tradeoff(stand_in):
     record = SimpleNamespace(folder=Path("runs/study/aaaa"))
     asked = []
 
-    def obtain(study, config, **how):
-        asked.append((study, config, how))
+    def obtain(parameters, **how):
+        asked.append((parameters, how))
         return module.record
 
-    module = stand_in("experiment", Parameters=Parameters, plan=lambda parameters: parameters, obtain=obtain,
-                      record=record, asked=asked)  # fmt: skip
+    module = stand_in("tradeoff", Parameters=Parameters, obtain=obtain, record=record, asked=asked)
     return module
 
 
-def test_train_prints_where_the_record_is_and_its_status(dpgan, experiment, stand_in):
+def test_train_prints_where_the_record_is_and_its_status(dpgan, tradeoff, stand_in):
     stand_in("report", status=lambda record: "stale: source changed")
     result = dpgan("--quiet", "train", "-p", "epsilon", "2", "--study", "s", "--max-minutes", "0.5")
     assert (result.exit_code, result.stdout) == (0, "runs/study/aaaa\nstale: source changed\n")
-    assert experiment.asked == [("s", Parameters(epsilon=2.0), {"fresh": False, "max_minutes": 0.5, "progress": False})]
+    how = {"study": "s", "fresh": False, "max_minutes": 0.5, "progress": False}
+    assert tradeoff.asked == [(Parameters(epsilon=2.0), how)]
 
 
-def test_train_stopped_early_says_how_to_go_on(dpgan, experiment):
-    experiment.record = None
+def test_train_stopped_early_says_how_to_go_on(dpgan, tradeoff):
+    tradeoff.record = None
     result = dpgan("train", "--max-minutes", "1")
     assert (result.exit_code, result.stdout, result.stderr) == (75, "", "stopped early: run it again to resume\n")
 
 
 @pytest.mark.parametrize("wrong", [("epsilom", "2"), ("epsilon", "0"), ("epsilon", "nan"), ("seed", "1.5")])
-def test_train_refuses_what_the_experiment_does_not_take(dpgan, experiment, wrong):
+def test_train_refuses_what_the_experiment_does_not_take(dpgan, tradeoff, wrong):
     result = dpgan("train", "-p", *wrong)
     assert result.exit_code == 2 and len(result.stderr.splitlines()) == 1
-    assert not experiment.asked
+    assert not tradeoff.asked
 
 
 def test_status_tells_every_state(dpgan, stand_in):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dpgan_lib import data, imbalance, results
+from dpgan_lib import data, imbalance, imbalance_tables, results
 from dpgan_lib.imbalance import RARE, Parameters
 
 SMOKE = {"dataset": "digits", "profile": "smoke"}
@@ -26,19 +26,35 @@ def test_one_digit_is_thinned_and_the_others_stay(digits, kept):
 def test_fewer_records_are_a_draw_by_seed(digits):
     one, again, other = (imbalance.chosen(digits.train_labels, Parameters(**SMOKE, kept=1.0, records=600, seed=seed))
                          for seed in (0, 0, 1))
-    assert len(one) == 600 and (one == again).all() and (one != other).any()
+    assert len(set(one)) == 600 and (one == again).all() and (one != other).any()
 
 
-def test_the_noise_is_calibrated_for_the_records_that_are_left():
-    config = imbalance.plan(Parameters(**SMOKE, epsilon="inf", kept=0.1))
-    assert config.privacy.records == imbalance.size(Parameters(**SMOKE, kept=0.1)) < data.card("digits").records
-    assert config.dataset == f"digits_{config.privacy.records}_0.1"
-    assert len({imbalance.address(Parameters(**SMOKE, epsilon="inf", **change)) for change in (
-        {}, {"kept": 0.5}, {"records": 600}, {"seed": 1})}) == 4
+@pytest.mark.parametrize("change", [{"kept": 0.1}, {"kept": 0.001}, {"kept": 1.0}, {"kept": 1.0, "records": 600}])
+def test_the_noise_is_calibrated_for_the_records_that_are_left(digits, change):
+    parameters = Parameters(**SMOKE, epsilon="inf", **change)
+    left = imbalance.chosen(digits.train_labels, parameters)
+    assert imbalance.plan(parameters).privacy.records == imbalance.size(parameters) == len(left)
+
+
+def test_how_many_are_rare_is_known_without_the_data(digits):
+    grown = data.load("grown_digits", progress=False)
+    for name, files in (("digits", digits), ("grown_digits", grown)):
+        assert (files.train_labels == RARE).sum() == imbalance.RARE_RECORDS[name]
+    assert imbalance.RARE_RECORDS.keys() == data.CARDS.keys()
+
+
+def test_the_rare_digits_of_mnist(real_mnist):
+    assert (real_mnist.train_labels == RARE).sum() == imbalance.RARE_RECORDS["mnist"]
+
+
+def test_each_data_set_has_an_address_of_its_own():
+    changes = ({}, {"kept": 0.5}, {"kept": 1.0, "records": 600}, {"seed": 1})
+    assert len({imbalance.address(Parameters(**SMOKE | {"epsilon": "inf"} | change)) for change in changes}) == 4
 
 
 @pytest.mark.parametrize("wrong, words", [({"kept": 0}, "kept=0"), ({"kept": True}, "kept=True"), ({"kept": 1.5}, "kept=1.5"),
-                                          ({"records": 3}, "records=3"), ({"records": 10**6}, "records=1000000")])
+                                          ({"records": 3}, "records=3"), ({"records": 10**6}, "records=1000000"),
+                                          ({"records": 600, "kept": 0.5}, "kept=0.5")])
 def test_what_makes_no_sense_is_refused(wrong, words):
     with pytest.raises(ValueError) as refusal:
         imbalance.plan(Parameters(**SMOKE, **wrong))
@@ -71,7 +87,7 @@ def test_a_record_and_what_each_remedy_trains_on(digits, tmp_path, monkeypatch):
     record = imbalance.compute(parameters, False)
     assert record.run_id == imbalance.address(parameters) and results.staleness(record) == []
     assert record.metrics["remedies"].keys() == imbalance.REMEDIES.keys() and not list(tmp_path.glob("*/.work*"))
-    row = imbalance.row(record)
+    row = imbalance_tables.row(record)
     assert row["kept"] == 0.05 and row["rare"] == record.metrics["counts"][RARE] == round(0.05 * (digits.train_labels == RARE).sum())
     real, oversampled, topped_up, synthetic = (np.bincount(labels, minlength=10) for labels in trained)
     level = int(np.median(real))
@@ -81,4 +97,4 @@ def test_a_record_and_what_each_remedy_trains_on(digits, tmp_path, monkeypatch):
 
 
 def test_the_grid_names_distinct_cells():
-    assert len(set(imbalance.GRID)) == len(imbalance.GRID)
+    assert len(set(imbalance.STUDY.grid)) == len(imbalance.STUDY.grid)

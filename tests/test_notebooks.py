@@ -12,7 +12,7 @@ import jupytext
 import nbformat
 import pytest
 
-from dpgan_lib import chapters, experiment, results, studies
+from dpgan_lib import chapters, experiment, results, studies, tradeoff
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = sorted((ROOT / "notebooks").glob("*.py"))
@@ -34,7 +34,7 @@ def parameter_cells(path: Path) -> list:
 
 def trains(path: Path) -> bool:
     """Whether the chapter's records are training runs with their utility; another study has tests of its own."""
-    return studies.MODULES.get(path.stem.split("_", 1)[1]) == "experiment"
+    return studies.MODULES.get(path.stem.split("_", 1)[1]) == "tradeoff"
 
 
 # Pairs
@@ -199,7 +199,7 @@ def test_what_is_no_result_is_left_alone(text):
 @over([path for path in SOURCES if trains(path)])
 def test_a_training_chapter_runs_at_smoke(path):
     values = {"profile": "smoke", "dataset": "digits", "seed": SMOKE_SEED}
-    run = experiment.run_id(experiment.plan(experiment.Parameters(**values)))
+    run = experiment.run_id(tradeoff.plan(tradeoff.Parameters(**values)))
     record = results.LOCAL / path.stem.split("_", 1)[1] / run
     shutil.rmtree(record, ignore_errors=True)  # so that it trains
     output = ROOT / "build" / "test" / f"{path.stem}.ipynb"
@@ -228,7 +228,7 @@ def papermill(tmp_path):
 
     yield call
     values = {"profile": "smoke", "dataset": "digits", "epsilon": "inf", "seed": PAPERMILL_SEED}
-    run = experiment.run_id(experiment.plan(experiment.Parameters(**values)))
+    run = experiment.run_id(tradeoff.plan(tradeoff.Parameters(**values)))
     shutil.rmtree(results.LOCAL / "mnist_tradeoff" / run, ignore_errors=True)
 
 

@@ -10,8 +10,8 @@ LIBRARY = Path(__file__).resolve().parents[1] / "dpgan_lib"
 # From the top down: a module imports modules of later rows alone.
 ROOMS = [
     {"cli"}, {"publish"}, {"chapters"},
-    {"audit_study", "claims", "imbalance", "information", "private_step", "release", "wasserstein_study"},
-    {"tradeoff_tables"}, {"tradeoff"},
+    {"audit_study", "claims", "information", "private_step", "release", "wasserstein_study"},
+    {"imbalance_tables", "tradeoff_tables"}, {"imbalance"}, {"tradeoff"},
     {"experiment", "figures_audit", "figures_information", "figures_wasserstein"}, {"figures", "verify"},
     {"cost"}, {"report"}, {"sweep"}, {"studies"}, {"results"}, {"utility"},
     {"bench", "canaries", "codes", "fidelity", "memorisation", "probe", "stability"}, {"provenance"},
