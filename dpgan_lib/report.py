@@ -224,10 +224,10 @@ def _marked(value, default) -> str:
 
 
 def _leaves(config: dict) -> dict:
-    """Values by field name; the names in a RunConfig and in its parts are distinct."""
+    """Values by field name. A warm start has some names in common with the run's other parts: theirs are shown."""
     leaves = {}
     for name, value in config.items():
-        leaves |= _leaves(value) if isinstance(value, dict) else {name: value}
+        leaves = (_leaves(value) if isinstance(value, dict) else {name: value}) | leaves
     return leaves
 
 

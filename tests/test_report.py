@@ -55,6 +55,12 @@ def card(*records, command=COMMAND, defaults=DEFAULTS) -> str:
     return report.computed_by(list(records), command, defaults)
 
 
+def test_a_warm_start_does_not_hide_the_runs_own_numbers(store):
+    record = store()
+    record.content["config"]["warm_start"] = {"info_weight": 0.01, "steps": 300}
+    assert Page(card(record)).row("lambda (info_weight)") == ["0.1"]
+
+
 # The epsilon in words
 
 @pytest.mark.parametrize("epsilon, words", [(3.0, "3"), (10.0, "10"), (2.9961, "3"), (0.12345, "0.124"),
