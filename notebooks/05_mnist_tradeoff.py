@@ -190,11 +190,12 @@ drawn = {"ten_cnn": "ten classes (CNN)", "pairs_cnn": "digit pairs (CNN, mean)",
          "pairs_logistic": "digit pairs (logistic regression, mean)"}
 points = [row | {"method": tables.NAMES[row["method"]]}
           | {words: row[metric] for metric, words in drawn.items() if metric in row}
-          for row in rows if row["ablation"] == parameters.ablation or row["is_new"]]
+          for row in rows if row["ablation"] == "none" or row["is_new"]]
 figures.tradeoff(points, {words: real[metric] for metric, words in drawn.items()}, privacy.delta)
 
 # %% tags=["hide-input"]
-by_privacy = sorted(records.values(), key=lambda other: (other.config.privacy.epsilon, other.config.seed))
+by_privacy = sorted((other for other in records.values() if tradeoff.ablation_of(other.config) in ("none", parameters.ablation)),
+                    key=lambda other: (other.config.privacy.epsilon, other.config.seed))
 glue("sweep_caption", HTML(f"<p><em>{report.sweep_caption(by_privacy)}</em></p>"))
 
 # %% [markdown]
@@ -218,6 +219,12 @@ HTML(tables.targets_table(rows))
 # %%
 HTML(tables.budget_table([other for other in by_privacy if math.isfinite(other.config.privacy.epsilon)
                           and other.config.seed == config.seed and tradeoff.method_of(other.config) != "paper"]))
+
+# %% [markdown]
+# **What each ingredient adds.** One run each, with one ingredient taken out:
+
+# %%
+HTML(tables.ablation_table(rows, tradeoff.ABLATED_AT))
 
 # %% [markdown]
 # ## Fidelity
