@@ -16,7 +16,7 @@ import pytest
 import torch
 from scipy import stats
 
-from dpgan_lib import training
+from dpgan_lib import state, training
 from mutants import MUTANTS
 from recording import Recording, listen, record, watch_critic_steps
 from sample_record import run_config
@@ -258,7 +258,8 @@ def law_without_noise_training_is_plain_wgan():
     free, large = planned(noise=0.0, clip=math.inf), planned(noise=0.0, clip=1e6)
     with pytest.MonkeyPatch.context() as patch:
         stream = training.stream  # another C is another run with other randomness: here it must be the same
-        patch.setattr(training, "stream", lambda _, *rest: stream(free.hash, *rest))
+        for module in (training, state):
+            patch.setattr(module, "stream", lambda _, *rest: stream(free.hash, *rest))
         ours = record(free, data())
         clipping = record(large, data(), replay=ours)
         patch.setattr(training, "critic_step", plain_step)

@@ -100,9 +100,9 @@ def test_noise_is_asked_for_as_accounted(digits, tmp_path, monkeypatch):
 # Stored, resumed, charged
 
 def test_the_same_run_twice_and_another_seed(digits, tmp_path):
-    runs = [runs.train(warm_run(seed), *digits, tmp_path / str(index)) for index, seed in enumerate([0, 0, 1])]
-    assert torch.equal(weights(runs[0]), weights(runs[1]))
-    assert not torch.equal(weights(runs[0]), weights(runs[2]))
+    three = [runs.train(warm_run(seed), *digits, tmp_path / str(index)) for index, seed in enumerate([0, 0, 1])]
+    assert torch.equal(weights(three[0]), weights(three[1]))
+    assert not torch.equal(weights(three[0]), weights(three[2]))
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
