@@ -76,13 +76,20 @@ def mean_accuracy(records: list[Record], metric: str) -> dict[float, float]:
 
 
 def by_each_method(judge: Callable[[list[Record]], Verdict]) -> Callable[[list[Record]], Verdict]:
-    """The judge for the paper's method and for this book's: their verdict if they agree, else in part."""
+    """The judge for the paper's method and for this book's, where they have runs: their verdict if they agree, else in
+    part. So what holds by one of them, and cannot be judged of the other for it learnt nothing, holds in part.
+    """
     def of_both(records):
-        verdicts = {words: judge([record for record in records if tradeoff.method_of(record.config) == method])
-                    for method, words in NAMES.items() if method in ("paper", "both")}
-        found = {verdict.verdict for verdict in verdicts.values()} - {NOT_MEASURED}
+        of_method = {words: [record for record in records if tradeoff.method_of(record.config) == method]
+                     for method, words in NAMES.items() if method in ("paper", "both")}
+        verdicts = {words: judge(some) for words, some in of_method.items()}
+        found = {verdicts[words].verdict for words, some in of_method.items() if some} or {NOT_MEASURED}
         measured = "; ".join(f"{words}: {verdict.measured}" for words, verdict in verdicts.items())
-        return Verdict(NOT_MEASURED if not found else found.pop() if len(found) == 1 else "holds in part", measured)
+        decided = found - {NOT_MEASURED}
+        if not decided:
+            return Verdict(NOT_MEASURED, measured)
+        agreed = found == {"holds"} or decided == {"does not hold"}
+        return Verdict(decided.pop() if agreed else "holds in part", measured)
 
     of_both.__name__ = judge.__name__
     return of_both

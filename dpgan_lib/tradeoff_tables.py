@@ -72,6 +72,8 @@ def accuracy_table(rows: list[dict], real: dict) -> str:
     """Means over seeds by method and epsilon, in percent, as HTML. real: accuracies of the ceiling."""
     lines = []
     for method, words in NAMES.items():
+        if not values(rows, "seed", method=method):  # a hole is seen
+            lines.append(report.table_row(words, ["0", *["not measured"] * len(ACCURACIES)]))
         for epsilon in sorted({row["epsilon"] for row in rows if row["method"] == method}):
             of_line = dict(method=method, epsilon=epsilon, ablation="none")
             seeds = len(values(rows, "seed", **of_line))

@@ -213,15 +213,16 @@ HTML(tables.accuracy_table(rows, real))
 HTML(tables.targets_table(rows))
 
 # %% [markdown]
-# **What each half adds.** A run of the whole spends its epsilon on releases and on DP-SGD; the halves alone, in the
-# table above, have all of it. Epsilons of composed mechanisms add up to less than their sum:
+# **What each half adds.** A run of the whole spends its epsilon on releases and on DP-SGD; each half alone has all of it.
+# Where the table above has no numbers for a half, what it adds is not known yet. Epsilons of
+# composed mechanisms add up to less than their sum:
 
 # %%
 HTML(tables.budget_table([other for other in by_privacy if math.isfinite(other.config.privacy.epsilon)
                           and other.config.seed == config.seed and tradeoff.method_of(other.config) != "paper"]))
 
 # %% [markdown]
-# **What each ingredient adds.** One run each, with one ingredient taken out:
+# **What each ingredient adds.** One run each, with one ingredient taken out, where there is a run:
 
 # %%
 HTML(tables.ablation_table(rows, tradeoff.ABLATED_AT))

@@ -73,6 +73,10 @@ def test_methods_that_agree_and_methods_that_do_not():
     assert claims.judge_fall(falling + of_paper(falling)).verdict == "does not hold"
     assert claims.judge_fall(rising + of_paper(falling)).verdict == "holds in part"
     assert claims.judge_fall(of_paper(rising)).verdict == "holds"
+    learnt_nothing = of_paper(sweep(0.5, 0.5, 0.5))
+    assert claims.judge_fall(rising + learnt_nothing).verdict == "holds in part"
+    assert claims.judge_fall(falling + learnt_nothing).verdict == "does not hold"
+    assert claims.judge_fall(learnt_nothing).verdict == claims.NOT_MEASURED
 
 
 def test_with_three_seeds_a_trend_must_show_in_them():
@@ -93,3 +97,37 @@ def test_the_table_has_a_row_for_each_claim_and_hides_no_negative():
     page = claims.table(lambda study: {"mnist_tradeoff": sweep(0.9, 0.8, 0.95)}.get(study, []))
     assert page.count('<th scope="row">') == len(claims.CLAIMS)
     assert "does not hold" in page and claims.NOT_MEASURED in page
+
+
+# Class imbalance, and how many records are enough
+
+def thinned(real, oversampled, topped_up, epsilon=1.0, kept=0.01):
+    scores = {"real": real, "oversampled": oversampled, "topped_up": topped_up}
+    remedies = {name: {"cnn": {"recall": value, "accuracy": 0.9, "precision": 0.9}} for name, value in scores.items()}
+    return _of_imbalance(remedies, epsilon, kept, 54_000)
+
+
+def sized(records, accuracy, epsilon=1.0):
+    return _of_imbalance({"synthetic": {"cnn": {"accuracy": accuracy}}}, epsilon, 1, records)
+
+
+def _of_imbalance(remedies, epsilon, kept, records):
+    config = SimpleNamespace(privacy=SimpleNamespace(epsilon=epsilon, records=records), seed=0,
+                             dataset=f"mnist_{records}_{kept:g}")
+    return SimpleNamespace(config=config, metrics={"remedies": remedies, "counts": [10] * 10})
+
+
+@pytest.mark.parametrize("records, verdict", [
+    ([thinned(0.5, 0.6, 0.7), thinned(0.5, 0.6, 0.65, epsilon=10.0)], "holds"),
+    ([thinned(0.5, 0.6, 0.55)], "holds in part"), ([thinned(0.5, 0.4, 0.45)], "does not hold"),
+    ([thinned(0.5, 0.6, 0.7), thinned(0.5, 0.6, 0.4, epsilon=10.0)], "does not hold"),
+    ([thinned(0.5, 0.6, 0.4, epsilon=math.inf), thinned(0.5, 0.6, 0.4, kept=0.1)], claims.NOT_MEASURED)])
+def test_class_imbalance(records, verdict):
+    assert claims.judge_imbalance(records).verdict == verdict
+
+
+@pytest.mark.parametrize("accuracies, verdict", [
+    ((0.6, 0.7, 0.8), "holds"), ((0.6, 0.65, 0.69), "holds in part"), ((0.6, 0.8, 0.75), "holds in part"),
+    ((0.7, 0.72, 0.71), "does not hold"), ((0.6, 0.8), claims.NOT_MEASURED)])
+def test_sufficient_samples(accuracies, verdict):
+    assert claims.judge_samples([sized(10**place, value) for place, value in enumerate(accuracies, 3)]).verdict == verdict

@@ -94,6 +94,15 @@ def test_a_record_and_what_each_remedy_trains_on(digits, tmp_path, monkeypatch):
     assert real.tolist() == record.metrics["counts"]
     assert oversampled[RARE] == topped_up[RARE] == level and (synthetic == level).all()
     assert (np.delete(oversampled, RARE) == np.delete(real, RARE)).all()
+    rows = [row, row | {"kept": 1.0, "records": 900}]
+    (panel,) = imbalance_tables.recall_panels(rows)
+    assert panel["curves"][imbalance_tables.WORDS["real"]] == ([0.05], [row["remedies"]["real"]["cnn"]["recall"]])
+    assert imbalance_tables.WORDS["weighted"] not in panel["curves"], "no CNN is trained so"
+    assert imbalance_tables.size_panel(rows)["curves"]["the real images"][0] == [900]
+    assert list(imbalance_tables.grids([record])) == ["5% kept, no privacy, seed 0"]
+    for table in (imbalance_tables.remedy_table(rows, "cnn"), imbalance_tables.remedy_table(rows, "logistic")):
+        assert table.count("<tr>") == 2 and "5% kept, no privacy, seed 0" in table
+    assert "N = 900, no privacy, seed 0" in imbalance_tables.size_table(rows)
 
 
 def test_the_grid_names_distinct_cells():

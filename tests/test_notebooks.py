@@ -198,7 +198,7 @@ def test_what_is_no_result_is_left_alone(text):
 
 @over([path for path in SOURCES if trains(path)])
 def test_a_training_chapter_runs_at_smoke(path):
-    values = {"profile": "smoke", "dataset": "digits", "epsilon": 3.0, "seed": SMOKE_SEED}
+    values = {"profile": "smoke", "dataset": "digits", "epsilon": 3.0, "seed": SMOKE_SEED}  # pairs have no CNN at 3
     run = experiment.run_id(tradeoff.plan(tradeoff.Parameters(**values)))
     record = results.LOCAL / path.stem.split("_", 1)[1] / run
     shutil.rmtree(record, ignore_errors=True)  # so that it trains
