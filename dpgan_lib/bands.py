@@ -21,7 +21,7 @@ WITHIN, NOT_REPRODUCED, NO_BAND = "within band", "not reproduced", "no band"
 
 @dataclass(frozen=True)
 class Band:
-    """The values of one metric over seeds. Known from LEAST seeds on, if they differ: a constant has shown no spread."""
+    """The values of one metric over seeds. Known from LEAST seeds on, if they differ: a constant shows no spread."""
 
     values: tuple[float, ...]
 
@@ -126,10 +126,10 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """NOT_REPRODUCED if a metric is too far off even as the farthest of all m: p < (1 - LEVEL) / m, Bonferroni's rule.
+        """NOT_REPRODUCED if a metric is too far off even as the farthest of all m: p < (1 - LEVEL) / m.
 
-        It calls at most 1 - LEVEL of sound runs so, however the metrics of a run hang together. A share of metrics outside
-        would not do: metrics of one run move together.
+        That is Bonferroni's rule. It calls at most 1 - LEVEL of sound runs so, however the metrics of a run hang
+        together. A binomial test of how many lie outside would not do, for metrics of one run move together.
         """
         if not self.known:
             return NO_BAND

@@ -1,4 +1,4 @@
-"""Tables of every published record: what it is, where it comes from, what checks of it say, and its spread over seeds."""
+"""Tables of every published record: what it is, where it comes from, what checks of it say, its spread over seeds."""
 
 from collections.abc import Callable
 from html import escape
@@ -10,6 +10,7 @@ from dpgan_lib.results import Record
 
 NAMES: dict[str, Callable[[Record], str]] = {"mnist_tradeoff": tradeoff_tables.name}  # where settings say too little
 SETTINGS = ("dataset", "lipschitz", "info_weight", "conditional", "clip_norm", "expected_batch")  # that tell runs apart
+VERDICTS = (bands.WITHIN, bands.NOT_REPRODUCED, bands.NO_BAND)
 READERS = "committed manifest"  # this check depends on the commit at hand, and so on who asks
 
 
@@ -42,7 +43,7 @@ def records_table(study: str, records: list[Record]) -> str:
 
 
 def _shared(cells: list[str]) -> str:
-    """What the cells agree on, as far as they are filled; nothing, if they do not agree or tell one record from another."""
+    """What the cells agree on, as far as they are filled; nothing if they do not, or if they are anchors."""
     filled = {cell for cell in cells if cell}
     return filled.pop() if len(filled) == 1 and "<a " not in cells[0] else ""
 
@@ -100,7 +101,8 @@ def bands_tables(study: str, records: list[Record]) -> str:
     """A study's metrics with their bands, a column for each run that has several seeds, as HTML that unfolds."""
     seeded = [group for group in bands.groups(records) if len(group) >= bands.LEAST]
     single = sum(len(group) < bands.LEAST for group in bands.groups(records))
-    alone = f"<p>{study}: {_count(single, 'run')} of one seed {'has' if single == 1 else 'have'} no band.</p>" if single else ""
+    has = "has" if single == 1 else "have"
+    alone = f"<p>{study}: {_count(single, 'run')} of one seed {has} no band.</p>" if single else ""
     of_name = dict(zip((record.run_id for record in records), names(records)))
     kinds: dict[tuple, list] = {}
     for group in seeded:
@@ -141,12 +143,21 @@ def _count(number: int, noun: str) -> str:
 
 
 def summary(published: dict[str, list[Record]]) -> str:
-    """Of every study: how many records, and how many of them are current, pass their checks and lie in their band."""
+    """Of every study: its records, how many of them are stale, and how they compare with their other seeds, as HTML."""
     rows = []
     for study, records in published.items():
-        verdicts = [bands.among(record, records).verdict for record in records]
-        stale = sum(bool(results.staleness(record)) for record in records)
-        rows.append(report.table_row(study, [str(len(records)), str(stale), *(
-            str(verdicts.count(verdict)) for verdict in (bands.WITHIN, bands.NOT_REPRODUCED, bands.NO_BAND))]))
-    return report.table("Published records, by study", ["study", "records", "stale", bands.WITHIN, bands.NOT_REPRODUCED,
-                                                        bands.NO_BAND], rows)
+        stale, verdicts = sum(bool(results.staleness(record)) for record in records), _verdicts(records)
+        rows.append(report.table_row(study, [str(len(records)), str(stale), *map(str, map(verdicts.count, VERDICTS))]))
+    return report.table("Published records, by study", ["study", "records", "stale", *VERDICTS], rows)
+
+
+def compared(published: dict[str, list[Record]]) -> str:
+    """How many of all records that have a band are called not reproduced, beside what chance would do, in words."""
+    verdicts = [verdict for records in published.values() for verdict in _verdicts(records)]
+    count = len(verdicts) - verdicts.count(bands.NO_BAND)
+    return (f"{verdicts.count(bands.NOT_REPRODUCED)} of {count} records with a band are {bands.NOT_REPRODUCED} by it; "
+            f"of sound ones, up to {(1 - bands.LEVEL) * count:.1f} on average")
+
+
+def _verdicts(records):
+    return [bands.among(record, records).verdict for record in records]

@@ -156,7 +156,7 @@ def status_badge(record: Record) -> str:
 
 
 def seeds_badge(record: Record, records: list[Record]) -> str:
-    """How the record's metrics lie in the bands of its other seeds among the records, as HTML. bands says by which rule."""
+    """How the record's metrics lie in the bands of its other seeds among the records, as HTML; by the rule of bands."""
     compared, count = bands.among(record, records), len(bands.alike(record, records))
     if compared.verdict == bands.NO_BAND:
         return f"{_badge(bands.NO_BAND)}: fewer than {bands.LEAST} other seeds"
@@ -165,7 +165,7 @@ def seeds_badge(record: Record, records: list[Record]) -> str:
 
 def _badge(text: str) -> str:
     """The text says the status; style sheets may colour its edge."""
-    return f'<span class="badge-record badge-{text.replace(" ", "-")}">{text}</span>'
+    return f'<span class="record-badge record-{text.replace(" ", "-")}">{text}</span>'
 
 
 # Fields: each value is HTML, escaped where it is made

@@ -120,4 +120,6 @@ def _elsewhere(fresh, published) -> str:
 
     here, there = of(fresh), of(published)
     apart = [f"{name} {there.get(name)} there, {here[name]} here" for name in here if here[name] != there.get(name)]
-    return f". Rounding may differ: {'; '.join(apart)}. Without a seed, bands decide" if apart else ", on the same machine"
+    if not apart:
+        return ", on the same machine"
+    return f". Rounding may differ: {'; '.join(apart)}. Without a seed, bands decide"

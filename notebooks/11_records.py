@@ -16,8 +16,8 @@
 # After this page you can follow any number of the book to the record behind it, say what was checked of that record and
 # what was not, and tell a result that another seed would change from one that it would not.
 #
-# A *record* is what a completed run leaves: a file `record.json` with its configuration, its data card, what it spent of
-# epsilon, its metrics, and where it comes from; for most, weights and samples beside it. It lies in
+# A *record* is what a completed run leaves: a file `record.json` with its configuration, its data card, what it spent
+# of epsilon, its metrics, and where it comes from; for most, weights and samples beside it. It lies in
 # `book/results/<study>/<run id>/`. The run id is a hash of configuration and card, so the same run always has the same
 # name. A manifest, committed beside the records, holds the SHA-256 of each: whoever edits a record afterwards must edit
 # that too, and git shows it.
@@ -41,12 +41,12 @@ HTML(catalogue.summary(published))
 #
 # ## The records, one by one
 #
-# The run id is a link to its own row, to be passed on. The epsilon spent is a total, in the scope that stands under each
-# table. *Checks* is the outcome of `dpgan verify`, made while this page was executed: run id, digests, manifest,
+# The run id is a link to its own row, to be passed on. The epsilon spent is a total, in the scope that stands under
+# each table. *Checks* is the outcome of `dpgan verify`, made while this page was executed: run id, digests, manifest,
 # privacy fields, and epsilon derived again by three accountants. What passes is counted; what fails is quoted. *Not
-# made* are the checks that no reader can make in seconds: that the weights give these metrics (`--deep` computes it), that
-# training took those steps with that noise (only training again shows it), and what a record says of its own machine.
-# The digest is the start of the one in the manifest.
+# made* are the checks that cannot be made in seconds: that the weights give these metrics, which `--deep` computes;
+# that training took those steps with that noise, which only training again shows; and what a record says of its own
+# machine. The digest is the start of the one in the manifest.
 
 # %% tags=["hide-input"]
 HTML("\n".join(catalogue.records_table(study, records) for study, records in published.items()))
@@ -68,8 +68,8 @@ HTML("\n".join(catalogue.records_table(study, records) for study, records in pub
 # \bar x \pm t_{n-1} \, s \sqrt{1 + 1/n}
 # $$ (eq-band)
 #
-# for nineteen of twenty seeds, if the values are independent draws from one normal law. $t_{n-1}$ is Student's quantile.
-# Few seeds pay for their number:
+# for nineteen of twenty seeds, if the values are independent draws from one normal law. $t_{n-1}$ is Student's
+# quantile. Few seeds pay for their number:
 
 # %%
 for seeds in (2, 3, 5, 10):
@@ -82,8 +82,15 @@ for seeds in (2, 3, 5, 10):
 #
 # A run has many metrics, so some leave their bands by chance. The badge *not reproduced* asks for more: a metric so far
 # off that, of $m$ metrics, even the farthest is that far in fewer than one of twenty sound runs. This is Bonferroni's
-# rule, at $p < 0.05/m$, and it holds however the metrics depend on each other. In the tables above, each record is held
-# against its other seeds, so that it is no judge of itself.
+# rule, at $p < 0.05/m$, and it holds however the metrics depend on each other. In the tables above, each record is
+# held against its other seeds, so that it is no judge of itself. Two other seeds are weak judges: where they happen to
+# agree, their band is narrow, and a badge *not reproduced* may mean no more than that.
+
+# %% tags=["hide-input"]
+print(catalogue.compared(published))
+
+# %% [markdown]
+# The bands, each over all seeds of its run, are what `dpgan reproduce` holds a new seed against:
 
 # %% tags=["hide-input"]
 HTML("\n".join(catalogue.bands_tables(study, records) for study, records in published.items()))
@@ -109,14 +116,14 @@ Markdown(report.source(bands.Comparison))
 # ````{dropdown} Solution 1
 # The manifest: the digest of the file is no longer the listed one. If they edit the manifest too, the committed one
 # differs; if they commit it, the history shows the commit. The mean over pairs must agree with the pairs, so for some
-# metrics several numbers must be changed together. The run id does not move, for it hashes configuration and card alone.
-# With `--deep`, the published weights give the old accuracy again; and `dpgan reproduce` needs no trust in the record
+# metrics several numbers must be changed together. The run id does not move, for it hashes configuration and card
+# alone. With `--deep`, the published weights give the old accuracy again; and `dpgan reproduce` needs no trust in the record
 # at all.
 # ````
 #
 # ````{dropdown} Solution 2
-# The cell below computes the ratio from {eq}`eq-band`. In a band that wide a worse method would lie as well: to be inside
-# it says that nothing speaks against the result, not that much speaks for it.
+# The cell below computes the ratio from {eq}`eq-band`. In a band that wide a worse method would lie as well: to be
+# inside it says that nothing speaks against the result, not that much speaks for it.
 # ````
 
 # %% tags=["hide-cell"]
