@@ -117,8 +117,8 @@ Markdown(report.source(bands.Comparison))
 # The manifest: the digest of the file is no longer the listed one. If they edit the manifest too, the committed one
 # differs; if they commit it, the history shows the commit. The mean over pairs must agree with the pairs, so for some
 # metrics several numbers must be changed together. The run id does not move, for it hashes configuration and card
-# alone. With `--deep`, the published weights give the old accuracy again; and `dpgan reproduce` needs no trust in the record
-# at all.
+# alone. With `--deep`, the published weights give the old accuracy again; and `dpgan reproduce` needs no trust in the
+# record at all.
 # ````
 #
 # ````{dropdown} Solution 2
