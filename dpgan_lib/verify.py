@@ -271,7 +271,7 @@ def _epsilon(privacy: dict) -> Iterator[Check]:
            Check("epsilon's limit", FAILED, f"{again['pld']!r} spent (pld), {asked!r} asked"))
 
 
-@lru_cache(maxsize=256)  # who checks all records meets the same mechanism once a seed
+@lru_cache(maxsize=256, typed=True)  # who checks all records meets the same mechanism once a seed
 def _epsilons(**mechanism) -> dict[str, float]:
     return accounting.epsilons(**mechanism)
 
