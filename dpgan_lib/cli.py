@@ -245,6 +245,27 @@ def sweep(progress, study, jobs):
 
 
 @main.command()
+@click.argument("chapter")
+@_parameters
+@click.option("--run", metavar="ID", help="The published run id to take, instead of the first with those parameters.")
+@click.pass_obj
+def reproduce(progress, chapter, parameters, run):
+    """Compute a published run again, at the next seed, and compare it with the band over the published seeds.
+
+    With -p seed N of a published run, every digit must be the same. Writes to runs/ alone.
+    """
+    from dpgan_lib import reproduce, studies
+
+    plan = reproduce.plan(chapter, _values(parameters), run)
+    click.echo(f"{chapter}: {reproduce.words(plan)}", err=True)
+    fresh = studies.obtain(chapter, plan.parameters, fresh=True, progress=progress)
+    lines, reproduced = reproduce.outcome(fresh, plan)
+    click.echo("\n".join(lines))
+    if not reproduced:
+        raise click.exceptions.Exit(1)
+
+
+@main.command()
 @click.argument("record")
 @click.option("--deep", is_flag=True, help="Also compute the metrics again from the weights: needs the data, 2 minutes.")
 @click.pass_obj

@@ -162,13 +162,14 @@ def _promote(staged: Path, published: Path, place) -> None:
 def stale_records(notebook: Path) -> list[str]:
     """The published records behind a published notebook that are out of date, one line each with the reasons.
 
-    These are the records of its own study and of every study that its code names.
+    These are the records of its own study and of every study that its code names; all, if it asks which there are.
     """
     from dpgan_lib import cost, report, results, studies
 
     code = "".join(cell.source for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "code")
     own = notebook.stem.split("_", 1)[1]
-    studies = [study for study in (*studies.names(), cost.STUDY) if study == own or f'"{study}"' in code]
+    asks_all = "published_studies()" in code
+    studies = [study for study in (*studies.names(), cost.STUDY) if asks_all or study == own or f'"{study}"' in code]
     records = [record for study in studies for record in results.published(study)]
     return [f"{report.run_name(record)}: {'; '.join(reasons)}" for record in records
             if (reasons := results.staleness(record))]

@@ -11,8 +11,10 @@ from decimal import ROUND_CEILING, Context
 from html import escape
 from pathlib import Path
 
+from dpgan_lib import bands
 from dpgan_lib.config import canonical_json
-from dpgan_lib.results import Record, number, staleness
+from dpgan_lib.provenance import ENTRIES
+from dpgan_lib.results import RECORD, Record, number, published, staleness
 
 EPSILON_DIGITS = 3
 WORDS = {"epsilon": "epsilon asked", "info_weight": "lambda (info_weight)"}
@@ -45,16 +47,16 @@ def benchmark_card(records: list[Record], command: str) -> str:
 def experiment_card(records: list[Record], command: str) -> str:
     """The card of disclosed experiments: they read data beyond what is private, and claim no epsilon."""
     return _plain_card("The disclosed experiments behind this page, which are not private", "experiment", records,
-                       command, lambda record: {"data": _data(record)})
+                       command, lambda record: {"data": data_words(record)})
 
 
-def records_table(published: dict[str, list[Record]]) -> str:
+def records_table(of_studies: dict[str, list[Record]]) -> str:
     """The records of several studies, a line each, as HTML. Everything else stands on the card of the study's chapter.
 
-    published: study -> its records.
+    of_studies: study -> its records.
     """
     rows = []
-    for study, records in published.items():
+    for study, records in of_studies.items():
         stale = sum(map(bool, map(staleness, records)))
         days = sorted({record.created[:10] for record in records}) or ["none"]
         rows.append(table_row(study, [str(len(records)), f"{stale} stale" if stale else "current",
@@ -65,8 +67,9 @@ def records_table(published: dict[str, list[Record]]) -> str:
 def _plain_card(caption: str, corner: str, records: list[Record], command: str, more: Callable[[Record], dict]) -> str:
     if not records:
         raise ValueError("records=[] must hold at least one: every number on a page is backed by a record")
-    fields = [_escaped({"status": status(record), "computed": _moment(record),
-                        "took": _duration(sum(record.seconds.values()))} | more(record) | _machine(record))
+    fields = [{"status": status_badge(record)}
+              | _escaped({"computed": moment(record), "took": _duration(sum(record.seconds.values()))} | more(record)
+                         | _machine(record))
               | _digests(record) for record in records]
     rows = [_card_row(name, [field[name] for field in fields]) for name in fields[0]]
     return _card(table(caption, [corner, *map(run_name, records)], rows), command)
@@ -146,24 +149,46 @@ def status(record: Record) -> str:
     return f"stale: {'; '.join(reasons)}" if reasons else "current"
 
 
+def status_badge(record: Record) -> str:
+    """The status as HTML, its first word a badge."""
+    word, colon, reasons = status(record).partition(":")
+    return f"{_badge(word)}{colon}{escape(reasons)}"
+
+
+def seeds_badge(record: Record, records: list[Record]) -> str:
+    """How the record's metrics lie in the bands of its other seeds among the records, as HTML; by the rule of bands."""
+    compared, count = bands.among(record, records), len(bands.alike(record, records))
+    if compared.verdict == bands.NO_BAND:
+        return f"{_badge(bands.NO_BAND)}: fewer than {bands.LEAST} other seeds"
+    return f"{_badge(compared.verdict)}: {compared.inside} of {len(compared.known)} metrics, {count - 1} other seeds"
+
+
+def _badge(text: str) -> str:
+    """The text says the status; style sheets may colour its edge."""
+    return f'<span class="record-badge record-{text.replace(" ", "-")}">{text}</span>'
+
+
 # Fields: each value is HTML, escaped where it is made
 
 def _fields(record: Record, defaults: dict) -> dict[str, str]:
     privacy = record.privacy
     rdp = number(privacy["epsilon_spent"]["rdp"])
     text = {
-        "status": status(record),
-        "computed": _moment(record),
+        "computed": moment(record),
         "took": ", ".join(f"{part} {_duration(record.seconds[part])}" for part in ("training", "evaluation")),
-        "data": _data(record),
+        "data": data_words(record),
     }
     after = {
         "epsilon spent": format_epsilon(record) + ("" if math.isinf(rdp) else f"; {rounded_up(rdp)} by RDP"),
         "unit of privacy": privacy["unit"],
         "noise": _noise(privacy),
     }
-    return (_escaped(text) | _parameters(record, defaults) | _escaped(after | _machine(record))
+    return (_badges(record) | _escaped(text) | _parameters(record, defaults) | _escaped(after | _machine(record))
             | _digests(record))
+
+
+def _badges(record: Record) -> dict[str, str]:
+    return {"status": status_badge(record), "other seeds": seeds_badge(record, published(record.study))}
 
 
 def _noise(privacy: dict) -> str:
@@ -173,32 +198,48 @@ def _noise(privacy: dict) -> str:
     return "; ".join(part for part in (released, steps) if part)
 
 
-def _data(record: Record) -> str:
+def data_words(record: Record) -> str:
+    """The data set, its N, and what it is."""
     return f"{record.card['title']}, N = {record.card['records']:,}: {record.card['caption']}"
 
 
-def _moment(record: Record) -> str:
+def moment(record: Record) -> str:
+    """When the record was computed."""
     return record.created.replace("T", " ").replace("Z", " UTC")
 
 
 def _machine(record: Record) -> dict[str, str]:
     origin = record.provenance
-    return {"hardware": _hardware(origin),
+    return {"hardware": hardware(origin),
             "versions": ", ".join(f"{name} {version}" for name, version in sorted(origin["versions"].items()))}
 
 
 def _digests(record: Record) -> dict[str, str]:
     origin = record.provenance
     digests = {
-        "commit": origin["commit"][:12] + (" (changed)" if origin["dirty"] else ""),
+        "commit": commit(record),
         "source": origin["source_hash"][:12],
         "data card": hashlib.sha256(canonical_json(record.card).encode()).hexdigest()[:12],
+        "record": digest(record),
         "run id": record.run_id,
     }
-    return {name: f"<code>{escape(value)}</code>" for name, value in digests.items()}
+    cells = {name: f"<code>{escape(value)}</code>" for name, value in digests.items()}
+    cells["source"] += f" of {escape(', '.join(origin.get('entries', ENTRIES)))}, and of all that they import"
+    return cells
 
 
-def _hardware(origin: dict) -> str:
+def commit(record: Record) -> str:
+    """The commit that the source was at, 12 hex digits, and whether the library differed from it."""
+    origin = record.provenance
+    return origin["commit"][:12] + (" and changes not committed" if origin["dirty"] else "")
+
+
+def digest(record: Record) -> str:
+    """The first 12 hex digits of the SHA-256 of record.json, which for a published record stands in the manifest."""
+    return hashlib.sha256((record.folder / RECORD).read_bytes()).hexdigest()[:12]
+
+
+def hardware(origin: dict) -> str:
     """Training may have run elsewhere than the evaluation, which wrote the record; trained_on says where."""
     machine = origin["hardware"]
     here = f"{machine['cpu']}, {machine['cores']} cores, GPU: {machine['gpu']} ({origin['platform']})"
@@ -210,7 +251,7 @@ def _escaped(values: dict[str, str]) -> dict[str, str]:
 
 
 def _parameters(record: Record, defaults: dict) -> dict[str, str]:
-    values = _leaves(record.content["config"])
+    values = leaves(record.content["config"])
     marked = {name: _marked(values[name], defaults[name]) for name in defaults if name in values}
     if _is_smoke(record) and "profile" in marked:
         marked["profile"] += f"; {escape(_plumbing(record))}"
@@ -223,12 +264,12 @@ def _marked(value, default) -> str:
     return shown if shown == usual else f"<strong>{shown}</strong> (default {usual})"
 
 
-def _leaves(config: dict) -> dict:
+def leaves(config: dict) -> dict:
     """Values by field name. A warm start has some names in common with the run's other parts: theirs are shown."""
-    leaves = {}
+    found = {}
     for name, value in config.items():
-        leaves = (_leaves(value) if isinstance(value, dict) else {name: value}) | leaves
-    return leaves
+        found = (leaves(value) if isinstance(value, dict) else {name: value}) | found
+    return found
 
 
 def _is_smoke(record: Record) -> bool:

@@ -26,7 +26,8 @@ from dpgan_lib.provenance import ENTRIES, provenance, source_hash, version_chang
 
 __all__ = [
     "LOCAL", "PUBLISHED", "Record", "check_manifest", "content_address", "find", "local", "number", "provenance",
-    "published", "read", "read_samples", "source_hash", "staleness", "strict", "update_manifest", "write",
+    "published", "published_studies", "read", "read_samples", "source_hash", "staleness", "strict", "update_manifest",
+    "write",
 ]
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -144,6 +145,11 @@ def local(study: str) -> list[Record]:
 def published(study: str) -> list[Record]:
     """The study's published records by epsilon, then seed, where they have these. Raises ValueError, with the path, for a corrupt one."""
     return _records(_published_store(), study)
+
+
+def published_studies() -> list[str]:
+    """The studies that have a published record, by name."""
+    return sorted({folder.parent.name for folder in _run_folders(_published_store())})
 
 
 def _records(store: Path, study: str) -> list[Record]:

@@ -14,6 +14,7 @@ import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import lru_cache
 from itertools import combinations
 from pathlib import Path
 
@@ -257,9 +258,9 @@ def _privacy(content: dict) -> Iterator[Check]:
 
 def _epsilon(privacy: dict) -> Iterator[Check]:
     """Epsilon again, by all three accountants, from the mechanism and delta stated."""
-    again = accounting.epsilons(noise_multiplier=number(privacy["noise_multiplier"]), steps=privacy["steps"],
-                                sampling_rate=number(privacy["sampling_rate"]), delta=number(privacy["delta"]),
-                                release_noise=number(privacy.get("release_noise", "inf")))
+    again = _epsilons(noise_multiplier=number(privacy["noise_multiplier"]), steps=privacy["steps"],
+                      sampling_rate=number(privacy["sampling_rate"]), delta=number(privacy["delta"]),
+                      release_noise=number(privacy.get("release_noise", "inf")))
     for accountant, value in again.items():
         recorded = number(privacy["epsilon_spent"][accountant])
         tolerance = EPSILON_TOLERANCE * value if value < math.inf else 0
@@ -268,6 +269,11 @@ def _epsilon(privacy: dict) -> Iterator[Check]:
     yield (Check("epsilon's limit", OK, f"{again['pld']:.6g} spent (pld), at most {asked:g} asked")
            if again["pld"] <= asked * (1 + EPSILON_TOLERANCE) else
            Check("epsilon's limit", FAILED, f"{again['pld']!r} spent (pld), {asked!r} asked"))
+
+
+@lru_cache(maxsize=256, typed=True)  # who checks all records meets the same mechanism once a seed
+def _epsilons(**mechanism) -> dict[str, float]:
+    return accounting.epsilons(**mechanism)
 
 
 def _near(name: str, recorded: float, derived: float, tolerance: float) -> Check:

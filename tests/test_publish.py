@@ -179,6 +179,16 @@ def test_a_chapter_rests_on_its_study_and_on_those_it_names(tmp_path, studies, s
     assert publish.stale_records(path) == ["tiny 2: source changed; card changed"]
 
 
+def test_a_page_that_asks_which_studies_there_are_rests_on_all(tmp_path, studies, stand_in):
+    studies.names = lambda: ["tiny", "other"]
+    stand_in("results", published=lambda study: [study], staleness=lambda record: ["older"])
+    stand_in("report", run_name=lambda record: record)
+    path = tmp_path / "11_records.ipynb"
+    code = nbformat.v4.new_code_cell("results.published_studies()")
+    nbformat.write(nbformat.v4.new_notebook(cells=[code]), path)
+    assert publish.stale_records(path) == ["tiny: older", "other: older", "cost: older"]
+
+
 def test_a_warning_stops_the_book_and_the_old_pages_stay(project):
     _small_book(project.folder, "[gone](nowhere.md)")
     Path("build/site").mkdir(parents=True)

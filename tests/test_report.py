@@ -1,7 +1,10 @@
 """What a page says about its runs: complete, marked where it differs, and safe to show."""
 
+import hashlib
 import math
+import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from sample_record import store_record
@@ -96,7 +99,10 @@ def test_the_card_holds_what_the_record_says(store):
     assert page.row("noise") == [f"multiplier 1.25, sampling rate 0.004267, {record.privacy['steps']:,} steps"]
     assert page.row("run") == [report.run_name(record)]  # the head; the run id is the last row
     assert page.rows[-1] == ["run id", record.run_id]
-    assert page.row("source") == [results.source_hash(entries=("training", "utility"))[:12]]
+    assert page.row("other seeds") == ["no band: fewer than 2 other seeds"]
+    source = results.source_hash(entries=("training", "utility"))[:12]
+    assert page.row("source") == [f"{source} of training, utility, and of all that they import"]
+    assert page.row("record") == [hashlib.sha256((record.folder / "record.json").read_bytes()).hexdigest()[:12]]
     for name, version in record.provenance["versions"].items():
         assert f"{name} {version}" in page.row("versions")[0]
 
@@ -193,6 +199,64 @@ def test_the_card_is_the_same_each_time(store):
 def test_a_card_without_a_record_is_refused():
     with pytest.raises(ValueError, match="at least one"):
         card()
+
+
+def test_a_commit_with_changes_says_so(store):
+    origin = results.provenance() | {"commit": 40 * "a", "dirty": True}
+    assert Page(card(store(changes={"provenance": origin}))).row("commit") == [f"{12 * 'a'} and changes not committed"]
+
+
+# Badges
+
+def test_a_badge_says_the_status_in_words(store, monkeypatch):
+    records = seeds(store, 0.9, 0.91, 0.92, 0.1)
+    assert "within band: 1 of 1 metrics, 2 other seeds" in text(report.seeds_badge(records[0], records[:3]))
+    assert "not reproduced: 0 of 1 metrics, 3 other seeds" in text(report.seeds_badge(records[3], records))
+    assert text(report.seeds_badge(records[0], records[:2])) == "no band: fewer than 2 other seeds"
+    assert report.status_badge(records[0]) == '<span class="record-badge record-current">current</span>'
+    monkeypatch.setattr(report, "staleness", lambda record: ["<older> source"])
+    assert text(report.status_badge(records[0])) == "stale: &lt;older&gt; source"
+
+
+def seeds(store, *values):
+    return [store(seed=seed, changes={"metrics": {"ten_cnn": value}}) for seed, value in enumerate(values)]
+
+
+def text(html: str) -> str:
+    return re.sub(r"<[^>]*>", "", html)
+
+
+def test_the_card_holds_a_record_against_published_seeds(store, tmp_path, monkeypatch):
+    monkeypatch.setenv("DPGAN_PUBLISHED", str(tmp_path))
+    *_, last = seeds(store, 0.9, 0.91, 0.92)
+    assert Page(card(last)).row("other seeds") == ["within band: 1 of 1 metrics, 2 other seeds"]
+
+
+def test_every_badge_has_a_style_and_its_text_the_themes_colours():
+    sheet = (Path(__file__).resolve().parents[1] / "book" / "_static" / "custom.css").read_text()
+    for word in ("current", "within-band", "stale", "not-reproduced"):
+        assert f".record-{word}" in sheet
+    (rule,) = re.findall(r"\.record-badge \{(.*?)\}", sheet, re.DOTALL)
+    assert "color: var(--pst-color-text-base)" in rule and "background: var(--pst-color-background)" in rule
+
+
+@pytest.mark.parametrize("mode", ["light", "dark"])
+def test_the_themes_text_on_its_background_meets_wcag_aa(mode):
+    import pydata_sphinx_theme
+
+    (sheet,) = Path(pydata_sphinx_theme.__file__).parent.rglob("pydata-sphinx-theme.css")
+    of_mode = "".join(re.findall(rf"html\[data-theme={mode}\]\{{(.*?)\}}", sheet.read_text()))
+    text, background = (re.search(rf"--pst-color-{name}:#(\w+)", of_mode)[1] for name in ("text-base", "background"))
+    dark, bright = sorted(map(luminance, (text, background)))
+    assert (bright + 0.05) / (dark + 0.05) >= 4.5  # AA, for text of any size
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of an sRGB colour by WCAG 2, of 3 or 6 hex digits."""
+    digits = colour if len(colour) == 6 else "".join(2 * digit for digit in colour)
+    parts = [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear))
 
 
 # Other parts of a page

@@ -10,10 +10,10 @@ LIBRARY = Path(__file__).resolve().parents[1] / "dpgan_lib"
 # From the top down: a module imports modules of later rows alone.
 ROOMS = [
     {"cli"}, {"publish"}, {"chapters"},
-    {"audit_study", "claims", "information", "private_step", "release", "wasserstein_study"},
+    {"audit_study", "catalogue", "claims", "information", "private_step", "release", "wasserstein_study"},
     {"imbalance_tables", "tradeoff_tables"}, {"imbalance"}, {"tradeoff"},
-    {"experiment", "figures_audit", "figures_information", "figures_wasserstein"}, {"figures", "verify"},
-    {"cost"}, {"report"}, {"sweep"}, {"studies"}, {"results"}, {"utility"},
+    {"experiment", "figures_audit", "figures_information", "figures_wasserstein"}, {"figures", "reproduce", "verify"},
+    {"cost"}, {"report"}, {"sweep"}, {"bands", "studies"}, {"results"}, {"utility"},
     {"bench", "canaries", "codes", "fidelity", "memorisation", "probe", "stability"}, {"provenance"},
     {"evaluation", "linear_critic"}, {"remote"}, {"runs"}, {"opening", "prototype_start"}, {"toy", "training"}, {"warm_start", "deforming"}, {"prototypes"},
     {"state", "steps", "wasserstein"}, {"mechanism", "networks", "bench_ways", "embedding"},
