@@ -159,21 +159,25 @@ def _grid(record: Record) -> np.ndarray:
 def figures_html(methods: dict[str, list[Record]]) -> str:
     """A canvas a generator, epsilons side by side; the still picture; the scripts that draw."""
     records = [record for of_method in methods.values() for record in of_method]
+    epsilons = sorted({record.config.privacy.epsilon for record in records})
     scripts = ["generators.js", *(f"playground/{record.run_id}.js" for record in records), "playground.js"]
     stale = [f"{tradeoff_tables.name(record)}: {'; '.join(reasons)}" for record in records
              if (reasons := results.staleness(record))]
     return "\n".join([
-        *([f"<p><strong>Stale</strong>: {escape(line)}</p>" for line in stale]),
-        '<div class="playground-live" hidden>', *(_row(*item) for item in methods.items()), "</div>",
+        *(f"<p><strong>Stale</strong>: {escape(line)}</p>" for line in stale),
+        '<div class="playground-live" hidden>', *(_row(*item, epsilons) for item in methods.items()), "</div>",
         _still_html(records),
         f"<p><em>{escape(report.sweep_caption(records))} Seeded: for study, not a release.</em></p>",
         *(f'<script defer src="../_static/{path}"></script>' for path in scripts), ""])
 
 
-def _row(method: str, records: list[Record]) -> str:
+def _row(method: str, records: list[Record], epsilons: list[float]) -> str:
+    """A method's figures, each in its epsilon's column; a run that is missing is seen."""
+    by_epsilon = {record.config.privacy.epsilon: record for record in records}
+    cells = [_figure(by_epsilon[epsilon]) if epsilon in by_epsilon else _hole(epsilon) for epsilon in epsilons]
     return "\n".join([f'<section aria-labelledby="playground-{method}">',
                       f'<p class="playground-method" id="playground-{method}">{escape(tradeoff.METHODS[method])}</p>',
-                      '<div class="playground-row">', *map(_figure, records), "</div>", "</section>"])
+                      f'<div class="playground-row" style="--columns: {len(cells)}">', *cells, "</div>", "</section>"])
 
 
 def _figure(record: Record) -> str:
@@ -183,11 +187,19 @@ def _figure(record: Record) -> str:
     side = record.config.model.image_side
     return (f'<figure><canvas width="{side}" height="{side}" role="img" aria-label="not drawn yet" '
             f'data-run="{record.run_id}" data-name="{escape(name)}" data-class="{noun}"></canvas>'
-            f"<figcaption><strong>{escape(report.epsilon_name(epsilon))}</strong> {escape(spent)}</figcaption></figure>")
+            f"{_caption(epsilon, spent)}</figure>")
+
+
+def _hole(epsilon: float) -> str:
+    return f"<figure>{_caption(epsilon, 'no run')}</figure>"
+
+
+def _caption(epsilon: float, words: str) -> str:
+    return f"<figcaption><strong>{escape(report.epsilon_name(epsilon))}</strong> {escape(words)}</figcaption>"
 
 
 def _still_html(records: list[Record]) -> str:
-    names = ", ".join(map(tradeoff_tables.name, records))
+    names = "; ".join(map(tradeoff_tables.name, records))
     words = (f"Generated digits, one grid for each run ({names}). A row is a class asked for. All images have the same "
              "z. Columns: slant at its least, in the middle and at its most; width at its least and at its most.")
     return f'<p class="playground-still"><img src="../{STATIC}/{FALLBACK}" alt="{escape(words)}"></p>'

@@ -6,7 +6,7 @@
   const canvases = [...document.querySelectorAll("canvas[data-run]")];
   const models = canvases.map((canvas) => window.dpganModels[canvas.dataset.run]);
   const longest = models.reduce((most, model) => (model.z > most.z ? model : most));
-  const {digits, z: component, value, back, next} = form.elements;
+  const {digits, component, value, back, next} = form.elements;
   const codes = [...form.querySelectorAll("input[data-code]")];
   const status = form.querySelector("[role=status]");
   let number = 1, z, isPending = false;
@@ -28,7 +28,7 @@
     number = wanted;
     z = draw(number, longest.z);
     back.disabled = number === 1;
-    status.textContent = `z number ${number}`;
+    status.textContent = `number ${number}`;
     showComponent();
   }
 
@@ -55,7 +55,7 @@
     show(canvas, model, pixels);
     const words = codes.map((slider, i) => `${slider.name} ${numbers[i].toFixed(2)}`).join(", ");
     canvas.setAttribute("aria-label", `${canvas.dataset.name}: ${canvas.dataset.class} ${category} asked for, ${words}, ` +
-      `z number ${number}, its component ${Number(component.value) + 1} at ${Number(value.value).toFixed(2)}`);
+      `z number ${number}, z${Number(component.value) + 1} at ${Number(value.value).toFixed(2)}`);
   }
 
   function show(canvas, {side, channels}, pixels) {
@@ -69,7 +69,7 @@
 
   for (let k = 0; k < longest.z; k++) {
     const name = longest.zNames?.[k];
-    component.add(new Option(name ? `${k + 1}: ${name}` : k + 1, k));
+    component.add(new Option(`z${k + 1}${name ? `: ${name}` : ""}`, k));
   }
   component.addEventListener("change", showComponent);
   value.addEventListener("input", () => (z[component.value] = Number(value.value)));
