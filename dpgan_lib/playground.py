@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from dpgan_lib import deforming, figures, report, results, runs, tradeoff, tradeoff_tables
-from dpgan_lib.config import LatentConfig
 from dpgan_lib.deformations import KNOTS
 from dpgan_lib.evaluation import sample_grid
 from dpgan_lib.latent import make_code
@@ -28,6 +28,7 @@ FIGURES = "playground_figures.html"  # beside the page, which includes it
 STATIC = "_static/playground"  # what it loads
 FALLBACK = "fallback.png"
 FEW = 4096  # numbers of a tensor, up to which float32 costs a reader nothing
+BLOCK = 256  # numbers of a larger one that share a scale
 STEPS = 32767  # of 16-bit integers, on either side of 0
 FIXED = ((-1, 0), (0, 0), (1, 0), (0, -1), (0, 1))  # slant and width in the columns of the still picture
 SEED = 0  # of its z
@@ -44,10 +45,11 @@ def chosen() -> dict[str, list[Record]]:
     usual = (asked.dataset, asked.profile, asked.seed, asked.delta, float(asked.info_weight))
 
     def is_usual(config):
-        return usual == (config.dataset, config.profile, config.seed, config.privacy.delta, config.optimiser.info_weight)
+        return tradeoff.ablation_of(config) == "none" and usual == (
+            config.dataset, config.profile, config.seed, config.privacy.delta, config.optimiser.info_weight)
 
     records = [record for record in tradeoff.trained(results.published(tradeoff.STUDY_NAME))
-               if is_usual(record.config) and tradeoff.ablation_of(record.config) == "none"]
+               if is_usual(record.config)]
     found = {method: [record for record in records if tradeoff.method_of(record.config) == method]
              for method in METHODS}
     return {method: of_method for method, of_method in found.items() if of_method}
@@ -78,50 +80,54 @@ def model(record: Record) -> dict:
         raise ValueError(f"{kind} must be one of {', '.join(SETTINGS)}: write its forward pass in generators.js first")
     tensors = {name: tensor for name, tensor in generator.state_dict().items() if tensor.is_floating_point()}
     return {"kind": kind, "side": config.model.image_side, "channels": config.model.channels,
-            "z": config.latent.z_dim, "categories": config.latent.categories, **SETTINGS[kind](generator, tensors),
+            "z": config.latent.z_dim, "categories": config.latent.categories, **SETTINGS[kind](generator),
             "tensors": {name: packed(tensor) for name, tensor in tensors.items()}}
 
 
-def _layers(generator: Generator, tensors: dict) -> dict:
-    """The layers in order. Each has a kind, a name, which its tensors begin with, and a setting where it needs one."""
-    def setting(layer):
-        match layer:
-            case nn.Unflatten():
-                return {"shape": list(layer.unflattened_size)}
-            case nn.Conv2d():
-                assert layer.stride == layer.dilation == (1, 1) and layer.groups == 1  # what the browser's one can
-                return {"padding": layer.padding[0]}
-            case nn.PixelShuffle():
-                return {"factor": layer.upscale_factor}
-            case nn.BatchNorm2d():
-                return {"epsilon": layer.eps}  # under a root, no privacy's
-        return {}
-
-    return {"layers": [{"kind": type(layer).__name__, "name": f"layers.{name}", **setting(layer)}
+def _layers(generator: Generator) -> dict:
+    """The layers in order: of each its kind, the name that its tensors' begin with, and its settings if it has any."""
+    return {"layers": [{"kind": type(layer).__name__, "name": f"layers.{name}", **_settings(layer)}
                        for name, layer in generator.layers.named_children()]}
 
 
-def _deformation(generator: deforming.DeformingGenerator, tensors: dict) -> dict:
-    """The constants of the module. Where styles meet becomes a quantile of z, for a browser knows no normal law."""
-    tensors["steps"] = torch.special.ndtri(tensors["steps"].double().clamp(0, 1)).clamp(-9, 9).float()
+def _settings(layer: nn.Module) -> dict:
+    match layer:
+        case nn.Unflatten():
+            return {"shape": list(layer.unflattened_size)}
+        case nn.Conv2d():
+            assert layer.stride == layer.dilation == (1, 1) and layer.groups == 1  # as in generators.js
+            return {"padding": layer.padding[0]}
+        case nn.PixelShuffle():
+            return {"factor": layer.upscale_factor}
+        case nn.BatchNorm2d():
+            return {"tiny": layer.eps}
+    return {}
+
+
+def _deformation(generator: deforming.DeformingGenerator) -> dict:
+    """The module's constants, and between which z a style lies: browsers do not have the normal law."""
     assert len(Z_NAMES) == deforming.Z_DIM
-    return {"slant": deforming.SLANT, "knots": KNOTS, "gain": deforming.GAIN, "zNames": Z_NAMES}
+    quantiles = torch.special.ndtri(generator.steps.double().clamp(0, 1)).clamp(-9, 9)  # finite, and beyond any z
+    return {"slant": deforming.SLANT, "knots": KNOTS, "gain": deforming.GAIN, "zNames": Z_NAMES,
+            "quantiles": quantiles.tolist()}
 
 
 SETTINGS = {"Generator": _layers, "DeformingGenerator": _deformation}
 
 
 def packed(tensor: Tensor) -> dict:
-    """A tensor as base64 of little-endian numbers: float32 if it is small, else 16-bit integers and a scale a row.
+    """A tensor as base64 of little-endian numbers: float32 if it is small, else 16-bit integers and a scale a block.
 
-    Half floats would take as much room and be four times as coarse: their precision is for numbers of many sizes.
+    Half floats would take as much room and be far coarser: most of their bits are for sizes that weights do not have.
     """
     shape = list(tensor.shape)
     if tensor.numel() <= FEW:
         return {"shape": shape, "floats": _base64(tensor.numpy(), "<f4")}
-    scales = (tensor.flatten(1).abs().amax(1) / STEPS).clamp(min=1e-30)
-    integers = (tensor.flatten(1) / scales[:, None]).round()
-    return {"shape": shape, "integers": _base64(integers.numpy(), "<i2"), "scales": _base64(scales.numpy(), "<f4")}
+    blocks = nn.functional.pad(tensor.flatten(), (0, -tensor.numel() % BLOCK)).view(-1, BLOCK)
+    scales = blocks.abs().amax(1).clamp(min=1e-30) / STEPS
+    integers = (blocks / scales[:, None]).round()
+    return {"shape": shape, "block": BLOCK, "integers": _base64(integers.numpy(), "<i2"),
+            "scales": _base64(scales.numpy(), "<f4")}
 
 
 def _base64(values: np.ndarray, kind: str) -> str:
@@ -131,7 +137,7 @@ def _base64(values: np.ndarray, kind: str) -> str:
 # What the page shows
 
 def stage(book: Path) -> None:
-    """Write what the page in `book` includes and loads: a script a generator, a still picture, and the figures' HTML."""
+    """Write what the page in `book` includes and loads: a script a generator, a still picture, the figures' HTML."""
     static, methods = book / STATIC, chosen()
     static.mkdir(parents=True, exist_ok=True)
     records = [record for of_method in methods.values() for record in of_method]
@@ -141,7 +147,7 @@ def stage(book: Path) -> None:
     (book / FIGURES).write_text(figures_html(methods), encoding="utf-8")
 
 
-def still(records: list[Record]):
+def still(records: list[Record]) -> Figure:
     """A grid a generator: a row a class, the same z in all of it, slant and width as in FIXED."""
     return figures.sample_grids({tradeoff_tables.name(record): _grid(record) for record in records})
 
@@ -153,7 +159,8 @@ def _grid(record: Record) -> np.ndarray:
     z = np.random.default_rng(SEED).standard_normal(latent.z_dim, dtype=np.float32)
     codes = make_code(latent, torch.arange(rows).repeat_interleave(columns), torch.tensor(FIXED).repeat(rows, 1))
     images = generator_of(record)(torch.from_numpy(z).repeat(rows * columns, 1), codes)
-    return (images.view(rows, columns, side, side).transpose(1, 2).reshape(rows * side, columns * side).numpy() + 1) / 2
+    grid = images.view(rows, columns, side, side).transpose(1, 2).reshape(rows * side, columns * side)
+    return (grid.numpy() + 1) / 2
 
 
 def figures_html(methods: dict[str, list[Record]]) -> str:

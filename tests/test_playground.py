@@ -1,4 +1,4 @@
-"""The playground: a browser draws what the library draws, its page follows its controls and can be read without them."""
+"""The playground: a browser draws what the library draws, and its page follows its controls or does without."""
 
 import json
 from dataclasses import replace
@@ -13,8 +13,8 @@ from dpgan_lib.latent import make_code, sample_latent
 
 STATIC = Path(__file__).resolve().parents[1] / "book" / "_static"
 FORWARD = (STATIC / "generators.js").read_text(encoding="utf-8")
-# Images lie in [-1, 1]. Weights are rounded to 16 bits, which moves a pixel by at most 5e-4 (seen over 200 images of each
-# generator); half floats move one by 2.6e-3.
+# Images lie in [-1, 1]. Weights are rounded to 16 bits, which moves a pixel by less than 5e-4 (seen over 200 images of
+# each generator); half floats move one by up to 2.6e-3.
 TOLERANCE = 1e-3
 SHOWN = [record for records in playground.chosen().values() for record in records]
 DRAW = "([run, zs, codes]) => zs.map((z, i) => [...dpganForward[dpganModels[run].kind](dpganModels[run], z, codes[i])])"
@@ -131,8 +131,9 @@ def test_browser_and_library_draw_the_same(page, record):
 
 @pytest.mark.parametrize("right, wrong", [
     ("CUBIC = -0.75", "CUBIC = -0.5"), ("LEAK = 0.2", "LEAK = 0.1"), ("EDGE = 0.01", "EDGE = 0.02"),
-    ("(i + 0.5) * from / to - 0.5", "i * (from - 1) / (to - 1)"), ("step < z[0]", "step > z[0]"),
-    ("column % r;", "row % r;"), ("+ layer.epsilon", "+ 0.01"), ("2 * (p % side) + 1", "2 * (p % side)")])
+    ("- 0.5, from)", "- 0.5 + 0.1, from)"), ("- 0.5, 0, from", "- 0.4, 0, from"),
+    ("quantile < z[0]", "quantile > z[0]"), ("column % r;", "row % r;"), ("+ layer.tiny", "+ 0.01"),
+    ("2 * (p % side) + 1", "2 * (p % side)")])
 def test_a_wrong_formula_is_seen(page, right, wrong):
     assert right in FORWARD
     of_either_kind = [SHOWN[1], SHOWN[-1]]
@@ -140,7 +141,7 @@ def test_a_wrong_formula_is_seen(page, right, wrong):
 
 
 @pytest.mark.parametrize("record", [SHOWN[1], SHOWN[-1]], ids=name)
-def test_an_image_takes_less_time_than_a_hand_notices(page, record):
+def test_an_image_takes_no_time_that_a_hand_notices(page, record):
     z, code = latents(record)
     page.add_script_tag(content=FORWARD)
     page.add_script_tag(content=playground.script(record))
@@ -149,7 +150,7 @@ def test_an_image_takes_less_time_than_a_hand_notices(page, record):
         ({DRAW})([run, [z], [codes[i]]]);
         return performance.now() - start;
     }})""", [record.run_id, z.tolist(), code.tolist()])
-    assert min(times) < 50  # ms; the least, since other programs may run beside
+    assert min(times) < 200  # ms; 12 to 25 were seen, and a machine may be busy with other programs
 
 
 # The page

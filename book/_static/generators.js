@@ -1,6 +1,7 @@
 // The library's generators in a browser: window.dpganForward[kind](model, z, code) -> pixels in [-1, 1].
-// Each follows its PyTorch module line by line, in dpgan_lib/networks.py and dpgan_lib/deforming.py; tests/test_playground.py
-// holds their results together. Maps are {data, channels, side}, data in PyTorch's order: channels, rows, columns.
+// Each follows its PyTorch module line by line, in dpgan_lib/networks.py and dpgan_lib/deforming.py;
+// tests/test_playground.py compares what they draw. Maps are {data, channels, side}, data in PyTorch's order: channels,
+// rows, columns.
 "use strict";
 (() => {
   const CUBIC = -0.75; // PyTorch's parameter of bicubic interpolation
@@ -15,8 +16,7 @@
   function unpack(packed) {
     if (packed.floats) return new Float32Array(bytes(packed.floats));
     const scales = new Float32Array(bytes(packed.scales)), integers = new Int16Array(bytes(packed.integers));
-    const row = integers.length / scales.length;
-    return Float32Array.from(integers, (value, i) => value * scales[Math.floor(i / row)]);
+    return Float32Array.from(integers, (value, i) => value * scales[Math.floor(i / packed.block)]);
   }
 
   function tensor(model, name) {
@@ -27,8 +27,8 @@
   // Layers: what PyTorch's of the same names do
 
   function linear(model, name, x) {
-    const weight = tensor(model, `${name}.weight`);
-    return tensor(model, `${name}.bias`).map((bias, o) => x.reduce((sum, v, i) => sum + v * weight[o * x.length + i], bias));
+    const weight = tensor(model, `${name}.weight`), bias = tensor(model, `${name}.bias`);
+    return bias.map((start, o) => x.reduce((sum, v, i) => sum + v * weight[o * x.length + i], start));
   }
 
   function convolution(model, name, x, padding) {
@@ -65,7 +65,7 @@
       const area = x.side * x.side;
       const data = x.data.map((v, i) => {
         const c = Math.floor(i / area);
-        return (v - mean[c]) / Math.sqrt(variance[c] + layer.epsilon) * weight[c] + bias[c];
+        return (v - mean[c]) / Math.sqrt(variance[c] + layer.tiny) * weight[c] + bias[c];
       });
       return {...x, data};
     },
@@ -97,7 +97,7 @@
     const map = rowOf(model, "mean", y).map((mean, i) => mean + Math.exp(rowOf(model, "log_spread", y)[i]) * moves[i]);
     const bend = z.slice(map.length).map((v) => Math.exp(tensor(model, "log_bend")[y]) * v);
     const field = [0, 1].map((axis) => bicubic(bend.slice(axis * knots ** 2, (axis + 1) * knots ** 2), knots, side));
-    const style = rowOf(model, "steps", y).reduce((count, step) => count + (step < z[0]), 0);
+    const style = model.quantiles[y].filter((quantile) => quantile < z[0]).length;
     const start = (y * model.tensors.images.shape[1] + style) * model.channels * area;
     const image = tensor(model, "images").subarray(start, start + model.channels * area);
     const contrast = Math.exp(tensor(model, "log_contrast")[y]);
@@ -129,7 +129,8 @@
     let sum = 0;
     for (const [column, across] of [[left, 1 - (u - left)], [left + 1, u - left]])
       for (const [row, down] of [[top, 1 - (v - top)], [top + 1, v - top]])
-        if (column >= 0 && column < side && row >= 0 && row < side) sum += across * down * image[start + row * side + column];
+        if (column >= 0 && column < side && row >= 0 && row < side)
+          sum += across * down * image[start + row * side + column];
     return sum;
   }
 
@@ -137,14 +138,16 @@
   function bicubic(values, from, to) {
     const sources = Array.from({length: to}, (_, i) => cubicSource((i + 0.5) * from / to - 0.5, from));
     return Float32Array.from({length: to * to}, (_, p) => {
-      const across = sources[p % to], down = sources[Math.floor(p / to)];
-      return down.reduce((sum, [y, wy]) => sum + wy * across.reduce((line, [x, wx]) => line + wx * values[y * from + x], 0), 0);
+      let sum = 0;
+      for (const [y, down] of sources[Math.floor(p / to)])
+        for (const [x, across] of sources[p % to]) sum += down * across * values[y * from + x];
+      return sum;
     });
   }
 
   function cubicSource(position, count) { // four places with their weights
     const first = Math.floor(position);
-    return [-1, 0, 1, 2].map((k) => [Math.min(count - 1, Math.max(0, first + k)), cubic(Math.abs(position - first - k))]);
+    return [-1, 0, 1, 2].map((k) => [clamp(first + k, 0, count - 1), cubic(Math.abs(position - first - k))]);
   }
 
   function cubic(t) {
@@ -158,28 +161,30 @@
   }
 
   function correct(model, ink, latent) {
-    const {side, channels} = model, quarter = side / 4;
-    const coarse = linear(model, "correction.latent", latent), half = coarse.length / quarter ** 2;
+    const {side, channels} = model, quarter = side / 4, area = quarter ** 2;
+    const coarse = linear(model, "correction.latent", latent), more = coarse.length / area;
     const fine = convolution(model, "correction.pixels", {data: ink, channels, side}, 2);
-    const both = new Float32Array((fine.channels + half) * side * side);
+    const both = new Float32Array((fine.channels + more) * side ** 2);
     both.set(fine.data);
-    for (let c = 0; c < half; c++)
-      both.set(enlarged(coarse.subarray(c * quarter ** 2, (c + 1) * quarter ** 2), quarter, side), (fine.channels + c) * side * side);
-    const hidden = convolution(model, "correction.both", {data: leaky(both), channels: fine.channels + half, side}, 1);
+    for (let c = 0; c < more; c++)
+      both.set(enlarged(coarse.subarray(c * area, (c + 1) * area), quarter, side), (fine.channels + c) * side ** 2);
+    const hidden = convolution(model, "correction.both", {data: leaky(both), channels: fine.channels + more, side}, 1);
     const out = convolution(model, "correction.out", {...hidden, data: leaky(hidden.data)}, 1);
     return out.data.map((v, i) => sigmoid(logit(ink[i]) + model.gain * v));
   }
 
   function enlarged(values, from, to) { // bilinear, beyond the edge as at the edge
-    const inside = (i) => Math.min(from - 1, Math.max(0, (i + 0.5) * from / to - 0.5));
-    return Float32Array.from({length: to * to}, (_, p) => bilinear(values, 0, from, inside(p % to), inside(Math.floor(p / to))));
+    const inside = Array.from({length: to}, (_, i) => clamp((i + 0.5) * from / to - 0.5, 0, from - 1));
+    return Float32Array.from({length: to * to}, (_, p) =>
+      bilinear(values, 0, from, inside[p % to], inside[Math.floor(p / to)]));
   }
 
   function logit(v) {
-    const kept = Math.min(1 - EDGE, Math.max(EDGE, v));
+    const kept = clamp(v, EDGE, 1 - EDGE);
     return Math.log(kept / (1 - kept));
   }
 
+  const clamp = (v, least, most) => Math.min(most, Math.max(least, v));
   const leaky = (values) => values.map((v) => (v < 0 ? LEAK * v : v));
   const sigmoid = (v) => 1 / (1 + Math.exp(-v));
 

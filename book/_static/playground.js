@@ -54,8 +54,9 @@
     const pixels = window.dpganForward[model.kind](model, z.slice(0, model.z), [...oneHot, ...numbers]);
     show(canvas, model, pixels);
     const words = codes.map((slider, i) => `${slider.name} ${numbers[i].toFixed(2)}`).join(", ");
-    canvas.setAttribute("aria-label", `${canvas.dataset.name}: ${canvas.dataset.class} ${category} asked for, ${words}, ` +
-      `z number ${number}, z${Number(component.value) + 1} at ${Number(value.value).toFixed(2)}`);
+    const part = `z${Number(component.value) + 1} at ${Number(value.value).toFixed(2)}`;
+    canvas.setAttribute("aria-label",
+      `${canvas.dataset.name}: ${canvas.dataset.class} ${category} asked for, ${words}, z number ${number}, ${part}`);
   }
 
   function show(canvas, {side, channels}, pixels) {
