@@ -219,7 +219,7 @@ def test_a_digit_is_chosen_by_click_and_by_arrow(playing):
 
 
 def test_a_new_z_changes_every_image_and_the_previous_one_comes_back(playing):
-    before, back = pictures(playing), playing.get_by_role("button", name="previous z")
+    before, back = pictures(playing), playing.get_by_role("button", name="previous")
     assert back.is_disabled()
     playing.get_by_role("button", name="new z").click()
     assert changed(before, pictures(playing)) == RUNS
