@@ -195,7 +195,10 @@ def build_book(replacements: dict[str, Path] | None = None, progress: bool = Tru
 
 
 def _stage(source: Path, replacements: dict[str, Path]) -> Path:
-    """Copy what the book is built from, with the replacements in place of the published notebooks."""
+    """Copy what the book is built from, with the replacements in place of the published notebooks.
+
+    What the playground shows is written here: it follows from the published records.
+    """
     shutil.rmtree(source, ignore_errors=True)
     shutil.copytree(root() / "book", source / "book", ignore=shutil.ignore_patterns("*.safetensors"))
     (source / "notebooks").mkdir()
@@ -203,6 +206,10 @@ def _stage(source: Path, replacements: dict[str, Path]) -> Path:
         _copy_marked(path, source / "notebooks" / path.name)
     for name in ("_config.yml", "_toc.yml"):
         shutil.copy(root() / name, source)
+    if (source / "book" / "playground.md").exists():
+        from dpgan_lib import playground
+
+        playground.stage(source / "book")
     for name, path in replacements.items():
         shutil.copy(path, source / "notebooks" / f"{chapter_path(name).stem}.ipynb")
     return source

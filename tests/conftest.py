@@ -1,11 +1,17 @@
 """What several test files share."""
 
+import shutil
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from browsing import watch
+from playwright.sync_api import sync_playwright
 
 from dpgan_lib import chapters, data, publish
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -42,6 +48,42 @@ def project(tmp_path, monkeypatch):
         (tmp_path / "notebooks" / f"{name}.py").write_text("\n\n".join(texts) + "\n", encoding="utf-8")
 
     return SimpleNamespace(folder=tmp_path, chapter=chapter)
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    """The published book, built once in a folder of its own: the folder of its pages. Warnings fail the build."""
+    folder = tmp_path_factory.mktemp("project")
+    for name in ("_config.yml", "_toc.yml"):
+        shutil.copy(ROOT / name, folder)
+    for name in ("book", "notebooks"):
+        (folder / name).symlink_to(ROOT / name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(publish, "root", lambda: folder)
+        for proxy in ("http_proxy", "https_proxy"):
+            patch.setenv(proxy, "http://127.0.0.1:9")  # the discard port: nothing answers
+        return publish.build_book(progress=False).parent
+
+
+# Not of the whole session: while it is open, an event loop counts as running, and notebooks would not execute.
+@pytest.fixture(scope="module")
+def browser():
+    """The system's Chromium, without a window; skips where there is none."""
+    if not (chromium := shutil.which("chromium")):
+        pytest.skip("no chromium on the PATH: apt-get install chromium")
+    with sync_playwright() as playwright:
+        with playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"]) as launched:
+            yield launched
+
+
+@pytest.fixture
+def page(browser):
+    """A page without a network. Fails if what it showed wrote an error, missed a file or asked another machine."""
+    with browser.new_context(offline=True) as context:
+        page = context.new_page()
+        troubles = watch(page)
+        yield page
+    assert troubles == []
 
 
 @pytest.fixture

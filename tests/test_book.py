@@ -2,7 +2,6 @@
 
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from dataclasses import asdict
@@ -16,7 +15,7 @@ import papermill.cli
 import pytest
 import yaml
 
-from dpgan_lib import chapters, cli, experiment, publish, remote
+from dpgan_lib import chapters, cli, experiment, remote
 
 ROOT = Path(__file__).resolve().parent.parent
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
@@ -156,21 +155,6 @@ def test_a_drawing_has_a_title_and_a_description_and_loads_nothing(path):
 
 
 # Its pages are readable offline
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    """The published book, built in a folder of its own. Warnings fail the build."""
-    folder = tmp_path_factory.mktemp("project")
-    for name in ("_config.yml", "_toc.yml"):
-        shutil.copy(ROOT / name, folder)
-    for name in ("book", "notebooks"):
-        (folder / name).symlink_to(ROOT / name)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(publish, "root", lambda: folder)
-        for proxy in ("http_proxy", "https_proxy"):
-            patch.setenv(proxy, "http://127.0.0.1:9")  # the discard port: nothing answers
-        return publish.build_book(progress=False).parent
 
 
 class Page(HTMLParser):

@@ -1,0 +1,312 @@
+"""The playground: a browser draws what the library draws, and its page follows its controls or does without."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dpgan_lib import codes, playground, results, tradeoff
+from dpgan_lib.latent import make_code, sample_latent
+
+STATIC = Path(__file__).resolve().parents[1] / "book" / "_static"
+FORWARD = (STATIC / "generators.js").read_text(encoding="utf-8")
+# Images lie in [-1, 1]. Weights are rounded to 16 bits, which moves a pixel by less than 5e-4 (seen over 200 images of
+# each generator); half floats move one by up to 2.6e-3.
+TOLERANCE = 1e-3
+SHOWN = [record for records in playground.chosen().values() for record in records]
+DRAW = "([run, zs, codes]) => zs.map((z, i) => [...dpganForward[dpganModels[run].kind](dpganModels[run], z, codes[i])])"
+
+
+def name(record):
+    return f"{tradeoff.method_of(record.config)}-{record.config.privacy.epsilon:g}"
+
+
+# Which generators are shown
+
+
+def test_each_method_has_one_run_an_epsilon():
+    assert list(playground.chosen()) == ["both", "paper"]
+    for records in playground.chosen().values():
+        epsilons = [record.config.privacy.epsilon for record in records]
+        assert epsilons == sorted(set(epsilons)) and len(epsilons) > 1
+
+
+@pytest.mark.parametrize("field, value", [("seed", 1), ("dataset", "digits"), ("profile", "smoke")])
+def test_runs_of_another_kind_are_not_shown(monkeypatch, field, value):
+    (one,) = SHOWN[:1]
+    other = replace(one, content=one.content | {"config": one.content["config"] | {field: value}})
+    monkeypatch.setattr(results, "published", lambda study: [one, other])
+    assert playground.chosen() == {"both": [one]}
+
+
+def test_an_ablation_is_not_shown(monkeypatch):
+    (one,) = SHOWN[:1]
+    config = one.content["config"]
+    ablated = config | {"warm_start": config["warm_start"] | {"witness_weight": 0.0}}
+    monkeypatch.setattr(results, "published", lambda study: [replace(one, content=one.content | {"config": ablated})])
+    assert playground.chosen() == {}
+
+
+def test_a_stale_run_is_called_stale(monkeypatch):
+    assert "Stale" not in playground.figures_html({"both": SHOWN[:1]}) or results.staleness(SHOWN[0])
+    monkeypatch.setattr(results, "staleness", lambda record: ["source changed"])
+    assert "<strong>Stale</strong>: this book&#x27;s, epsilon 1, seed 0: source changed" in playground.figures_html(
+        {"both": SHOWN[:1]})
+
+
+def test_a_run_that_is_missing_is_seen():
+    ours, paper = playground.chosen().values()
+    html = playground.figures_html({"both": ours, "paper": paper[1:]})
+    assert html.count("<figure>") == 2 * len(ours) and html.count(" no run</figcaption>") == 1
+
+
+# What its page says of them
+
+
+@torch.no_grad()
+def images(record, labels, slant=0.0):
+    """Of the labels (B,), each with a z of its own, always the same."""
+    latent = record.config.latent
+    z = np.random.default_rng(1).standard_normal((len(labels), latent.z_dim), dtype=np.float32)
+    code = make_code(latent, torch.as_tensor(labels), torch.tensor([[slant, 0.0]]).repeat(len(labels), 1))
+    return playground.generator_of(record)(torch.from_numpy(z), code).numpy()
+
+
+@pytest.mark.parametrize("record", playground.chosen()["both"], ids=name)
+def test_slant_leans_every_digit_of_ours_from_left_to_right(record):
+    labels = np.arange(100) % 10
+    left, middle, right = (codes.slant(images(record, labels, slant)) for slant in (-1.0, 0.0, 1.0))
+    assert (left < middle).all() and (middle < right).all()
+
+
+@pytest.mark.parametrize("record", SHOWN, ids=name)
+def test_another_class_changes_ours_more_than_another_z_and_the_papers_much_less(record):
+    of_classes = np.stack([images(record, np.full(100, label)) for label in range(10)])
+    by_class = np.abs(of_classes[1:] - of_classes[:-1]).mean()
+    by_z = np.abs(of_classes[:, 1:] - of_classes[:, :-1]).mean()
+    if tradeoff.method_of(record.config) == "both":
+        assert by_class > by_z
+    else:
+        assert by_class < by_z / 3  # "much less": a fifth and less was seen
+
+
+# A browser draws what the library draws
+
+
+def test_a_kind_that_browsers_cannot_run_is_refused(monkeypatch):
+    monkeypatch.setattr(playground, "generator_of", lambda record: torch.nn.Tanh())
+    with pytest.raises(ValueError, match="Tanh must be one of Generator, DeformingGenerator"):
+        playground.model(SHOWN[0])
+
+
+def latents(record, count=8):
+    """Latents from the prior, the last two with their continuous codes at the ends."""
+    latent = record.config.latent
+    z, code = sample_latent(latent, count, np.random.default_rng(0))
+    ends = make_code(latent, torch.tensor([0, latent.categories - 1]), torch.tensor([[-1.0, 1.0], [1.0, -1.0]]))
+    return z, torch.cat([code[:-2], ends])
+
+
+@torch.no_grad()
+def drawn(record, z, code):
+    return playground.generator_of(record)(z, code).flatten(1).numpy()
+
+
+def difference(page, record, forward=FORWARD):
+    """The largest one, over pixels and latents, of what the browser and what PyTorch draw."""
+    z, code = latents(record)
+    page.add_script_tag(content=forward)
+    page.add_script_tag(content=playground.script(record))
+    shown = page.evaluate(DRAW, [record.run_id, z.tolist(), code.tolist()])
+    return np.abs(np.array(shown) - drawn(record, z, code)).max()
+
+
+@pytest.mark.parametrize("record", SHOWN, ids=name)
+def test_browser_and_library_draw_the_same(page, record):
+    assert difference(page, record) < TOLERANCE
+
+
+@pytest.mark.parametrize("right, wrong", [
+    ("CUBIC = -0.75", "CUBIC = -0.5"), ("LEAK = 0.2", "LEAK = 0.1"), ("EDGE = 0.01", "EDGE = 0.02"),
+    ("- 0.5, from)", "- 0.5 + 0.1, from)"), ("- 0.5, 0, from", "- 0.4, 0, from"),
+    ("quantile < z[0]", "quantile > z[0]"), ("column % r;", "row % r;"), ("+ layer.tiny", "+ 0.01"),
+    ("2 * (p % side) + 1", "2 * (p % side)")])
+def test_a_wrong_formula_is_seen(page, right, wrong):
+    assert right in FORWARD
+    of_either_kind = [SHOWN[1], SHOWN[-1]]
+    assert max(difference(page, record, FORWARD.replace(right, wrong)) for record in of_either_kind) > TOLERANCE
+
+
+@pytest.mark.parametrize("record", [SHOWN[1], SHOWN[-1]], ids=name)
+def test_an_image_takes_no_time_that_a_hand_notices(page, record):
+    z, code = latents(record)
+    page.add_script_tag(content=FORWARD)
+    page.add_script_tag(content=playground.script(record))
+    times = page.evaluate(f"""([run, zs, codes]) => zs.map((z, i) => {{
+        const start = performance.now();
+        ({DRAW})([run, [z], [codes[i]]]);
+        return performance.now() - start;
+    }})""", [record.run_id, z.tolist(), code.tolist()])
+    assert min(times) < 200  # ms; 12 to 25 were seen, and a machine may be busy with other programs
+
+
+# The page
+
+
+@pytest.fixture
+def playing(page, site):
+    page.goto((site / "book" / "playground.html").as_uri())
+    return page
+
+
+def pictures(page) -> dict[str, list[int]]:
+    """Run id -> grey values of its canvas, once the page has drawn what was asked."""
+    return page.evaluate("""() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(
+        Object.fromEntries([...document.querySelectorAll("canvas[data-run]")].map((canvas) => [canvas.dataset.run,
+            [...canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data].filter(
+                (_, i) => i % 4 === 0)]))))))""")
+
+
+def slider_of(page, name: str):
+    return page.get_by_role("slider", name=name)
+
+
+def changed(before, after) -> set[str]:
+    return {run for run in before if before[run] != after[run]}
+
+
+RUNS = {record.run_id for record in SHOWN}
+OURS = {record.run_id for record in playground.chosen()["both"]}
+
+
+def test_every_generator_has_a_canvas_and_draws_at_once(playing):
+    shown = pictures(playing)
+    assert shown.keys() == RUNS
+    assert all(max(picture) > 128 for picture in shown.values())  # ink
+
+
+@pytest.mark.parametrize("slider", ["slant", "width", "its value"])
+@pytest.mark.parametrize("key", ["Home", "End"])
+def test_a_slider_moved_by_keyboard_changes_every_image_of_ours(playing, slider, key):
+    playing.get_by_label("component of z").select_option("z2: stretch across")
+    before = pictures(playing)
+    slider_of(playing, slider).press(key)
+    assert changed(before, pictures(playing)) >= OURS
+
+
+def test_a_slider_is_dragged(playing):
+    before, slider = pictures(playing), slider_of(playing, "slant")
+    box = slider.bounding_box()
+    playing.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    playing.mouse.down()
+    playing.mouse.move(box["x"] + box["width"] * 0.9, box["y"] + box["height"] / 2, steps=5)
+    playing.mouse.up()
+    assert float(slider.input_value()) > 0.5
+    assert changed(before, pictures(playing)) >= OURS
+
+
+def test_a_digit_is_chosen_by_click_and_by_arrow(playing):
+    before = pictures(playing)
+    playing.get_by_label("7", exact=True).check()
+    after = pictures(playing)
+    assert changed(before, after) >= OURS
+    playing.get_by_label("7", exact=True).press("ArrowRight")
+    assert playing.get_by_label("8", exact=True).is_checked()
+    assert changed(after, pictures(playing)) >= OURS
+
+
+def test_a_new_z_changes_every_image_and_the_previous_one_comes_back(playing):
+    before, back = pictures(playing), playing.get_by_role("button", name="previous")
+    assert back.is_disabled()
+    playing.get_by_role("button", name="new z").click()
+    assert changed(before, pictures(playing)) == RUNS
+    assert playing.locator("#playground span[role=status]").inner_text() == "number 2"
+    back.click()
+    assert pictures(playing) == before
+
+
+def test_all_canvases_show_the_same_latent_vector(playing):
+    playing.evaluate("""() => { window.asked = [];
+        for (const [kind, forward] of Object.entries(dpganForward)) dpganForward[kind] = (model, z, code) => {
+            asked.push({z, code});
+            return forward(model, z, code);
+        }; }""")
+    playing.get_by_role("button", name="new z").click()
+    shown, asked = pictures(playing), playing.evaluate("() => asked")
+    longest = max((one["z"] for one in asked), key=len)
+    assert len(asked) == len(SHOWN)
+    assert all(one["code"] == asked[0]["code"] and one["z"] == longest[: len(one["z"])] for one in asked)
+    for record in SHOWN:
+        z = torch.tensor([longest[: record.config.latent.z_dim]])
+        grey = 127.5 * (drawn(record, z, torch.tensor([asked[0]["code"]]).float())[0] + 1)
+        # A canvas rounds to whole greys, half a grey at most, after a difference of at most the tolerance.
+        assert np.abs(np.array(shown[record.run_id]) - grey).max() < 0.5 + 127.5 * TOLERANCE + 1e-3
+
+
+def test_z_looks_normal(playing):
+    values = playing.evaluate("""() => { const all = [];
+        for (const [kind, forward] of Object.entries(dpganForward)) dpganForward[kind] = (model, z, code) => {
+            all.push(...z);
+            return forward(model, z, code);
+        };
+        return new Promise((done) => { let left = 20;
+            const step = () => { document.querySelector("#playground [name=next]").click();
+                requestAnimationFrame(() => requestAnimationFrame(() => left-- ? step() : done(all))); };
+            step(); }); }""")
+    different = np.array(sorted(set(values)))
+    assert len(different) > 1000  # so five standard errors are 0.16 of the mean, 0.11 of the deviation
+    assert abs(different.mean()) < 0.16 and abs(different.std() - 1) < 0.11
+
+
+def test_a_canvas_says_what_it_shows_and_its_caption_what_it_cost(playing):
+    playing.get_by_label("5", exact=True).check()
+    slider_of(playing, "slant").press("End")
+    pictures(playing)
+    for record in SHOWN:
+        canvas = playing.locator(f"canvas[data-run='{record.run_id}']")
+        noun = "digit" if tradeoff.method_of(record.config) == "both" else "class"
+        assert f"{noun} 5 asked for, slant 1.00, width 0.00, z number 1" in canvas.get_attribute("aria-label")
+        caption = canvas.locator("xpath=../figcaption").inner_text()
+        words = ("delta = 1e-5", "add/remove one record", "PLD accountant") if record.config.privacy.is_private else (
+            "no privacy",)
+        assert all(word in caption for word in words), caption
+
+
+def test_nothing_is_cut_off_on_a_phone(playing):
+    playing.set_viewport_size({"width": 360, "height": 700})
+    assert playing.evaluate("() => document.documentElement.scrollWidth") <= 360
+    for part in playing.locator("#playground input, #playground button, #playground select, canvas").all():
+        box = part.bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= 360
+
+
+def test_without_javascript_there_is_a_still_picture(browser, site):
+    with browser.new_context(offline=True, java_script_enabled=False) as context:
+        page = context.new_page()
+        page.goto((site / "book" / "playground.html").as_uri())
+        still = page.locator(".playground-still img")
+        assert still.is_visible() and len(still.get_attribute("alt").split()) > 10
+        assert not page.locator("canvas").first.is_visible() and not page.locator("#playground").is_visible()
+
+
+def test_paper_gets_the_still_picture_and_a_screen_does_not(playing):
+    still, canvas = playing.locator(".playground-still img"), playing.locator("canvas").first
+    assert canvas.is_visible() and not still.is_visible()
+    playing.emulate_media(media="print")
+    assert still.is_visible() and not canvas.is_visible() and not playing.locator("#playground").is_visible()
+
+
+def test_its_scripts_are_small_and_no_other_page_loads_them(site):
+    scripts = list((site / playground.STATIC).glob("*.js"))
+    assert {script.stem for script in scripts} == RUNS
+    assert sum(script.stat().st_size for script in scripts) <= 15e6  # bytes: what a reader may have to download
+    loading = [page.name for page in site.rglob("*.html") if "generators.js" in page.read_text(encoding="utf-8")]
+    assert loading == ["playground.html"]
+
+
+def test_a_script_is_one_assignment_of_plain_json():
+    text = playground.script(SHOWN[0])
+    assert json.loads(text.partition("] = ")[2].rstrip(";\n"))["kind"] == "DeformingGenerator"
