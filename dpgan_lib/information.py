@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from dpgan_lib import codes, experiment, report, training
+from dpgan_lib import codes, experiment, profiles, report, training
 from dpgan_lib.config import EvaluationConfig, RunConfig
 from dpgan_lib.latent import category, mutual_info_bound, sample_latent
 from dpgan_lib.networks import Generator
@@ -19,6 +19,7 @@ DATASETS = ("mnist", "grown_digits", "digits")  # what the judge of digits can n
 WEIGHTS = (0.0, 0.1, 0.3, 1.0, 3.0)  # lambda
 FEWER_WEIGHTS = (0.0, 0.1, 1.0)
 SEEDS = (0, 1, 2)
+OF_A_SWEEP = EvaluationConfig(images=5_000, cnn_steps=300)
 SMOOTHED = 20  # generator steps that a point of a history averages over
 
 
@@ -43,17 +44,9 @@ class Parameters(experiment.Parameters):
 
 def plan(parameters: Parameters) -> RunConfig:
     """The run that the parameters ask for, its noise calibrated. Opens no data. Raises ValueError as experiment's."""
-    config = experiment.plan(parameters)
+    config = profiles.without_labels(experiment.plan(parameters))
     config = replace(config, model=replace(config.model, conditional=parameters.conditional))
-    return _for_a_sweep(config) if config.profile == "laptop" else config
-
-
-def _for_a_sweep(config: RunConfig) -> RunConfig:
-    """Half a minute a run: a small generator that steps more often. Tried on the grown digits, without privacy."""
-    return replace(
-        config, latent=replace(config.latent, z_dim=10), model=replace(config.model, generator_width=16),
-        optimiser=replace(config.optimiser, generator_rate=2e-3, fakes=64, pool=64, critic_steps=2, averaging=0.98),
-        evaluation=EvaluationConfig(images=5_000, cnn_steps=300))
+    return replace(config, evaluation=OF_A_SWEEP) if config.profile == "laptop" else config
 
 
 def compute(parameters: Parameters, progress: bool) -> Record:

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from dpgan_lib import accounting, data, experiment, results, runs, utility
+from dpgan_lib import accounting, data, experiment, profiles, results, runs, utility
 from dpgan_lib.config import EvaluationConfig, RunConfig
 from dpgan_lib.deforming import Z_DIM
 from dpgan_lib.experiment import require
@@ -41,6 +41,7 @@ ABLATION_WORDS = {
     "unbounded": "the critic's layers without a bound on their norm",
     "last_weights": "the generator's last weights, not their running mean",
 }
+INFO_WEIGHTS = {"paper": 1.0, "dp_sgd": 0.1, "releases": 0.1, "both": 0.1}  # lambda of the published runs, by method
 RELEASE_SHARE = 0.7  # of epsilon, what the releases alone would spend where DP-SGD follows
 SIZES = {  # profile -> what its warm start and its evaluation take
     "smoke": dict(most_rounds=2, candidates=8, frequencies=100, fit_steps=5, batch=60, steps=24, images=600,
@@ -80,9 +81,9 @@ def plan(parameters: Parameters, records: int | None = None) -> RunConfig:
     if parameters.method in ("releases", "both"):
         return _warm(parameters, records)
     config = experiment.configure(_base(parameters), records)
+    config = profiles.without_labels(config) if parameters.method == "paper" else config
     sizes = SIZES[parameters.profile]
-    return replace(config, model=replace(config.model, conditional=parameters.method == "dp_sgd"),
-                   evaluation=EvaluationConfig(images=sizes["images"], cnn_steps=sizes["cnn_steps"]))
+    return replace(config, evaluation=EvaluationConfig(images=sizes["images"], cnn_steps=sizes["cnn_steps"]))
 
 
 def _base(parameters, **changes):
@@ -155,9 +156,13 @@ def ablation_of(config: RunConfig) -> str:
 
 
 def is_same_sweep(one: RunConfig, other: RunConfig) -> bool:
-    """Whether two runs are points of one figure: method, epsilon, what follows from these, and seed may differ."""
+    """Whether two runs are points of one figure: method, epsilon, what follows from these, and seed may differ.
+
+    Lambda follows from the method: where no label ties a code to a digit it must be larger.
+    """
     def rest(config):
-        return config.dataset, config.profile, config.privacy.delta, config.optimiser.info_weight, config.evaluation
+        info = config.optimiser.info_weight / INFO_WEIGHTS[method_of(config)]
+        return config.dataset, config.profile, config.privacy.delta, info, config.evaluation
 
     return rest(one) == rest(other)
 
@@ -216,10 +221,19 @@ def _compute(parameters, progress):
         parameters, fresh=True, progress=progress)
 
 
-SEEDED = (1.0, 10.0, "inf")
+def _published(method: str, epsilon: float | str, seed: int = 0, ablation: str = "none") -> Parameters:
+    return Parameters(method=method, epsilon=epsilon, seed=seed, ablation=ablation, info_weight=INFO_WEIGHTS[method])
+
+
+SEEDED, SEEDS = (1.0, 10.0, "inf"), (0, 1, 2)
+BETWEEN = (0.2, 0.5, 2.0, 5.0)  # epsilons with one seed
 ABLATED_AT = 2.0  # epsilon: where noise matters
 STUDY = Study(
     grid=(Ceiling(),
-          *(Parameters(epsilon=epsilon, method=method) for method in ("paper", "both") for epsilon in SEEDED)),
+          *(_published(method, epsilon, seed) for seed in SEEDS for method in ("both", "paper") for epsilon in SEEDED),
+          *(_published("both", epsilon) for epsilon in BETWEEN),
+          *(_published("both", ABLATED_AT, ablation=ablation) for ablation in ABLATIONS if ablation != "none"),
+          *(_published(method, epsilon, seed) for seed in SEEDS for method in ("dp_sgd", "releases")
+            for epsilon in SEEDED if epsilon != "inf")),
     address=lambda asked: asked.address if isinstance(asked, Ceiling) else experiment.run_id(plan(asked)),
     compute=_compute)

@@ -70,9 +70,9 @@ def test_more_noise_fewer_styles():
 
 def test_points_of_one_figure():
     one, *others = (tradeoff.plan(Parameters(**SMOKE, epsilon="inf", **change)) for change in (
-        {}, {"method": "paper"}, {"seed": 3}, {"ablation": "one_style"}))
+        {}, {"method": "paper", "info_weight": 1.0}, {"seed": 3}, {"ablation": "one_style"}))
     assert all(tradeoff.is_same_sweep(one, other) for other in others)
-    for change in ({"info_weight": 0.0}, {"delta": 1e-6}):
+    for change in ({"info_weight": 0.0}, {"delta": 1e-6}, {"method": "paper"}):
         assert not tradeoff.is_same_sweep(one, tradeoff.plan(Parameters(**SMOKE, epsilon="inf", **change)))
 
 
