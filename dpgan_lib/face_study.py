@@ -44,6 +44,7 @@ SIZES = {  # profile -> what its warm start, its steps and its evaluation take
     "paper": dict(luma=24, chroma=12, components=200, frequencies=4_000, fit_steps=3_000, batch=500, expected_batch=512,
                   steps=20_000, images=60_000, reader_steps=5_000, moved=5_000),
 }
+GROUPS = (1, 2, 6, 15)  # images of one person: people in CelebA have 6 on average here, and 15 at most
 RELEASE_SHARE = 0.7  # of epsilon, what the releases alone would spend
 INFO_WEIGHT = 0.1
 

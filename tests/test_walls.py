@@ -11,14 +11,14 @@ LIBRARY = Path(__file__).resolve().parents[1] / "dpgan_lib"
 ROOMS = [
     {"cli"}, {"publish"}, {"chapters"},
     {"audit_study", "claims", "information", "private_step", "release", "wasserstein_study"},
-    {"imbalance_tables", "tradeoff_tables"}, {"imbalance"}, {"tradeoff"},
-    {"experiment", "figures_audit", "figures_information", "figures_wasserstein"}, {"figures", "verify"},
+    {"imbalance_tables", "tradeoff_tables", "face_tables"}, {"imbalance", "face_study"}, {"tradeoff", "face_metrics"},
+    {"experiment", "figures_audit", "figures_faces", "figures_information", "figures_wasserstein"}, {"figures", "verify"},
     {"cost"}, {"report"}, {"sweep"}, {"studies"}, {"results"}, {"utility"},
     {"bench", "canaries", "codes", "fidelity", "memorisation", "probe", "stability"}, {"provenance"},
-    {"evaluation", "linear_critic"}, {"remote"}, {"runs"}, {"opening", "prototype_start"}, {"toy", "training"}, {"warm_start", "deforming"}, {"prototypes"},
+    {"evaluation", "linear_critic"}, {"specificity"}, {"remote"}, {"runs"}, {"opening", "prototype_start", "face_start"}, {"toy", "training", "face_generator"}, {"warm_start", "deforming"}, {"prototypes", "face_model"},
     {"state", "steps", "wasserstein"}, {"mechanism", "networks", "bench_ways", "embedding"},
     {"clipping", "features", "latent"}, {"drawn_faces"}, {"celeba"}, {"data"}, {"audit", "cards", "stand_ins"},
-    {"accounting", "budget", "channels", "deformations", "streams", "profiles"}, {"configs"}, {"warm_config"}, {"config"},
+    {"group_privacy"}, {"accounting", "budget", "channels", "deformations", "streams", "profiles"}, {"configs"}, {"face_config"}, {"warm_config"}, {"config"},
 ]
 
 
