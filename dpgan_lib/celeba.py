@@ -30,6 +30,13 @@ NAME = "celeba"
 ORIGINAL, CROP = (178, 218), 148  # pixels: width and height of the aligned frame, a side of its centre
 FOLDER, ATTRIBUTES, PARTITION, IDENTITY = ("img_align_celeba", "list_attr_celeba.txt", "list_eval_partition.txt",
                                            "identity_CelebA.txt")
+NAMES = tuple("""
+    5_o_Clock_Shadow Arched_Eyebrows Attractive Bags_Under_Eyes Bald Bangs Big_Lips Big_Nose Black_Hair
+    Blond_Hair Blurry Brown_Hair Bushy_Eyebrows Chubby Double_Chin Eyeglasses Goatee Gray_Hair Heavy_Makeup
+    High_Cheekbones Male Mouth_Slightly_Open Mustache Narrow_Eyes No_Beard Oval_Face Pale_Skin Pointy_Nose
+    Receding_Hairline Rosy_Cheeks Sideburns Smiling Straight_Hair Wavy_Hair Wearing_Earrings Wearing_Hat
+    Wearing_Lipstick Wearing_Necklace Wearing_Necktie Young
+""".split())  # of the attributes
 CHUNK = 2_000  # images read and decoded at a time
 PARTS = ("train", "valid", "test")  # 0, 1, 2 in the partition
 REMEDY = ("Get CelebA from its authors (mmlab.ie.cuhk.edu.hk/projects/CelebA.html), for non-commercial research alone "

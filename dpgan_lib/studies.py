@@ -19,6 +19,7 @@ MODULES = {  # by chapter, without its number
     "mnist_tradeoff": "tradeoff",
     "cost": "cost",
     "audit": "audit_study",
+    "celeba_specificity": "face_study",
     "class_imbalance": "imbalance",
 }
 

@@ -41,9 +41,11 @@ def trains(path: Path) -> bool:
 
 
 @over(SOURCES)
-def test_a_source_has_a_number_and_a_published_pair(path):
+def test_a_source_has_a_number_and_in_the_book_a_published_pair(path):
+    """What the table of contents does not list is being written."""
     assert re.fullmatch(r"\d\d_[a-z0-9_]+", path.stem)
-    assert path.with_suffix(".ipynb") in PUBLISHED, f"dpgan publish {path.stem} makes it"
+    is_listed = f"notebooks/{path.stem}\n" in (ROOT / "_toc.yml").read_text(encoding="utf-8")
+    assert (path.with_suffix(".ipynb") in PUBLISHED) == is_listed, f"dpgan publish {path.stem} makes it"
 
 
 @over(PUBLISHED)

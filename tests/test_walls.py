@@ -11,14 +11,16 @@ LIBRARY = Path(__file__).resolve().parents[1] / "dpgan_lib"
 ROOMS = [
     {"cli"}, {"publish"}, {"chapters"}, {"playground"},
     {"audit_study", "catalogue", "claims", "information", "private_step", "release", "wasserstein_study"},
-    {"imbalance_tables", "tradeoff_tables"}, {"imbalance"}, {"tradeoff"},
-    {"experiment", "figures_audit", "figures_information", "figures_wasserstein"}, {"figures", "reproduce", "verify"},
+    {"face_tables", "imbalance_tables", "tradeoff_tables"}, {"face_study", "imbalance"}, {"face_metrics", "tradeoff"},
+    {"experiment", "figures_audit", "figures_faces", "figures_information", "figures_wasserstein"}, {"figures", "reproduce", "verify"},
     {"cost"}, {"report"}, {"sweep"}, {"bands", "studies"}, {"results"}, {"utility"},
     {"bench", "canaries", "codes", "fidelity", "memorisation", "probe", "stability"}, {"provenance"},
-    {"evaluation", "linear_critic"}, {"remote"}, {"runs"}, {"opening", "prototype_start"}, {"toy", "training"}, {"warm_start", "deforming"}, {"prototypes"},
+    {"evaluation", "linear_critic"}, {"specificity"}, {"remote"}, {"runs"}, {"face_start", "opening", "prototype_start"},
+    {"face_generator", "toy", "training"}, {"deforming", "warm_start"}, {"face_model", "prototypes"},
     {"state", "steps", "wasserstein"}, {"mechanism", "networks", "bench_ways", "embedding"},
     {"clipping", "features", "latent"}, {"drawn_faces"}, {"celeba"}, {"data"}, {"audit", "cards", "stand_ins"},
-    {"accounting", "budget", "channels", "deformations", "streams", "profiles"}, {"configs"}, {"warm_config"}, {"config"},
+    {"group_privacy"}, {"accounting", "budget", "channels", "deformations", "streams", "profiles"},
+    {"configs"}, {"face_config"}, {"warm_config"}, {"config"},
 ]
 
 
