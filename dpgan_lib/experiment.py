@@ -105,6 +105,18 @@ def configure(parameters: Parameters, records: int) -> RunConfig:
         optimiser=replace(profile.optimiser, info_weight=float(parameters.info_weight)))
 
 
+def without_labels(config: RunConfig) -> RunConfig:
+    """The run with a critic of images alone, as in the paper. At laptop's size it has a smaller generator that steps more
+    often, as was tried on the grown digits without privacy: so more of its codes come to be read, in less time.
+    """
+    config = replace(config, model=replace(config.model, conditional=False))
+    if config.profile != "laptop":
+        return config
+    return replace(config, latent=replace(config.latent, z_dim=10), model=replace(config.model, generator_width=16),
+                   optimiser=replace(config.optimiser, generator_rate=2e-3, fakes=64, pool=64, critic_steps=2,
+                                     averaging=0.98))
+
+
 def run_id(config: RunConfig) -> str:
     """16 hex digits that name the run; it needs no data."""
     return results.content_address(config.to_dict(), data.card(config.dataset).to_dict())

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from dpgan_lib import codes, experiment, profiles, report, training
+from dpgan_lib import codes, experiment, report, training
 from dpgan_lib.config import EvaluationConfig, RunConfig
 from dpgan_lib.latent import category, mutual_info_bound, sample_latent
 from dpgan_lib.networks import Generator
@@ -44,7 +44,7 @@ class Parameters(experiment.Parameters):
 
 def plan(parameters: Parameters) -> RunConfig:
     """The run that the parameters ask for, its noise calibrated. Opens no data. Raises ValueError as experiment's."""
-    config = profiles.without_labels(experiment.plan(parameters))
+    config = experiment.without_labels(experiment.plan(parameters))
     config = replace(config, model=replace(config.model, conditional=parameters.conditional))
     return replace(config, evaluation=OF_A_SWEEP) if config.profile == "laptop" else config
 

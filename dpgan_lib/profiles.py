@@ -5,9 +5,9 @@ paper: one GPU, in resumable slices.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from dpgan_lib.config import EvaluationConfig, LatentConfig, ModelConfig, OptimiserConfig, RunConfig
+from dpgan_lib.config import EvaluationConfig, LatentConfig, ModelConfig, OptimiserConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,15 +48,3 @@ PROFILES = {
                                   fakes=512, pool=2048, clip_fakes=True, critic_steps=50, averaging=0.999),
         evaluation=EvaluationConfig(images=60_000, cnn_steps=5_000), expected_batch=512, steps=450_000, clip_norm=1.0),
 }
-
-
-def without_labels(config: RunConfig) -> RunConfig:
-    """The run with a critic of images alone, as in the paper. At laptop's size it has a smaller generator that steps more
-    often, as was tried on the grown digits without privacy: so more of its codes come to be read, in less time.
-    """
-    config = replace(config, model=replace(config.model, conditional=False))
-    if config.profile != "laptop":
-        return config
-    return replace(config, latent=replace(config.latent, z_dim=10), model=replace(config.model, generator_width=16),
-                   optimiser=replace(config.optimiser, generator_rate=2e-3, fakes=64, pool=64, critic_steps=2,
-                                     averaging=0.98))

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from dpgan_lib import accounting, data, experiment, profiles, results, runs, utility
+from dpgan_lib import accounting, data, experiment, results, runs, utility
 from dpgan_lib.config import EvaluationConfig, RunConfig
 from dpgan_lib.deforming import Z_DIM
 from dpgan_lib.experiment import require
@@ -81,7 +81,7 @@ def plan(parameters: Parameters, records: int | None = None) -> RunConfig:
     if parameters.method in ("releases", "both"):
         return _warm(parameters, records)
     config = experiment.configure(_base(parameters), records)
-    config = profiles.without_labels(config) if parameters.method == "paper" else config
+    config = experiment.without_labels(config) if parameters.method == "paper" else config
     sizes = SIZES[parameters.profile]
     return replace(config, evaluation=EvaluationConfig(images=sizes["images"], cnn_steps=sizes["cnn_steps"]))
 
