@@ -23,6 +23,7 @@ WINDOW = 3.2  # pixels: standard deviation of the local averages, which are take
 # mean squared distance of two images is 2 / BANDWIDTH^2.
 GAINS = (0.809, 1.903, 3.703)
 BANDWIDTH = 2.0
+NEGLIGIBLE = 1e-12  # an envelope fades into numbers that are none to float32, and slow many processors down by tens
 SMOOTHING = 1e-8  # added under the modulus' root, which has no gradient at 0
 SEED = 20_170  # of the frequencies: a public constant, the same for every run, so that phi is one function
 
@@ -45,6 +46,7 @@ class Features(nn.Module):
                     "average_pixels": windows(side, quarter, WINDOW),
                     "average_first": windows(half, quarter, WINDOW / 2)}
         for name, rows in matrices.items():
+            rows = np.where(np.abs(rows) < NEGLIGIBLE, 0, rows)
             self.register_buffer(name, torch.tensor(rows.T, dtype=torch.float32).contiguous())
         self.frequencies = frequencies
         width = channels * quarter**2 * (1 + 2 * ORIENTATIONS + ORIENTATIONS**2)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.nn.functional import one_hot
 
-from dpgan_lib import (accounting, celeba, chapters, claims, configs, data, drawn_faces, experiment, face_metrics, face_model,
+from dpgan_lib import (accounting, celeba, claims, configs, data, drawn_faces, experiment, face_metrics, face_model,
                        face_study, face_tables, group_privacy, results, runs, studies)
 from dpgan_lib.face_config import FaceModelConfig, FaceRunConfig
 from dpgan_lib.face_generator import FaceGenerator
@@ -277,14 +277,6 @@ def test_a_killed_run_goes_on(store, monkeypatch):
     monkeypatch.setattr(face_model, "release", lambda *_: pytest.fail("released again"))
     state = runs.train(config, faces.scaled(), labels, store / "w")
     assert state.step == config.privacy.steps
-
-
-def test_the_chapter_runs_at_smoke(tmp_path, monkeypatch):
-    monkeypatch.delenv(results.RECORDS_ONLY, raising=False)
-    output = tmp_path / "08.ipynb"
-    values = DRAWN | {"epsilon": "inf", "attributes": "Smiling,Eyeglasses", "seed": 271828}
-    chapters.run_chapter("08_celeba_specificity", values, output, timeout=2 * SMOKE_SECONDS, progress=False)
-    assert chapters.glued(output)["epsilon_asked"] == "inf"
 
 
 # The claim

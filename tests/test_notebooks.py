@@ -214,6 +214,24 @@ def test_a_training_chapter_runs_at_smoke(path):
     shutil.rmtree(record)
 
 
+OTHERS = {  # chapters that train on data sets of their own: what makes them small
+    "08_celeba_specificity": {"dataset": "drawn_faces", "attributes": "Smiling,Eyeglasses"},
+    "09_class_imbalance": {"dataset": "digits", "kept": 0.05},
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_another_training_chapter_runs_at_smoke(name):
+    values = OTHERS[name] | {"profile": "smoke", "epsilon": "inf", "seed": SMOKE_SEED}
+    study = name.split("_", 1)[1]
+    record = results.LOCAL / study / studies.study(study).address(studies.parameters(study)(**values))
+    shutil.rmtree(record, ignore_errors=True)  # so that it trains
+    output = ROOT / "build" / "test" / f"{name}.ipynb"
+    chapters.run_chapter(name, values, output, timeout=SMOKE_SECONDS, progress=False)
+    assert chapters.glued(output)["status"] == "current" and (record / "record.json").is_file()
+    shutil.rmtree(record)
+
+
 # Plain papermill, as a reader calls it
 
 
