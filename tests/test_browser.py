@@ -34,7 +34,7 @@ def findings(page, **options) -> list[str]:
 
 
 def test_a_page_opens(opened):
-    assert opened.get_by_role("heading", level=1).is_visible()
+    assert opened.get_by_role("heading", level=1).first.is_visible()
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -68,8 +68,8 @@ def result(form) -> str:
 
 def shown(noise: float, **changes) -> str:
     """How the page words an epsilon."""
-    spent = epsilon_rdp(noise_multiplier=noise, **OPENS | changes)
-    return f"epsilon = {rounded_up(spent)} (total, delta = 1e-5, add/remove one record, RDP accountant; unit: one record)."
+    spent = rounded_up(epsilon_rdp(noise_multiplier=noise, **OPENS | changes))
+    return f"epsilon = {spent} (total, delta = 1e-5, add/remove one record, RDP accountant; unit: one record)."
 
 
 def test_it_opens_with_an_answer_and_a_curve(form):

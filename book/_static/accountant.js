@@ -1,10 +1,10 @@
-/* Epsilon by Renyi DP, in the browser: accountant.epsilon and accountant.noise are epsilon_rdp and calibrate_noise_rdp
-   of dpgan_lib/accounting.py, which has the sources; its tests hold the two against each other. No page is touched
-   here. q: sampling rate, sigma: noise multiplier, alpha: order; divergences and epsilons in nats. */
+// Epsilon by Renyi DP, in the browser: accountant.epsilon and accountant.noise are epsilon_rdp and calibrate_noise_rdp
+// of dpgan_lib/accounting.py, which has the sources; a test holds the two against each other.
+// q: sampling rate, sigma: noise multiplier, alpha: order; divergences and epsilons in nats.
 "use strict";
 
 const accountant = (() => {
-  const range = (from, to) => Array.from({ length: to - from }, (_, index) => from + index);
+  const range = (from, to) => Array.from({length: to - from}, (_, index) => from + index);
   const ORDERS = [...range(11, 110).map((tenths) => tenths / 10), ...range(11, 65), 128, 256, 512, 1024];
   const NOISE_TICKS = 1000; // noise is found as a multiple of 1 / NOISE_TICKS
   const [FIRST_TICK, LAST_TICK] = [10, 1000000]; // 0.01 and 1000
@@ -19,7 +19,7 @@ const accountant = (() => {
     return peak + Math.log(terms.reduce((sum, term) => sum + Math.exp(term - peak), 0));
   }
 
-  /* log A_alpha of an integer order: a binomial sum of which 1 is taken out, so that nothing cancels. */
+  // log A_alpha of an integer order: a binomial sum of which 1 is taken out, so that nothing cancels.
   function logMomentSum(alpha, q, sigma) {
     const terms = range(2, alpha + 1).map((k) => {
       const x = (k * k - k) / (2 * sigma * sigma);
@@ -29,7 +29,7 @@ const accountant = (() => {
     return logAddExp(0, logSumExp(terms));
   }
 
-  /* log A_alpha of any order: the integral of mu_0 (mu / mu_0)^alpha by the trapezoid rule, near both of its peaks. */
+  // log A_alpha of any order: the integral of mu_0 (mu / mu_0)^alpha by the trapezoid rule, near both of its peaks.
   function logMomentIntegral(alpha, q, sigma) {
     const step = Math.min(sigma / 2, (sigma * sigma) / 4);
     const reach = Math.ceil((sigma * Math.sqrt(2 * (40 + alpha * Math.LN2))) / step);
@@ -44,7 +44,7 @@ const accountant = (() => {
     return Math.max(logSumExp(terms) + Math.log(step), 0);
   }
 
-  /* D_alpha of one Poisson-sampled Gaussian step, at each of ORDERS. */
+  // D_alpha of one Poisson-sampled Gaussian step, at each of ORDERS.
   function divergences(q, sigma) {
     if (q === 1) return ORDERS.map((alpha) => alpha / (2 * sigma * sigma));
     return ORDERS.map((alpha) => {
@@ -53,7 +53,7 @@ const accountant = (() => {
     });
   }
 
-  /* The least epsilon that any order gives for T steps, from the divergences of one. */
+  // The least epsilon that any order gives for T steps, from the divergences of one.
   function composed(divergence, steps, delta) {
     const bounds = ORDERS.map((alpha, index) => steps * divergence[index] + Math.log1p(-1 / alpha)
       - (Math.log(delta) + Math.log(alpha)) / (alpha - 1));
@@ -62,7 +62,7 @@ const accountant = (() => {
 
   const epsilon = (q, sigma, steps, delta) => composed(divergences(q, sigma), steps, delta);
 
-  /* The least noise, a multiple of 0.001 from 0.01 to 1000, that spends at most `budget`; null where none does. */
+  // The least noise, a multiple of 0.001 from 0.01 to 1000, that spends at most `budget`; null where none does.
   function noise(q, budget, steps, delta) {
     const passes = (tick) => epsilon(q, tick / NOISE_TICKS, steps, delta) <= budget;
     let [low, high] = [FIRST_TICK, LAST_TICK];
@@ -74,5 +74,5 @@ const accountant = (() => {
     return low < LAST_TICK || passes(LAST_TICK) ? low / NOISE_TICKS : null;
   }
 
-  return { ORDERS, divergences, composed, epsilon, noise };
+  return {ORDERS, divergences, composed, epsilon, noise};
 })();

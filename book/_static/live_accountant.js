@@ -43,20 +43,22 @@
   function update() {
     const mode = form.elements.mode.value;
     turnTo(mode);
-    const words = complaint();
-    const [q, steps, delta] = [number("batch") / number("records"), number("steps"), number("delta")];
-    const noise = words ? null : mode === "epsilon" ? number("noise")
-      : accountant.noise(q, number("epsilon"), steps, delta);
-    const divergences = noise === null ? null : accountant.divergences(q, noise);
-    result.textContent = words || (divergences ? answer(mode, noise, divergences) : unreachable(q, steps, delta));
+    let words = complaint(), divergences = null;
+    if (!words) {
+      const [q, steps, delta] = [number("batch") / number("records"), number("steps"), number("delta")];
+      const noise = mode === "epsilon" ? number("noise") : accountant.noise(q, number("epsilon"), steps, delta);
+      if (noise !== null) divergences = accountant.divergences(q, noise);
+      words = divergences ? answer(mode, noise, divergences) : unreachable(q, steps, delta);
+    }
+    result.textContent = words;
     curve.style.display = divergences ? "block" : "none";
-    if (divergences) draw(divergences, steps, delta);
+    if (divergences) draw(divergences, number("steps"), number("delta"));
   }
 
   function answer(mode, noise, divergences) {
     const [steps, delta] = [number("steps"), number("delta")];
-    const scope = `(total, delta = ${form.elements.delta.value}, add/remove one record, RDP accountant; unit: one record)`;
-    const spent = `epsilon = ${roundedUp(accountant.composed(divergences, steps, delta))} ${scope}.`;
+    const spent = `epsilon = ${roundedUp(accountant.composed(divergences, steps, delta))} (total, ` +
+      `delta = ${form.elements.delta.value}, add/remove one record, RDP accountant; unit: one record).`;
     const warning = delta * number("records") < 1 ? ""
       : " This delta is not below 1/N: publishing one record picked at random would satisfy it.";
     return (mode === "epsilon" ? spent : `noise multiplier = ${noise} spends ${spent}`) + warning;
@@ -86,7 +88,7 @@
   // Epsilon from one step to twice as many as asked for; a dot is the run asked for.
   function draw(divergences, steps, delta) {
     const epsilon = (t) => accountant.composed(divergences, t, delta);
-    const [width, height, left, right, top, bottom] = [curve.clientWidth, 260, 60, 30, 30, 45];
+    const [width, height, left, right, top, bottom] = [curve.getBoundingClientRect().width, 260, 60, 30, 30, 45];
     const most = epsilon(2 * steps) || 1; // all 0 where delta is very large
     const x = (t) => left + (width - left - right) * (t / (2 * steps));
     const y = (e) => height - bottom - (height - top - bottom) * (e / most);
@@ -110,5 +112,6 @@
   form.hidden = false;
   form.addEventListener("input", update);
   form.addEventListener("submit", (event) => event.preventDefault());
-  new ResizeObserver(update).observe(form); // also draws the first curve
+  window.addEventListener("resize", update);
+  update();
 })();
