@@ -31,4 +31,4 @@ def sound_page(browser):
         page = context.new_page()
         troubles = watch(page)
         yield page
-    assert troubles == []
+    assert not troubles, "\n".join(troubles)

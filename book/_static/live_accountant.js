@@ -110,6 +110,7 @@
   }
 
   form.hidden = false;
+  document.getElementById("accountant-still").hidden = true;
   form.addEventListener("input", update);
   form.addEventListener("submit", (event) => event.preventDefault());
   window.addEventListener("resize", update);
