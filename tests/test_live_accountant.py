@@ -11,9 +11,10 @@ from dpgan_lib.report import rounded_up
 
 SCRIPT = Path(__file__).resolve().parent.parent / "book" / "_static" / "accountant.js"
 OPENS = dict(sampling_rate=512 / 60_000, steps=3000, delta=1e-5)  # what the form says when it opens
-GRID = [*itertools.product([1e-6, 1e-3, 512 / 60_000, 0.3, 1.0], [0.01, 0.3, 0.8, 1.1, 4.0, 1000.0], [1, 100, 30_000],
+# Least noise is slowest, so it comes in two points only.
+GRID = [*itertools.product([1e-6, 1e-3, 512 / 60_000, 0.3, 1.0], [0.1, 0.3, 0.8, 1.1, 4.0, 1000.0], [1, 100, 30_000],
                            [1e-50, 1e-5, 1e-2]),
-        (1e-9, 0.5, 10**8, 1e-12), (0.999999, 0.01, 10**8, 1e-50), (0.5, 7.0, 10**7, 0.5)]
+        (1e-9, 0.5, 10**8, 1e-12), (0.01, 0.01, 1, 1e-5), (0.999999, 0.01, 10**8, 1e-50), (0.5, 7.0, 10**7, 0.5)]
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def test_epsilon_is_the_librarys_on_a_grid(page):
 
 @pytest.mark.parametrize("epsilon, q, steps, delta", [
     (0.1, 0.01, 1000, 1e-5), (1, 0.01, 1000, 1e-5), (10, 512 / 60_000, 3000, 1e-5), (2, 1.0, 1, 1e-6),
-    (50, 0.2, 10_000, 1e-9), (1e5, 0.5, 1, 1e-5), (0.5, 1e-4, 100_000, 1e-7)])
+    (50, 0.2, 10_000, 1e-9), (1e3, 0.5, 1, 1e-5), (0.5, 1e-4, 100_000, 1e-7)])
 def test_noise_is_what_the_library_calibrates(arithmetic, epsilon, q, steps, delta):
     expected = calibrate_noise_rdp(epsilon=epsilon, sampling_rate=q, steps=steps, delta=delta)
     assert arithmetic("noise", q, epsilon, steps, delta) == expected
