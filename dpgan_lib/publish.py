@@ -206,7 +206,7 @@ def _stage(source: Path, replacements: dict[str, Path]) -> Path:
     for name, path in replacements.items():
         shutil.copy(path, source / "notebooks" / f"{chapter_path(name).stem}.ipynb")
     for path in source.glob("notebooks/*.ipynb"):
-        pages.offer(path, chapter_path(path.stem))
+        pages.offer(path, root() / "notebooks" / f"{path.stem}.py")
     if (source / "book" / "live_accountant.md").exists():
         (source / "book" / "accountant_settings.html").write_text(pages.settings_table(), encoding="utf-8")
     return source

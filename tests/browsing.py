@@ -28,6 +28,7 @@ def watch(page) -> list[str]:
 def sound_page(browser):
     """A page without a network. Fails if what it showed wrote an error, missed a file or asked another machine."""
     with browser.new_context(offline=True, reduced_motion="reduce") as context:  # colours that move have no contrast
+        context.set_default_timeout(120_000)  # ms: a machine that is busy with something else is slow, not wrong
         page = context.new_page()
         troubles = watch(page)
         yield page

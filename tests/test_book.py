@@ -54,7 +54,8 @@ def test_a_term_is_defined_once():
 def test_buttons_that_launch_a_chapter_lie_ready_in_comments(tmp_path):
     ready = re.sub(r"(?m)^# (?=repository:|launch_buttons:|  )", "", (ROOT / "_config.yml").read_text())
     (tmp_path / "_config.yml").write_text(ready)
-    final, _ = get_final_config(user_yaml=tmp_path / "_config.yml", validate=True, raise_on_invalid=True)
+    final, _ = get_final_config(user_yaml=tmp_path / "_config.yml", cli_config={"latex_individualpages": False},
+                                raise_on_invalid=True)
     options = final["html_theme_options"]
     assert options["launch_buttons"]["binderhub_url"] and options["launch_buttons"]["colab_url"]
     assert options["repository_url"].endswith("OWNER/NAME") and options["navbar_persistent"] == []

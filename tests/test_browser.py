@@ -58,7 +58,7 @@ def test_axe_has_no_serious_finding_in_light_or_dark(opened):
     opened.evaluate(THIN_OUT)
     assert findings(opened) == []
     opened.emulate_media(color_scheme="dark")
-    assert opened.locator("html").get_attribute("data-theme") == "dark"
+    opened.locator('html[data-theme="dark"]').wait_for()
     assert findings(opened, runOnly=["color-contrast"]) == []  # the only thing that darkness changes
 
 

@@ -180,6 +180,7 @@ def test_a_chapter_rests_on_its_study_and_on_those_it_names(tmp_path, studies, s
 
 
 def test_a_warning_stops_the_book_and_the_old_pages_stay(project):
+    project.chapter("07_tiny")
     _small_book(project.folder, "[gone](nowhere.md)")
     Path("build/site").mkdir(parents=True)
     Path("build/site/index.html").write_text("old")
