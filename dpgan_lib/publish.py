@@ -16,6 +16,7 @@ import nbformat
 from PIL import Image
 from tqdm import tqdm
 
+from dpgan_lib import pages
 from dpgan_lib.chapters import chapter_path, execute, glued, root, run_chapter
 
 __all__ = ["build_book", "chapter_path", "glued", "publish_chapter", "root", "run_chapter", "stale_records"]
@@ -212,6 +213,10 @@ def _stage(source: Path, replacements: dict[str, Path]) -> Path:
         playground.stage(source / "book")
     for name, path in replacements.items():
         shutil.copy(path, source / "notebooks" / f"{chapter_path(name).stem}.ipynb")
+    for path in source.glob("notebooks/*.ipynb"):
+        pages.offer(path, root() / "notebooks" / f"{path.stem}.py")
+    if (source / "book" / "live_accountant.md").exists():
+        (source / "book" / "accountant_settings.html").write_text(pages.settings_table(), encoding="utf-8")
     return source
 
 

@@ -1,4 +1,6 @@
-"""What a page does in a browser that a reader would never see: errors, failures, and calls to other machines."""
+"""Pages in a browser without a network, watched for what a reader would never see."""
+
+from contextlib import contextmanager
 
 LOCAL = ("file:", "data:", "blob:", "about:")
 
@@ -20,3 +22,14 @@ def watch(page) -> list[str]:
     page.on("requestfailed", lambda failed: troubles.append(f"failed: {failed.url} ({failed.failure})"))
     page.on("request", request)
     return troubles
+
+
+@contextmanager
+def sound_page(browser):
+    """A page without a network. Fails if what it showed wrote an error, missed a file or asked another machine."""
+    with browser.new_context(offline=True, reduced_motion="reduce") as context:  # colours that move have no contrast
+        context.set_default_timeout(120_000)  # ms: a machine that is busy with something else is slow, not wrong
+        page = context.new_page()
+        troubles = watch(page)
+        yield page
+    assert not troubles, "\n".join(troubles)

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from browsing import watch
+from browsing import sound_page
 from playwright.sync_api import sync_playwright
 
 from dpgan_lib import chapters, data, publish
@@ -78,12 +78,9 @@ def browser():
 
 @pytest.fixture
 def page(browser):
-    """A page without a network. Fails if what it showed wrote an error, missed a file or asked another machine."""
-    with browser.new_context(offline=True) as context:
-        page = context.new_page()
-        troubles = watch(page)
+    """A page without a network; fails at the end if anything went wrong on it."""
+    with sound_page(browser) as page:
         yield page
-    assert troubles == []
 
 
 @pytest.fixture

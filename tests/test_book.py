@@ -1,5 +1,6 @@
 """The book as a reader meets it: complete, its commands real, its figure described, its pages readable offline."""
 
+import json
 import re
 import shlex
 import subprocess
@@ -14,6 +15,7 @@ import click
 import papermill.cli
 import pytest
 import yaml
+from jupyter_book.config import get_final_config
 
 from dpgan_lib import chapters, cli, experiment, remote
 
@@ -47,6 +49,16 @@ def test_a_term_is_defined_once():
     terms = re.findall(r"(?m)^(?![`\s#])(.+)\n(?=  \S)", (ROOT / "book" / "glossary.md").read_text())
     assert len(terms) > 20  # the pattern does find the terms
     assert len(terms) == len(set(terms))
+
+
+def test_buttons_that_launch_a_chapter_lie_ready_in_comments(tmp_path):
+    ready = re.sub(r"(?m)^# (?=repository:|launch_buttons:|  )", "", (ROOT / "_config.yml").read_text())
+    (tmp_path / "_config.yml").write_text(ready)
+    final, _ = get_final_config(user_yaml=tmp_path / "_config.yml", cli_config={"latex_individualpages": False},
+                                raise_on_invalid=True)
+    options = final["html_theme_options"]
+    assert options["launch_buttons"]["binderhub_url"] and options["launch_buttons"]["colab_url"]
+    assert options["repository_url"].endswith("OWNER/NAME") and options["navbar_persistent"] == []
 
 
 # Its commands are real: parsed by the programs that would run them
@@ -226,6 +238,14 @@ def test_the_index_shows_the_drawing_and_the_published_samples(site):
     text = (site / "book" / "index.html").read_text()
     assert '<title id="architecture-title">' in text
     assert text.index("_images/") < text.index('<title id="architecture-title">')
+
+
+def test_a_chapter_can_be_taken_away_as_a_notebook_and_as_python(site):
+    for chapter in [ROOT / f"{entry}.py" for entry in ENTRIES if entry.startswith("notebooks/")]:
+        page = site / "notebooks" / f"{chapter.stem}.html"
+        files = {Path(link).name: page.parent / link for link in Page(page).links if "_downloads" in link}
+        assert files[chapter.name].read_text() == chapter.read_text()
+        assert json.loads(files[f"{chapter.stem}.ipynb"].read_text())["nbformat"] == 4
 
 
 def test_every_image_has_words_for_those_who_do_not_see_it(site):

@@ -190,6 +190,7 @@ def test_a_page_that_asks_which_studies_there_are_rests_on_all(tmp_path, studies
 
 
 def test_a_warning_stops_the_book_and_the_old_pages_stay(project):
+    project.chapter("07_tiny")
     _small_book(project.folder, "[gone](nowhere.md)")
     Path("build/site").mkdir(parents=True)
     Path("build/site/index.html").write_text("old")
