@@ -18,6 +18,7 @@ CONFIG = """c = get_config()  # nbgrader's commands read this, in the folder whe
 c.CourseDirectory.course_id = "private_and_specific"
 c.CourseDirectory.source_directory = "instructor"
 c.CourseDirectory.release_directory = "student"
+c.Execute.timeout = 300  # seconds a cell; the default is hard on a busy machine that imports torch
 """
 
 
@@ -33,6 +34,7 @@ def instructor(master: Path) -> NotebookNode:
     notebook.metadata["language_info"] = {"name": "python"}
     for index, cell in enumerate(notebook.cells):
         cell["id"] = f"cell-{index:02d}"  # jupytext draws one at random
+        cell.metadata.pop("lines_to_next_cell", None)
         if "nbgrader" in cell.metadata:
             cell.metadata["nbgrader"] = _completed(cell.metadata["nbgrader"])
     return _through(notebook, CheckCellMetadata, ComputeChecksums)

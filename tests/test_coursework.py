@@ -1,0 +1,231 @@
+"""The coursework: what students get says nothing that it should not, and the checks pass what is right and nothing else."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import jupytext
+import matplotlib
+import nbformat
+import pytest
+from nbgrader.utils import determine_grade, is_grade, is_solution
+
+from dpgan_lib import cli, coursework, publish
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = (ROOT / "book" / "teaching.md").read_text()
+MASTERS = coursework.masters()
+SECRETS = re.compile(r"(?ms)^ *### BEGIN (SOLUTION|HIDDEN TESTS)\n(.*?)^ *### END \1$")
+SECONDS = 600  # of one nbgrader command, on a machine that does much else
+
+each_master = pytest.mark.parametrize("master", MASTERS.values(), ids=MASTERS)
+
+
+def graded(notebook) -> dict:
+    return {cell.metadata["nbgrader"]["grade_id"]: cell for cell in notebook.cells if is_grade(cell)}
+
+
+# Two versions from one master
+
+
+@each_master
+def test_the_students_version_has_no_solution_and_no_hidden_test(master):
+    secrets = [text for _, text in SECRETS.findall("\n".join(cell.source for cell in jupytext.read(master).cells))]
+    handed_out = "\n".join(cell.source for cell in coursework.student(master).cells)
+    assert len(secrets) > 20 and "BEGIN" not in handed_out and "END" not in handed_out
+    for line in {line.strip() for text in secrets for line in text.splitlines() if len(line.strip()) > 25}:
+        assert line not in handed_out or line in SECRETS.sub("", master_text(master)), line
+
+
+def master_text(master: Path) -> str:
+    return "\n".join(cell.source for cell in jupytext.read(master).cells)
+
+
+@each_master
+def test_a_task_is_a_stub_and_its_checks_are_locked(master):
+    notebook = coursework.student(master)
+    tasks = [cell for cell in notebook.cells if is_solution(cell)]
+    assert tasks and all("raise NotImplementedError()" in cell.source for cell in tasks)
+    checks = graded(notebook).values()
+    assert all(cell.metadata["editable"] is False and cell.source.strip() for cell in checks)
+    assert not [cell for cell in checks if is_solution(cell)], "nothing is left to be graded by hand"
+
+
+@each_master
+def test_every_check_has_a_hidden_part_and_points(master):
+    cells = graded(coursework.instructor(master))
+    assert all("### BEGIN HIDDEN TESTS" in cell.source for cell in cells.values())
+    assert coursework.points(master).keys() == cells.keys() and min(coursework.points(master).values()) > 0
+
+
+@each_master
+def test_the_same_master_gives_the_same_bytes(master):
+    assert nbformat.writes(coursework.student(master)) == nbformat.writes(coursework.student(master))
+
+
+# On the teacher's page
+
+
+def test_the_book_offers_the_students_versions_and_no_master(tmp_path):
+    source = publish._stage(tmp_path / "source", {})
+    offered = source / "book" / "coursework"
+    assert {path.name for path in offered.iterdir()} == {"points.md", *(f"{name}.ipynb" for name in MASTERS)}
+    texts = [path.read_text(encoding="utf-8") for path in (source / "book").rglob("*") if path.suffix in (".ipynb", ".py")]
+    assert len(texts) == len(MASTERS) and not [text for text in texts if "SOLUTION" in text or "HIDDEN" in text]
+    assert all(f"<coursework/{name}.ipynb>" in PAGE for name in MASTERS)
+
+
+def test_the_page_counts_the_points():
+    assert "{include} coursework/points.md" in PAGE
+    for master in MASTERS.values():
+        worth = coursework.points(master)
+        assert f"| {coursework.title(master)} | {len(worth)} | {sum(worth.values())} |" in coursework.points_table()
+        assert f"**{coursework.title(master)}.**" in PAGE
+
+
+# nbgrader grades them, by the commands of the teacher's page
+
+HAND_INS = {"solved": coursework.instructor, "as_handed_out": coursework.student}
+
+
+@pytest.fixture(scope="module")
+def course(tmp_path_factory):
+    """A course in which one student hands in every solution, and another what was handed out; graded."""
+    folder = tmp_path_factory.mktemp("course")
+    commands = [shlex.split(line) for block in re.findall(r"(?sm)^```bash\n(.*?)^```$", PAGE)
+                for line in block.splitlines()]
+    coursework.build(folder)
+    for name, master in MASTERS.items():
+        for student, version in HAND_INS.items():
+            hand_in = folder / "submitted" / student / name / f"{name}.ipynb"
+            hand_in.parent.mkdir(parents=True)
+            nbformat.write(without_hidden_tests(version(master)), hand_in)
+    grading = [words for words in commands if words[0] == "nbgrader"]
+    assert {words[1] for words in grading} == {"generate_assignment", "autograde", "generate_feedback", "export"}
+    others = [words[:2] + [name] + words[3:] for words in grading if words[1] == "autograde" for name in MASTERS
+              if name not in words]
+    for words in grading[:-1] + others + grading[-1:]:
+        run(words, folder)
+    return folder
+
+
+def without_hidden_tests(notebook):
+    for cell in notebook.cells:
+        cell.source = re.sub(r"(?ms)^### BEGIN HIDDEN TESTS$.*?^### END HIDDEN TESTS$", "", cell.source)
+    return notebook
+
+
+def run(words: list[str], folder: Path) -> None:
+    """One of nbgrader's commands, with this environment's."""
+    command = [Path(sys.executable).with_name(words[0]), *words[1:]]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "DPGAN_RECORDS_ONLY": "1", "DPGAN_DATA": str(folder)}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=SECONDS)
+    assert done.returncode == 0, done.stderr
+
+
+def earned(course: Path, student: str, name: str) -> dict[str, float]:
+    notebook = nbformat.read(course / "autograded" / student / name / f"{name}.ipynb", as_version=4)
+    return {grade_id: determine_grade(cell)[0] for grade_id, cell in graded(notebook).items()}
+
+
+@pytest.mark.parametrize("name", MASTERS)
+def test_the_solutions_get_every_point(course, name):
+    assert earned(course, "solved", name) == coursework.points(MASTERS[name])
+
+
+@pytest.mark.parametrize("name", MASTERS)
+def test_what_was_handed_out_gets_no_point_in_any_cell(course, name):
+    assert earned(course, "as_handed_out", name) == dict.fromkeys(coursework.points(MASTERS[name]), 0)
+
+
+@pytest.mark.parametrize("name", MASTERS)
+def test_grading_puts_the_hidden_tests_back(course, name):
+    notebook = nbformat.read(course / "autograded" / "solved" / name / f"{name}.ipynb", as_version=4)
+    assert all("### BEGIN HIDDEN TESTS" in cell.source for cell in graded(notebook).values())
+
+
+@pytest.mark.parametrize("name", MASTERS)
+def test_nbgrader_makes_the_same_students_version(course, name):
+    """generate_assignment has written over ours."""
+    theirs = nbformat.read(course / "student" / name / f"{name}.ipynb", as_version=4)
+    assert [cell.source for cell in theirs.cells] == [cell.source for cell in coursework.student(MASTERS[name]).cells]
+
+
+def test_the_export_has_the_totals(course):
+    rows = (course / "grades.csv").read_text()
+    for name, master in MASTERS.items():
+        assert re.search(rf"(?m)^{name},.*,solved,.*,{sum(coursework.points(master).values()):.1f}$", rows)
+    assert list((course / "feedback").rglob("*.html"))
+
+
+# The checks catch what is plausible and wrong: for each graded cell an answer that must lose its points
+
+WRONG = {
+    "break_and_mend": {
+        "neighbours": "neighbours = lambda C: (np.zeros((20, 2)), np.vstack([np.zeros((20, 2)), [1000, 0]]))",
+        "clipped_sum": "clipped_sum = lambda gradients, C: len(gradients) * clip_the_mean(gradients, C)",
+        "spread": "measured_spread = lambda add, C, sigma, d: sigma / math.sqrt(d)",
+        "add_noise": "add_noise = add_short_noise",
+        "read_size": "read_size = lambda published, C, sigma: round(1 / np.std(published))",
+        "private_mean": "private_mean = lambda gradients, C, sigma, B, rng: divide_by_size("
+                        "add_noise(clipped_sum(gradients, C), C, sigma, rng), gradients)",
+        "undo": "undo = lambda empty, release: release * batch",
+        "releases": "releases = repeatable_releases",
+        "accountant": "epsilon_spent = epsilon_claimed",
+        "statement": "statement['epsilon'] = math.floor(100 * spent) / 100",
+        "scores": "canary_scores = lambda releases: releases[0]",
+        "reading": "audit_says = dict.fromkeys(audit_says, True)",
+    },
+    "steer": {
+        "promise": "promise = lambda record: dict(epsilon=results.number(record.privacy['epsilon_asked']), "
+                   "delta=1e-5, adjacency='add/remove one record', unit=record.card['unit'], demonstration=False)",
+        "ask": "ask = lambda generator, settings, labels, rng: generator(*latent.sample_latent(settings, len(labels), "
+               "rng)).detach().numpy()",
+        "table": "obeyed, right = (lambda counts: counts.max(axis=1).sum() / counts.sum()), obeyed",
+        "chance": "by_chance = lambda counts: 0.1",
+        "information": "bound = lambda learnt, new: information(new)",
+        "bounds": "bounds = {key: information(counts) for key, counts in tables.items()}",
+        "recover": "recover = lambda published, config: published.round()",
+        "statements": "epsilon_says = dict.fromkeys(epsilon_says, False)",
+        "balanced": "balanced = lambda generator, settings, judge, each, rng, rounds=50: (ask(generator, settings, "
+                    "np.repeat(np.arange(10), each), rng), np.repeat(np.arange(10), each))",
+        "pupil": "pupil_accuracy = 1.0",
+    },
+}
+
+
+@pytest.fixture(scope="module", params=MASTERS)
+def solved(request):
+    """An assignment's name, its cells by grade_id, and the names after every solution was executed."""
+    matplotlib.use("Agg")
+    notebook, names = coursework.instructor(MASTERS[request.param]), {}
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            exec(cell.source, names)
+    cells = {cell.metadata["nbgrader"]["grade_id"]: cell.source for cell in notebook.cells if "nbgrader" in cell.metadata}
+    return request.param, cells, names
+
+
+def test_a_plausible_wrong_answer_loses_the_points_of_its_cell(solved):
+    name, cells, names = solved
+    assert {f"{task}_checks" for task in WRONG[name]} == coursework.points(MASTERS[name]).keys()
+    for task, wrong in WRONG[name].items():
+        exec(wrong, names)
+        with pytest.raises(AssertionError), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a wrong answer may also warn
+            exec(cells[f"{task}_checks"], names)
+            pytest.fail(f"{task}: nothing was wrong with {wrong}")
+        exec(cells[task], names)  # right again
+        exec(cells[f"{task}_checks"], names)
+
+
+def test_the_command_writes_both_versions(tmp_path):
+    command = cli.main.commands["coursework"]
+    command.main([str(tmp_path)], standalone_mode=False)
+    found = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")}
+    assert found == {"nbgrader_config.py", *(f"{kind}/{name}/{name}.ipynb" for kind in ("instructor", "student")
+                                             for name in MASTERS)}
