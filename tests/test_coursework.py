@@ -217,9 +217,11 @@ def test_the_solutions_pass_and_a_plausible_wrong_answer_loses_the_points_of_its
         exec(cells[task], names)  # right again
 
 
-def test_the_command_writes_both_versions(tmp_path):
-    command = cli.main.commands["coursework"]
-    command.main([str(tmp_path)], standalone_mode=False)
+def test_the_command_on_the_page_writes_both_versions(tmp_path):
+    (line,) = re.findall(r"(?m)^dpgan (.*)$", PAGE)
+    name, folder = shlex.split(line)
+    assert f"\ncd {folder}\n" in PAGE
+    cli.main.main([name, str(tmp_path)], standalone_mode=False)
     found = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")}
     assert found == {"nbgrader_config.py", *(f"{kind}/{name}/{name}.ipynb" for kind in ("instructor", "student")
                                              for name in MASTERS)}
