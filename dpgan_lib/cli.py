@@ -180,6 +180,17 @@ def _summary(values: dict) -> str:
         raise RuntimeError(f"the chapter glued no {missing}: it has {', '.join(values) or 'nothing'}") from None
 
 
+@main.command()
+@click.argument("folder", type=click.Path(file_okay=False))
+def coursework(folder):
+    """Write the student and the instructor version of every assignment into FOLDER, as nbgrader expects them."""
+    from pathlib import Path
+
+    from dpgan_lib import coursework
+
+    click.echo("\n".join(map(str, coursework.build(Path(folder)))))
+
+
 @main.group()
 def data():
     """Check the data sets, or download what is absent."""

@@ -198,10 +198,14 @@ def build_book(replacements: dict[str, Path] | None = None, progress: bool = Tru
 def _stage(source: Path, replacements: dict[str, Path]) -> Path:
     """Copy what the book is built from, with the replacements in place of the published notebooks.
 
-    What the playground shows is written here: it follows from the published records.
+    What the playground shows is written here: it follows from the published records. Of the coursework students get
+    theirs; its masters hold the solutions, and stay out.
     """
+    from dpgan_lib import coursework  # nbgrader takes a second that no other command needs
+
     shutil.rmtree(source, ignore_errors=True)
-    shutil.copytree(root() / "book", source / "book", ignore=shutil.ignore_patterns("*.safetensors"))
+    shutil.copytree(root() / "book", source / "book", ignore=shutil.ignore_patterns("*.safetensors", "coursework"))
+    coursework.stage(source / "book" / "coursework")
     (source / "notebooks").mkdir()
     for path in root().glob("notebooks/*.ipynb"):
         _copy_marked(path, source / "notebooks" / path.name)

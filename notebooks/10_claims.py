@@ -52,6 +52,28 @@ Markdown(report.sweep_caption(tradeoff.trained(results.published("mnist_tradeoff
 Markdown(report.source(claims.judge_fall))
 
 # %% [markdown]
+# ## Exercises
+#
+# 1. The rule of the first row asks for a rise at *every* step. Suppose that privacy cost nothing, so that chance alone
+#    orders the accuracies at $k$ epsilons, one seed each. How often would the rule say "holds"? And what does the test
+#    for a trend, which the rule adds where three seeds have three epsilons in common, change about that?
+# 2. Take a row that is not yet measured. Write its rule down *before* you look at any record: what is compared with
+#    what, over which runs, from where on it holds, and what would make you say that it does not hold.
+# 3. Each rule has a threshold, a constant at the top of the module `claims`. Halve one, and double it. Which verdicts
+#    change? What is a verdict worth that does, and when may a threshold be moved?
+#
+# ```{dropdown} Solutions
+# 1. Any of the $k!$ orders is as likely as another, and one of them rises throughout: once in $k!$, so with three
+#    epsilons once in six. The test looks at all seeds at once, and by chance it passes once in twenty at most. So with
+#    three seeds a lucky order of the means is not enough any more. With one seed it is, and the table says "1 seed".
+# 2. There is no one answer, but there is a check: give your rule to somebody together with made-up records. If they can
+#    reach two verdicts, it is not a rule yet. And if no records could make it say "does not hold", it tests nothing.
+# 3. Change the constant in the library, call `claims.table` again, and change it back. A verdict that turns lies close
+#    to the threshold, and what was measured says more than the word beside it. A threshold may be moved before records
+#    are read; afterwards only with the change told on the page, as the top of this one does.
+# ```
+
+# %% [markdown]
 # ## Records
 #
 # What computed each of them, when, from which source, and how to compute it again, stands on the card at the end of its

@@ -17,7 +17,8 @@ from dpgan_lib import chapters, experiment, results, studies, tradeoff
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = sorted((ROOT / "notebooks").glob("*.py"))
 PUBLISHED = sorted((ROOT / "notebooks").glob("*.ipynb"))
-PROSE = [*SOURCES, *sorted((ROOT / "book").glob("*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+PROSE = [*SOURCES, *sorted((ROOT / "book").glob("*.md")), *sorted((ROOT / "book" / "coursework").glob("*.py")),
+         ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
 SMOKE_SECONDS = 60
 SMOKE_SEED = 271828  # no reader's, so that the test may delete its record
 PAPERMILL_SEED = SMOKE_SEED + 1
