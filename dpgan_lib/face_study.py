@@ -79,8 +79,9 @@ class Parameters(experiment.Parameters):
 
     def _check_attributes(self):
         known = drawn_faces.ATTRIBUTES if self.dataset == "drawn_faces" else celeba.NAMES
-        require(isinstance(self.attributes, str) and 1 <= len(set(self.names)) == len(self.names) <= 6, "attributes",
-                self.attributes, "must be one to six different names with commas between, such as Smiling,Eyeglasses")
+        is_list = isinstance(self.attributes, str) and all(self.names) and len(set(self.names)) == len(self.names) <= 6
+        require(is_list, "attributes", self.attributes,
+                "must be one to six different names with commas between, such as Smiling,Eyeglasses")
         for name in self.names:
             require(name in known, "attribute", name, f"must be one of {', '.join(known)}" + suggestion(name, known))
 
