@@ -136,13 +136,14 @@ def bench(progress, measured, as_json):
 @main.command()
 @click.argument("chapter", required=False)
 @_timeout
+@click.option("--holes", is_flag=True, help="Compute nothing: a cell of the grid without a current record stays a hole.")
 @click.pass_obj
-def publish(progress, chapter, timeout):
+def publish(progress, chapter, timeout, holes):
     """Replace a chapter's published notebook and records, or every chapter's, if all of it succeeds."""
     from dpgan_lib import chapters, publish
 
     for name in [chapter] if chapter else chapters.chapters():
-        click.echo(publish.publish_chapter(name, timeout, progress))
+        click.echo(publish.publish_chapter(name, timeout, progress, holes))
 
 
 @main.command()

@@ -22,17 +22,17 @@ from dpgan_lib.chapters import chapter_path, execute, glued, root, run_chapter
 __all__ = ["build_book", "chapter_path", "glued", "publish_chapter", "root", "run_chapter", "stale_records"]
 
 
-def publish_chapter(name: str, timeout: float = 3600, progress: bool = True) -> Path:
+def publish_chapter(name: str, timeout: float = 3600, progress: bool = True, holes: bool = False) -> Path:
     """Replace a chapter's published notebook and its study's records, and return the notebook's path.
 
-    Records that are missing or stale are trained first (resumable); then the chapter is executed from a staged copy of
+    Records that are missing or stale are trained first (resumable) or, with holes, left out; then the chapter is executed from a staged copy of
     the store, where training raises. Nothing published changes unless all of it succeeds.
     """
     from dpgan_lib import results
 
     source = chapter_path(name)
     study = source.stem.split("_", 1)[1]
-    records = _records(study, progress)
+    records = _current(study) if holes else _records(study, progress)
     work = root() / "build" / "publish" / source.stem
     shutil.rmtree(work, ignore_errors=True)
     store = _staged_store(work / "results", study, records)
@@ -66,6 +66,15 @@ def _records(study: str, progress: bool) -> list:
             record = studies.obtain(study, parameters, fresh=True, progress=progress)
         records.append(record)
     return records
+
+
+def _current(study: str) -> list:
+    """The records of the study's grid that are there and current."""
+    from dpgan_lib import results, studies
+
+    wanted = studies.study(study)
+    found = [results.find(study, wanted.address(parameters)) for parameters in (wanted.grid if wanted else ())]
+    return [record for record in found if record and not results.staleness(record)]
 
 
 def _staged_store(store: Path, study: str, records: list) -> Path:
@@ -198,30 +207,35 @@ def build_book(replacements: dict[str, Path] | None = None, progress: bool = Tru
 def _stage(source: Path, replacements: dict[str, Path]) -> Path:
     """Copy what the book is built from, with the replacements in place of the published notebooks.
 
-    What the playground shows is written here: it follows from the published records. Of the coursework students get
-    theirs; its masters hold the solutions, and stay out.
+    The masters of the coursework hold solutions, and stay out.
     """
-    from dpgan_lib import coursework  # nbgrader takes a second that no other command needs
-
     shutil.rmtree(source, ignore_errors=True)
     shutil.copytree(root() / "book", source / "book", ignore=shutil.ignore_patterns("*.safetensors", "coursework"))
-    coursework.stage(source / "book" / "coursework")
     (source / "notebooks").mkdir()
     for path in root().glob("notebooks/*.ipynb"):
         _copy_marked(path, source / "notebooks" / path.name)
     for name in ("_config.yml", "_toc.yml"):
         shutil.copy(root() / name, source)
-    if (source / "book" / "playground.md").exists():
-        from dpgan_lib import playground
-
-        playground.stage(source / "book")
     for name, path in replacements.items():
         shutil.copy(path, source / "notebooks" / f"{chapter_path(name).stem}.ipynb")
     for path in source.glob("notebooks/*.ipynb"):
         pages.offer(path, root() / "notebooks" / f"{path.stem}.py")
-    if (source / "book" / "live_accountant.md").exists():
-        (source / "book" / "accountant_settings.html").write_text(pages.settings_table(), encoding="utf-8")
+    _add_computed(source / "book")
     return source
+
+
+def _add_computed(book: Path) -> None:
+    """What pages show that follows from records, from the library or from masters: computed at every build."""
+    if (book / "playground.md").exists():
+        from dpgan_lib import playground
+
+        playground.stage(book)
+    if (book / "live_accountant.md").exists():
+        (book / "accountant_settings.html").write_text(pages.settings_table(), encoding="utf-8")
+    if (book / "teaching.md").exists():
+        from dpgan_lib import coursework  # nbgrader takes a second that no other command needs
+
+        coursework.stage(book / "coursework")
 
 
 def _copy_marked(notebook: Path, target: Path) -> None:

@@ -60,6 +60,18 @@ def test_publishing_replaces_the_notebook_and_the_records(study):
     assert "DPGAN_PUBLISHED" not in os.environ
 
 
+def test_with_holes_nothing_is_computed_and_what_is_not_current_is_left_out(study, stand_in):
+    runs = {"bbbb": [], "cccc": ["source changed"]}  # what is there, and why it is stale
+    stand_in("studies", study=lambda name: SimpleNamespace(grid=("bbbb", "cccc", "dddd"), address=str),
+             obtain=lambda *_, **__: pytest.fail("computed"))
+    stand_in("results", staleness=lambda record: runs[record.run_id], update_manifest=lambda: None,
+             find=lambda name, run: SimpleNamespace(folder=study.folder / "runs" / "tiny" / "bbbb", run_id=run)
+             if run in runs else None)
+    study.chapter("07_tiny", "1 + 1")
+    publish.publish_chapter("tiny", progress=False, holes=True)
+    assert os.listdir(study.published) == ["bbbb"]
+
+
 @pytest.mark.parametrize("break_at", ["execute", "_tidy"])
 def test_a_failed_publication_changes_nothing(study, monkeypatch, break_at):
     def fail(*_, **__):
