@@ -94,17 +94,25 @@ HAND_INS = {"solved": coursework.instructor, "as_handed_out": coursework.student
 
 
 @pytest.fixture(scope="module")
-def course(tmp_path_factory):
-    """A course in which one student hands in every solution, and another what was handed out; graded."""
+def released(tmp_path_factory):
+    """A course whose assignments nbgrader has made ready, and its commands on the page that are still to come."""
     folder = tmp_path_factory.mktemp("course")
     coursework.build(folder)
+    lines = [line for block in re.findall(r"(?sm)^```bash\n(.*?)^```$", PAGE) for line in block.splitlines()]
+    commands = [words for words in map(shlex.split, lines) if words[0] == "nbgrader" and "steer" not in words]
+    assert [words[1] for words in commands] == ["generate_assignment", "autograde", "generate_feedback", "export"]
+    run(commands[0], folder)
+    return folder, commands[1:]
+
+
+@pytest.fixture(scope="module")
+def course(released):
+    """Its folder after one student handed in every solution, and another what was handed out; graded."""
+    folder, commands = released
     for student, version in HAND_INS.items():
         hand_in = folder / "submitted" / student / NAME / f"{NAME}.ipynb"
         hand_in.parent.mkdir(parents=True)
         nbformat.write(without_hidden_tests(version(MASTERS[NAME])), hand_in)
-    lines = [line for block in re.findall(r"(?sm)^```bash\n(.*?)^```$", PAGE) for line in block.splitlines()]
-    commands = [words for words in map(shlex.split, lines) if words[0] == "nbgrader" and "steer" not in words]
-    assert [words[1] for words in commands] == ["generate_assignment", "autograde", "generate_feedback", "export"]
     for words in commands:
         run(words, folder)
     return folder
@@ -132,6 +140,13 @@ def earned(course: Path, student: str) -> dict[str, float]:
     return {grade_id: determine_grade(cell)[0] for grade_id, cell in graded(autograded(course, student)).items()}
 
 
+def test_nbgrader_makes_the_same_students_version(released):
+    """generate_assignment has written over ours."""
+    folder, _ = released
+    theirs = nbformat.read(folder / "student" / NAME / f"{NAME}.ipynb", as_version=4)
+    assert [cell.source for cell in theirs.cells] == [cell.source for cell in coursework.student(MASTERS[NAME]).cells]
+
+
 def test_nbgrader_gives_the_solutions_every_point_and_what_was_handed_out_none(course):
     worth = coursework.points(MASTERS[NAME])
     assert earned(course, "solved") == worth
@@ -143,12 +158,6 @@ def test_nbgrader_gives_the_solutions_every_point_and_what_was_handed_out_none(c
 def test_grading_puts_the_hidden_tests_back(course):
     for student in HAND_INS:
         assert all("### BEGIN HIDDEN TESTS" in cell.source for cell in graded(autograded(course, student)).values())
-
-
-def test_nbgrader_makes_the_same_students_version(course):
-    """generate_assignment has written over ours."""
-    theirs = nbformat.read(course / "student" / NAME / f"{NAME}.ipynb", as_version=4)
-    assert [cell.source for cell in theirs.cells] == [cell.source for cell in coursework.student(MASTERS[NAME]).cells]
 
 
 # The checks catch what is plausible and wrong: for each graded cell an answer that must lose its points
