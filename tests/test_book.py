@@ -35,7 +35,7 @@ def test_an_entry_of_the_contents_is_a_page(entry):
 
 
 def test_every_page_and_chapter_is_in_the_contents_once():
-    written = [*PAGES, *(ROOT / "notebooks").glob("[0-9][0-9]_*.py")]
+    written = [*PAGES, *(ROOT / "notebooks").glob("*.ipynb")]
     assert sorted(path.relative_to(ROOT).with_suffix("").as_posix() for path in written) == sorted(ENTRIES)
 
 

@@ -83,14 +83,15 @@ def test_slant_leans_every_digit_of_ours_from_left_to_right(record):
 
 
 @pytest.mark.parametrize("record", SHOWN, ids=name)
-def test_another_class_changes_ours_more_than_another_z_and_the_papers_much_less(record):
+def test_another_class_changes_images_and_of_the_papers_some_mean_the_same(record):
     of_classes = np.stack([images(record, np.full(100, label)) for label in range(10)])
     by_class = np.abs(of_classes[1:] - of_classes[:-1]).mean()
     by_z = np.abs(of_classes[:, 1:] - of_classes[:, :-1]).mean()
     if tradeoff.method_of(record.config) == "both":
         assert by_class > by_z
     else:
-        assert by_class < by_z / 3  # "much less": a fifth and less was seen
+        assert by_z / 2 < by_class < 2 * by_z  # "about as much": within a factor of two
+        assert len(set(record.metrics["names"])) < 10
 
 
 # A browser draws what the library draws
