@@ -168,7 +168,7 @@ HTML(claims.table(results.published, studies=("class_imbalance",)))
 #
 # ## Exercises
 #
-# 1. Keep 5% of the rare digit. Guess first, from the figure, which remedy wins at your epsilon.
+# 1. Keep a twentieth of the rare digit. Guess first, from the figure, which remedy wins at your epsilon.
 # 2. Why does the generator's noise not depend on how many records a class has, and why does its *quality*?
 # 3. A colleague reports that topping up raised accuracy over ten classes. Why is that not enough to say that the rare
 #    class is better served?

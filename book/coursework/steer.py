@@ -346,6 +346,7 @@ for (method, epsilon), nats in bounds.items():
     again = table(generator_of(record), record.config.latent, judge, 40, np.random.default_rng(5))
     # A mean of 400 logarithms that lie within 4 nats: three standard deviations of two such means, at most, are 0.42.
     assert abs(nats - bound(tables[method, epsilon], again)) < 0.42
+assert sum(bounds.values()) < sum(map(information, tables.values())), "of new images, not of those learnt from"
 assert set(speaks_its_own_language) == {key for key in bounds if bounds[key] > 0 and not is_steered(tables[key])}
 ### END HIDDEN TESTS
 
