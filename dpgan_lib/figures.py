@@ -56,7 +56,7 @@ def tradeoff(points: list[dict], ceilings: dict[str, float], delta: float) -> Fi
                         ["no privacy" if math.isinf(tick) else f"{tick:g}" for tick in ticks])
         axis.minorticks_off()
         axis.grid(alpha=0.3)
-        axis.legend(loc="lower right", frameon=False)
+        axis.legend(loc="center right", frameon=False)
     return _closed(figure)
 
 
