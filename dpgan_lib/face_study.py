@@ -4,6 +4,7 @@ import io
 import shutil
 import time
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from PIL import Image
@@ -91,8 +92,7 @@ def plan(parameters: Parameters) -> FaceRunConfig:
     parameters.check()
     sizes, profile, epsilon = SIZES[parameters.profile], PROFILES[parameters.profile], parameters.target_epsilon
     rate = sizes["expected_batch"] / parameters.records
-    release_noise, noise = (0.0, 0.0) if epsilon == float("inf") else accounting.split_budget(
-        epsilon=epsilon, delta=parameters.delta, sampling_rate=rate, steps=sizes["steps"], release_share=RELEASE_SHARE)
+    release_noise, noise = _noises(epsilon, parameters.delta, rate, sizes["steps"])
     info = float(parameters.info_weight)
     model = FaceModelConfig(luma=sizes["luma"], chroma=sizes["chroma"], level=0.7, attribute_weight=0.35,
                             components=sizes["components"])
@@ -111,6 +111,14 @@ def plan(parameters: Parameters) -> FaceRunConfig:
                           pool=512, critic_steps=4, averaging=0.95),
         evaluation=EvaluationConfig(images=sizes["images"], cnn_steps=sizes["reader_steps"]),
         warm_start=start, attributes=parameters.attributes, unit=parameters.unit)
+
+
+@lru_cache(maxsize=64)  # a run is planned several times, and this takes seconds
+def _noises(epsilon: float, delta: float, sampling_rate: float, steps: int) -> tuple[float, float]:
+    if epsilon == float("inf"):
+        return 0.0, 0.0
+    return accounting.split_budget(epsilon=epsilon, delta=delta, sampling_rate=sampling_rate, steps=steps,
+                                   release_share=RELEASE_SHARE)
 
 
 def card(parameters: Parameters) -> DataCard:
