@@ -25,8 +25,8 @@ __all__ = ["build_book", "chapter_path", "glued", "publish_chapter", "root", "ru
 def publish_chapter(name: str, timeout: float = 3600, progress: bool = True, holes: bool = False) -> Path:
     """Replace a chapter's published notebook and its study's records, and return the notebook's path.
 
-    Records that are missing or stale are trained first (resumable) or, with holes, left out; then the chapter is executed from a staged copy of
-    the store, where training raises. Nothing published changes unless all of it succeeds.
+    Records that are missing or stale are trained first (resumable) or, with holes, left out; then the chapter is executed
+    from a staged copy of the store, where training raises. Nothing published changes unless all of it succeeds.
     """
     from dpgan_lib import results
 
