@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from scipy.stats import beta
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dpgan_lib import audit
 from dpgan_lib.config import LatentConfig
 from dpgan_lib.face_model import category_of, combinations
 from dpgan_lib.latent import make_code
@@ -121,8 +121,7 @@ def by_combination(asked: np.ndarray, read: np.ndarray) -> list[list[int]]:
 def interval(hits: int, count: int) -> tuple[float, float]:
     """For a share of which `hits` in `count` were seen: Clopper and Pearson's, of level LEVEL, which is never too short."""
     tail = (1 - LEVEL) / 2
-    return (float(beta.ppf(tail, hits, count - hits + 1)) if hits else 0.0,
-            float(beta.ppf(1 - tail, hits + 1, count - hits)) if hits < count else 1.0)
+    return 1 - audit.upper(count - hits, count, tail), audit.upper(hits, count, tail)
 
 
 def corrected(share: float, right_with: float, right_without: float) -> float:
