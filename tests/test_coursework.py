@@ -125,9 +125,11 @@ def without_hidden_tests(notebook):
 
 
 def run(words: list[str], folder: Path) -> None:
-    """One of nbgrader's commands, with this environment's."""
-    command = [Path(sys.executable).with_name(words[0]), *words[1:]]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "DPGAN_RECORDS_ONLY": "1"}
+    """One of nbgrader's commands, with the environment active as the page asks: it calls others by their names."""
+    programs = Path(sys.executable).parent
+    command = [programs / words[0], *words[1:]]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "DPGAN_RECORDS_ONLY": "1",
+                                "PATH": os.pathsep.join([str(programs), os.environ["PATH"]])}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=SECONDS)
     assert done.returncode == 0, done.stderr
 
