@@ -23,7 +23,8 @@ READ, MEANT = 0.5, 0.5  # most codes are read; most images of a code are one dig
 TREND = 0.05  # level of the test for a trend over seeds
 SCARCE = 0.01  # of a class, at most, is kept where it counts as underrepresented
 STEERED = 0.75  # specificity, of each attribute: halfway between chance and always
-FACE_UTILITY = 0.75  # accuracy, likewise; of a rare attribute it is reached by never naming it, so this alone says little
+FACE_UTILITY = 0.75  # likewise, of balanced accuracy: a rare attribute's plain one is high if it is never named
+FACE_WORDS = {"specificity": "specificity", "balanced": "balanced accuracy"}
 SHORT = 0.1  # accuracy that the smallest N must lack for the largest one's to have needed its samples
 STABLE = 0.1  # of the runs, at most, that collapse
 NOT_MEASURED = "not yet measured"
@@ -268,8 +269,8 @@ def judge_samples(records: list[Record]) -> Verdict:
 
 
 def judge_faces(records: list[Record]) -> Verdict:
-    """At every epsilon up to 10, an image at a time, specificity and utility reach STEERED and FACE_UTILITY, on average
-    over seeds, for every attribute asked for: in part, where only some do.
+    """At every epsilon up to 10, an image at a time, specificity and balanced accuracy reach STEERED and FACE_UTILITY, on
+    average over seeds, for every attribute asked for: in part, where only some do.
     """
     rows = [face_tables.row(record) for record in records
             if record.config.unit == "image" and record.config.privacy.epsilon <= 10]
@@ -277,11 +278,11 @@ def judge_faces(records: list[Record]) -> Verdict:
         return Verdict(NOT_MEASURED, "no record")
     names, passes, words = face_tables.names_of(records), [], []
     for epsilon in sorted({row["epsilon"] for row in rows}):
-        for measure, least in (("specificity", STEERED), ("utility", FACE_UTILITY)):
+        for measure, least in (("specificity", STEERED), ("balanced", FACE_UTILITY)):
             means = {name: sum(values) / len(values) for name in names
                      if (values := [row[measure, name] for row in rows if row["epsilon"] == epsilon])}
             passes += [value >= least for value in means.values()]
-            words.append(f"{report.epsilon_name(epsilon)}, {measure}: " + ", ".join(
+            words.append(f"{report.epsilon_name(epsilon)}, {FACE_WORDS[measure]}: " + ", ".join(
                 f"{face_tables.words(name)} {value:.1%}" for name, value in means.items()))
     verdict = "holds" if all(passes) else "holds in part" if any(passes) else "does not hold"
     seeds = len({row["seed"] for row in rows})
@@ -323,7 +324,7 @@ CLAIMS = (
     Claim("The approach extends to CelebA",
           f"At every epsilon up to 10 and for every attribute asked for, at least {STEERED:.0%} of the images are read as asked "
           f"for, and a network that learnt from generated images alone reads at least {FACE_UTILITY:.0%} of the real ones "
-          "right; in part, if only some do.", "celeba_specificity", judge_faces, admissible_faces),
+          "right, on average of those with the attribute and those without; in part, if only some do.", "celeba_specificity", judge_faces, admissible_faces),
     Claim("It needs sufficient training samples",
           f"At a fixed epsilon, a CNN trained on generated images gets better with every larger N, and the smallest N is at "
           f"least {100 * SHORT:.0f} points behind; in part, if one of the two.",

@@ -39,7 +39,7 @@ CARDS = {  # classes of a card say nothing here: attributes are chosen
 PEOPLE = {"celeba_50k": 7_683, "celeba": 8_192, "drawn_faces": 1_000}
 SIZES = {  # profile -> what its warm start, its steps and its evaluation take
     "smoke": dict(luma=12, chroma=6, components=24, frequencies=100, fit_steps=5, batch=64, expected_batch=64, steps=24,
-                  images=400, reader_steps=40, moved=100),
+                  images=400, reader_steps=20, moved=50),
     "laptop": dict(luma=20, chroma=8, components=100, frequencies=1_000, fit_steps=300, batch=200, expected_batch=256,
                    steps=600, images=20_000, reader_steps=1_200, moved=2_000),
     "paper": dict(luma=24, chroma=12, components=200, frequencies=4_000, fit_steps=3_000, batch=500, expected_batch=512,

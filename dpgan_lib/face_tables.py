@@ -36,7 +36,8 @@ def run_name(record: Record) -> str:
 
 def row(record: Record) -> dict:
     """A run as a line of a table. By attribute, in [0, 1]: specificity, its interval, specificity corrected for what the
-    reader gets wrong, and utility. joint: all attributes at once.  independence: as specificity.independence.
+    reader gets wrong; utility, an accuracy, and balanced: its mean over images with the attribute and those without.
+    joint: all attributes at once.  independence: as specificity.independence.
     """
     config, metrics = record.config, record.metrics
     found = {"epsilon": config.privacy.epsilon, "seed": config.seed, "unit": config.unit,
@@ -47,7 +48,8 @@ def row(record: Record) -> dict:
         hits, asked = (counts["with"][part] + counts["without"][part] for part in (0, 1))
         found |= {("specificity", name): hits / asked, ("interval", name): specificity.interval(hits, asked),
                   ("corrected", name): _corrected(counts, reader), ("reader", name): reader["accuracy"],
-                  ("utility", name): utility["accuracy"], ("ceiling", name): ceiling["accuracy"]}
+                  ("utility", name): utility["accuracy"],
+                  ("balanced", name): (utility["with"] + utility["without"]) / 2, ("ceiling", name): ceiling["accuracy"]}
     hits, asked = np.sum(metrics["combinations"], axis=0).tolist()
     return found | {("specificity", "joint"): hits / asked, ("interval", "joint"): specificity.interval(hits, asked)}
 

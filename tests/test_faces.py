@@ -282,7 +282,7 @@ def test_a_killed_run_goes_on(store, monkeypatch):
 # The claim
 
 def verdict(specificity, utility):
-    rows = {"epsilon": 10.0, "seed": 0, ("specificity", "Male"): specificity, ("utility", "Male"): utility}
+    rows = {"epsilon": 10.0, "seed": 0, ("specificity", "Male"): specificity, ("balanced", "Male"): utility}
 
     class Config:
         unit, names, privacy = "image", ("Male",), type("Privacy", (), {"epsilon": 10.0})
