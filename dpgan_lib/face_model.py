@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.fft import dct
 from torch import Tensor
 
 from dpgan_lib.face_config import FaceModelConfig
@@ -51,7 +50,8 @@ def category_of(attributes: np.ndarray) -> np.ndarray:
 
 def basis(settings: FaceModelConfig, side: int) -> Tensor:
     """Low frequencies of each colour as orthonormal rows, (width, 3 * side^2): public, computed from no data."""
-    waves = dct(np.eye(side), norm="ortho", axis=0)
+    waves = np.cos(np.pi / side * np.outer(np.arange(side), np.arange(side) + 0.5)) * math.sqrt(2 / side)  # a DCT-II
+    waves[0] /= math.sqrt(2)
     rows = []
     for colour, kept in zip(COLOURS, (settings.luma, settings.chroma, settings.chroma)):
         squares = np.einsum("iy,jx->ijyx", waves[:kept], waves[:kept]).reshape(kept**2, side, side)
