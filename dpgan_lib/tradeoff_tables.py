@@ -102,6 +102,22 @@ def fidelity_table(rows: list[dict]) -> str:
                         ["images of", *FIDELITY.values()], lines)
 
 
+def halves_table(rows: list[dict]) -> str:
+    """How far the whole is above each half with the same epsilon, by epsilon, over the seeds that both have, as HTML."""
+    of_method = {method: {(row["epsilon"], row["seed"]): row["ten_cnn"] for row in rows
+                          if row["method"] == method and row["ablation"] == "none"} for method in NAMES}
+    whole, halves = of_method["both"], [of_method["releases"], of_method["dp_sgd"]]
+    lines = []
+    for epsilon in sorted({epsilon for half in halves for epsilon, _ in whole.keys() & half.keys()}):
+        cells = []
+        for half in halves:
+            shared = [run for run in whole.keys() & half.keys() if run[0] == epsilon]
+            cells += [str(len(shared)), percent([whole[run] - half[run] for run in shared])]
+        lines.append(report.table_row(report.epsilon_name(epsilon), cells))
+    return report.table("Accuracy of the CNN over ten classes: this book's method less each half, in points",
+                        ["", "seeds", "less releases alone", "seeds", "less DP-SGD alone"], lines)
+
+
 def ablation_table(rows: list[dict], epsilon: float) -> str:
     """What each ingredient adds at an epsilon: the CNN's accuracy without it, seed 0, as HTML."""
     lines = []

@@ -127,6 +127,13 @@ def test_a_row_of_a_record_and_the_parts_of_its_budget(store):
     assert line[-3] == "none" and line[-1] == "3"
 
 
+def test_a_half_is_compared_where_both_have_the_seed():
+    rows = [row(seed=0, ten_cnn=0.9), row(seed=1, ten_cnn=0.5), row(method="releases", seed=0, ten_cnn=0.8),
+            row(ablation="one_style", seed=1, ten_cnn=0.1), row(method="releases", epsilon=1.0, ten_cnn=0.8)]
+    (line,) = texts(tables.halves_table(rows))
+    assert line == ["epsilon", "10", "1", "10.0", "0", "not", "measured"]
+
+
 def test_ablations_show_their_holes():
     lines = texts(tables.ablation_table([row(), row(ablation="one_style", ten_cnn=0.7)], 10.0))
     found = [line[-1] for line in lines]
