@@ -37,8 +37,8 @@ HTML(claims.table(results.published))
 
 # %% [markdown]
 # Each claim rests on a chapter: those on accuracy and control on {doc}`05_mnist_tradeoff`, those on codes and their
-# information on {doc}`01_mutual_information`, stability on {doc}`02_wasserstein`, memorisation on {doc}`07_audit`, time
-# on {doc}`06_cost`. Where one seed stands behind a verdict, the table says so: a verdict on one seed is a first look.
+# information on {doc}`01_mutual_information`, stability on {doc}`02_wasserstein`, memorisation on {doc}`07_audit`, rare
+# classes and samples on {doc}`09_class_imbalance`, time on {doc}`06_cost`. Where one seed stands behind a verdict, the table says so: a verdict on one seed is a first look.
 
 # %% tags=["hide-input"]
 from IPython.display import Markdown
@@ -80,5 +80,5 @@ Markdown(report.source(claims.judge_fall))
 # chapter.
 
 # %%
-behind = ("mnist_tradeoff", "mutual_information", "wasserstein", "audit", "cost")
+behind = ("mnist_tradeoff", "mutual_information", "wasserstein", "audit", "class_imbalance", "cost")
 HTML(report.records_table({study: results.published(study) for study in behind}))
