@@ -42,9 +42,10 @@ PUBLISHED = published_folders()
 
 
 def a_private_record() -> Path:
-    """A training run's, with weights and utility."""
+    """A training run's, with weights and utility, pairs' CNNs included."""
     records = [results.read(folder) for folder in PUBLISHED if folder.parent.name == "mnist_tradeoff"]
-    return next(record.folder for record in records if "release_noise" in record.privacy and record.privacy["steps"])
+    return next(record.folder for record in records if "release_noise" in record.privacy and record.privacy["steps"]
+                and "cnn_pairs" in record.metrics["synthetic"])
 
 
 @pytest.fixture
