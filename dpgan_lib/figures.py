@@ -56,7 +56,8 @@ def tradeoff(points: list[dict], ceilings: dict[str, float], delta: float) -> Fi
                         ["no privacy" if math.isinf(tick) else f"{tick:g}" for tick in ticks])
         axis.minorticks_off()
         axis.grid(alpha=0.3)
-        axis.legend(loc="center right", frameon=False)
+    named = {label: handle for axis in np.atleast_1d(axes) for handle, label in zip(*axis.get_legend_handles_labels())}
+    figure.legend(named.values(), named.keys(), loc="outside upper center", ncols=2, frameon=False)  # clear of all marks
     return _closed(figure)
 
 
