@@ -322,9 +322,10 @@ CLAIMS = (
           f"Holds if a whole private run takes {cost.TENFOLD:g} times the time of a plain one; in part if only a step that "
           "clips one record at a time does.", cost.STUDY, judge_tenfold, list),
     Claim("The approach extends to CelebA",
-          f"At every epsilon up to 10 and for every attribute asked for, at least {STEERED:.0%} of the images are read as asked "
-          f"for, and a network that learnt from generated images alone reads at least {FACE_UTILITY:.0%} of the real ones "
-          "right, on average of those with the attribute and those without; in part, if only some do.", "celeba_specificity", judge_faces, admissible_faces),
+          f"At every epsilon up to 10 and for every attribute asked for, at least {STEERED:.0%} of the images are read as "
+          f"asked for, and a network that learnt from generated images alone reads at least {FACE_UTILITY:.0%} of the "
+          "real ones right, on average of those with the attribute and those without; in part, if only some do.",
+          "celeba_specificity", judge_faces, admissible_faces),
     Claim("It needs sufficient training samples",
           f"At a fixed epsilon, a CNN trained on generated images gets better with every larger N, and the smallest N is at "
           f"least {100 * SHORT:.0f} points behind; in part, if one of the two.",

@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
+import torch
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
@@ -162,11 +163,9 @@ def _cnn(images, labels, steps, rng):
     return lambda part: _argmax(network, part)
 
 
+@torch.no_grad()
 def _argmax(network, images):
-    import torch
-
-    with torch.no_grad():
-        return torch.cat([network(part) for part in torch.from_numpy(images).split(1000)]).argmax(1).numpy()
+    return torch.cat([network(part) for part in torch.from_numpy(images).split(1000)]).argmax(1).numpy()
 
 
 def _logistic(images, labels, class_weight=None):
