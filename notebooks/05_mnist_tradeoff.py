@@ -216,8 +216,7 @@ HTML(tables.targets_table(rows))
 
 # %% [markdown]
 # **What each half adds.** A run of the whole spends its epsilon on releases and on DP-SGD; each half alone has all of it.
-# So a column near zero says that the other half had already found what there was to find: the steps it is named for
-# bought nothing with their share.
+# A difference near zero says that this half alone does as well: what the whole adds to it bought nothing.
 
 # %%
 HTML(tables.halves_table(rows))

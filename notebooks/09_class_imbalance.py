@@ -137,7 +137,7 @@ figures.sample_grids(tables.grids(every) or {tables.run_name(found): results.rea
 # ## Sufficient training samples
 #
 # The same method on fewer records, with every digit kept, at a fixed epsilon. Noise does not shrink with the data set, so
-# what is learnt must. The CNN of the dotted comparison learns from the $N$ real images themselves.
+# what is learnt must. The CNN it is compared with learns from the $N$ real images themselves.
 
 # %% mystnb={"image": {"alt": "Accuracy over ten classes of a CNN trained on generated images, against the number of records that the generator learnt from, with that of a CNN trained on the records themselves"}}
 sizes = tables.by_size(rows)

@@ -38,7 +38,8 @@ HTML(claims.table(results.published))
 # %% [markdown]
 # Each claim rests on a chapter: those on accuracy and control on {doc}`05_mnist_tradeoff`, those on codes and their
 # information on {doc}`01_mutual_information`, stability on {doc}`02_wasserstein`, memorisation on {doc}`07_audit`, rare
-# classes and samples on {doc}`09_class_imbalance`, time on {doc}`06_cost`. Where one seed stands behind a verdict, the table says so: a verdict on one seed is a first look.
+# classes and samples on {doc}`09_class_imbalance`, time on {doc}`06_cost`. Where one seed stands behind a verdict, the
+# table says so: a verdict on one seed is a first look.
 
 # %% tags=["hide-input"]
 from IPython.display import Markdown
