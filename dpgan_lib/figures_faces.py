@@ -17,13 +17,15 @@ def effects(matrix: np.ndarray, names: list[str]) -> Figure:
     return figure
 
 
-def grid(picture: np.ndarray, rows: list[str], title: str) -> Figure:
-    """A grid of images (height, width, 3) in [0, 1], with a name for each of its rows."""
-    height, width, _ = picture.shape
-    figure, axis = plt.subplots(figsize=(6.4, 6.0 * height / width * 0.72 + 0.4), layout="constrained")
-    axis.imshow(picture, interpolation="nearest")
+def grids(pictures: dict[str, np.ndarray], rows: list[str]) -> Figure:
+    """Grids of images side by side, title -> (height, width, 3) in [0, 1], with a name for each of their rows."""
+    height, width, _ = next(iter(pictures.values())).shape
+    size = (6.4 * len(pictures), 6.0 * height / width * 0.72 + 0.4)
+    figure, axes = plt.subplots(1, len(pictures), figsize=size, layout="constrained", squeeze=False)
     side = height / len(rows)
-    axis.set_yticks([side * (row + 0.5) for row in range(len(rows))], rows, fontsize=8)
-    axis.set(title=title, xticks=[])
+    for axis, (title, picture) in zip(axes.flat, pictures.items()):
+        axis.imshow(picture, interpolation="nearest")
+        axis.set_yticks([side * (row + 0.5) for row in range(len(rows))], rows, fontsize=8)
+        axis.set(title=title, xticks=[])
     plt.close(figure)  # or a notebook would show it twice
     return figure

@@ -180,7 +180,7 @@ shown = {other.config.privacy.epsilon: other for other in reversed(records)
          and other.config.optimiser.info_weight == config.optimiser.info_weight}
 grids = {tables.run_name(other): tables.colour_grid(other) for _, other in sorted(shown.items())}
 for title, grid in grids.items():
-    display(figures_faces.grid(grid, rows_asked, title))
+    display(figures_faces.grids({title: grid}, rows_asked))
 
 # %% [markdown]
 # ## Does a code move its attribute alone?

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from dpgan_lib import codes, playground, results, tradeoff, tradeoff_tables
+from dpgan_lib import codes, face_model, face_study, generator_scripts, playground, results, tradeoff, tradeoff_tables
+from dpgan_lib.face_generator import FaceGenerator
 from dpgan_lib.latent import make_code, sample_latent
 
 STATIC = Path(__file__).resolve().parents[1] / "book" / "_static"
@@ -18,11 +19,13 @@ FORWARD = (STATIC / "generators.js").read_text(encoding="utf-8")
 # each generator); half floats move one by up to 2.6e-3.
 TOLERANCE = 1e-3
 SHOWN = [record for records in playground.chosen().values() for record in records]
+FACES = playground.chosen_faces()
 DRAW = "([run, zs, codes]) => zs.map((z, i) => [...dpganForward[dpganModels[run].kind](dpganModels[run], z, codes[i])])"
 
 
 def name(record):
-    return f"{tradeoff.method_of(record.config)}-{record.config.privacy.epsilon:g}"
+    method = "faces" if record in FACES else tradeoff.method_of(record.config)
+    return f"{method}-{record.config.privacy.epsilon:g}"
 
 
 # Which generators are shown
@@ -75,7 +78,7 @@ def images(record, labels, slant=0.0):
     latent = record.config.latent
     z = np.random.default_rng(1).standard_normal((len(labels), latent.z_dim), dtype=np.float32)
     code = make_code(latent, torch.as_tensor(labels), torch.tensor([[slant, 0.0]]).repeat(len(labels), 1))
-    return playground.generator_of(record)(torch.from_numpy(z), code).numpy()
+    return generator_scripts.generator_of(record)(torch.from_numpy(z), code).numpy()
 
 
 @pytest.mark.parametrize("record", playground.chosen()["both"], ids=name)
@@ -101,14 +104,13 @@ def test_another_class_changes_images_and_of_the_papers_some_mean_the_same(recor
 
 
 def test_a_kind_that_browsers_cannot_run_is_refused(monkeypatch):
-    monkeypatch.setattr(playground, "generator_of", lambda record: torch.nn.Tanh())
-    with pytest.raises(ValueError, match="Tanh must be one of Generator, DeformingGenerator"):
-        playground.model(SHOWN[0])
+    monkeypatch.setattr(generator_scripts, "generator_of", lambda record: torch.nn.Tanh())
+    with pytest.raises(ValueError, match="Tanh must be one of Generator, DeformingGenerator, FaceGenerator"):
+        generator_scripts.script(SHOWN[0])
 
 
-def latents(record, count=8):
-    """Latents from the prior, the last two with their continuous codes at the ends."""
-    latent = record.config.latent
+def latents(latent, count=8):
+    """From the prior, the last two with their continuous codes at the ends."""
     z, code = sample_latent(latent, count, np.random.default_rng(0))
     ends = make_code(latent, torch.tensor([0, latent.categories - 1]), torch.tensor([[-1.0, 1.0], [1.0, -1.0]]))
     return z, torch.cat([code[:-2], ends])
@@ -116,21 +118,53 @@ def latents(record, count=8):
 
 @torch.no_grad()
 def drawn(record, z, code):
-    return playground.generator_of(record)(z, code).flatten(1).numpy()
+    return generator_scripts.generator_of(record)(z, code).flatten(1).numpy()
 
 
 def difference(page, record, forward=FORWARD):
     """The largest one, over pixels and latents, of what the browser and what PyTorch draw."""
-    z, code = latents(record)
+    z, code = latents(record.config.latent)
     page.add_script_tag(content=forward)
-    page.add_script_tag(content=playground.script(record))
+    page.add_script_tag(content=generator_scripts.script(record))
     shown = page.evaluate(DRAW, [record.run_id, z.tolist(), code.tolist()])
     return np.abs(np.array(shown) - drawn(record, z, code)).max()
 
 
-@pytest.mark.parametrize("record", SHOWN, ids=name)
+@torch.no_grad()
+def face_difference(page, forward=FORWARD):
+    """As `difference`, of a generator of faces with weights by chance, of the laptop profile's sizes."""
+    config = face_study.plan(face_study.Parameters(epsilon="inf"))
+    settings = config.warm_start.face_model
+    frequencies = face_model.basis(settings, config.model.image_side)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        shapes = ((), (len(config.names),), (settings.components,))
+        model = face_model.FaceModel(*(torch.randn(*shape, settings.width) / 5 for shape in shapes))
+        generator = FaceGenerator(config.latent, model, frequencies)
+        torch.nn.init.normal_(generator.correction.out.weight, std=0.03)  # it starts as 0, and would not be seen
+    z, code = latents(config.latent)
+    model = json.dumps(generator_scripts.model(generator, config))
+    page.add_script_tag(content=forward)
+    page.add_script_tag(content=f"window.dpganModels = {{face: {model}}}")
+    shown = page.evaluate(DRAW, ["face", z.tolist(), code.tolist()])
+    return np.abs(np.array(shown) - generator(z, code).flatten(1).numpy()).max()
+
+
+@pytest.mark.parametrize("record", SHOWN + FACES, ids=name)
 def test_browser_and_library_draw_the_same(page, record):
     assert difference(page, record) < TOLERANCE
+
+
+def test_browser_and_library_draw_the_same_face(page):
+    assert face_difference(page) < TOLERANCE
+
+
+@pytest.mark.parametrize("right, wrong", [
+    ("(attributes - 1 - a)", "a"), ("(i ? 2 : 1)", "2"), ("kept[colour++] ** 2", "kept[colour++]"),
+    ("fill(0.5)", "fill(0.4)"), ("(x + 0.5)", "x"), ("Math.sqrt(3) * v), ...z]", "v), ...z]")])
+def test_a_wrong_formula_of_faces_is_seen(page, right, wrong):
+    assert right in FORWARD
+    assert face_difference(page, FORWARD.replace(right, wrong)) > TOLERANCE
 
 
 @pytest.mark.parametrize("right, wrong", [
@@ -146,9 +180,9 @@ def test_a_wrong_formula_is_seen(page, right, wrong):
 
 @pytest.mark.parametrize("record", [SHOWN[1], SHOWN[-1]], ids=name)
 def test_an_image_takes_no_time_that_a_hand_notices(page, record):
-    z, code = latents(record)
+    z, code = latents(record.config.latent)
     page.add_script_tag(content=FORWARD)
-    page.add_script_tag(content=playground.script(record))
+    page.add_script_tag(content=generator_scripts.script(record))
     times = page.evaluate(f"""([run, zs, codes]) => zs.map((z, i) => {{
         const start = performance.now();
         ({DRAW})([run, [z], [codes[i]]]);
@@ -312,5 +346,5 @@ def test_its_scripts_are_small_and_no_other_page_loads_them(site):
 
 
 def test_a_script_is_one_assignment_of_plain_json():
-    text = playground.script(SHOWN[0])
+    text = generator_scripts.script(SHOWN[0])
     assert json.loads(text.partition("] = ")[2].rstrip(";\n"))["kind"] == "DeformingGenerator"

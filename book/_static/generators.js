@@ -1,5 +1,5 @@
 // The library's generators in a browser: window.dpganForward[kind](model, z, code) -> pixels in [-1, 1].
-// Each follows its PyTorch module line by line, in dpgan_lib/networks.py and dpgan_lib/deforming.py;
+// Each follows its PyTorch module line by line, in dpgan_lib/networks.py, deforming.py and face_generator.py;
 // tests/test_playground.py compares what they draw. Maps are {data, channels, side}, data in PyTorch's order: channels,
 // rows, columns.
 "use strict";
@@ -184,9 +184,41 @@
     return Math.log(kept / (1 - kept));
   }
 
+  // Faces: a weighted sum of images, each held as low frequencies of its colours
+
+  function face(model, z, code) {
+    const {side, attributes, colours, kept} = model, categories = 2 ** attributes, area = side * side;
+    const category = code.slice(0, categories).indexOf(1);
+    const signs = Array.from({length: attributes}, (_, a) => 2 * ((category >> (attributes - 1 - a)) & 1) - 1);
+    const weights = [1, ...signs, ...code.slice(categories).map((v) => Math.sqrt(3) * v), ...z];
+    const low = weightedSum(model, "images", weights), pixels = new Float32Array(3 * area).fill(0.5);
+    for (let colour = 0, start = 0; colour < 3; start += kept[colour++] ** 2) {
+      const plane = cosines(low.subarray(start), kept[colour], side);
+      for (let p = 0; p < 3 * area; p++) pixels[p] += colours[colour][Math.floor(p / area)] * plane[p % area] / 2;
+    }
+    const shown = pixels.map((v) => clamp(v, 0, 1));
+    return correct(model, shown, [...z, ...code]).map((v) => 2 * v - 1);
+  }
+
+  function weightedSum(model, name, weights) {
+    const sum = new Float64Array(model.tensors[name].shape[1]);
+    weights.forEach((weight, row) => rowOf(model, name, row).forEach((v, k) => (sum[k] += weight * v)));
+    return sum;
+  }
+
+  // A square of low frequencies as pixels: the inverse of a cosine transform (DCT-II), along one side, then the other.
+  function cosines(low, kept, side) {
+    const wave = (i, x) => Math.cos(Math.PI / side * i * (x + 0.5)) * Math.sqrt((i ? 2 : 1) / side);
+    const waves = Array.from({length: kept}, (_, i) => Array.from({length: side}, (_, x) => wave(i, x)));
+    const rows = Array.from({length: kept}, (_, i) => Array.from({length: side}, (_, x) =>
+      waves.reduce((sum, of, j) => sum + low[i * kept + j] * of[x], 0)));
+    return Float64Array.from({length: side * side}, (_, p) =>
+      rows.reduce((sum, row, i) => sum + waves[i][Math.floor(p / side)] * row[p % side], 0));
+  }
+
   const clamp = (v, least, most) => Math.min(most, Math.max(least, v));
   const leaky = (values) => values.map((v) => (v < 0 ? LEAK * v : v));
   const sigmoid = (v) => 1 / (1 + Math.exp(-v));
 
-  window.dpganForward = {Generator: layered, DeformingGenerator: deformed};
+  window.dpganForward = {Generator: layered, DeformingGenerator: deformed, FaceGenerator: face};
 })();

@@ -1,13 +1,13 @@
-// The playground: its controls make one latent vector (z, code), and every generator on the page draws it.
+// The playground: a form's controls make one latent vector (z, code), and every generator that it belongs to draws it.
 // Needs window.dpganForward (generators.js) and window.dpganModels (a script a generator).
 "use strict";
-(() => {
-  const form = document.getElementById("playground");
-  const canvases = [...document.querySelectorAll("canvas[data-run]")];
+function play(form) {
+  const canvases = [...document.querySelectorAll(`#${form.dataset.figures} canvas[data-run]`)];
   const models = canvases.map((canvas) => window.dpganModels[canvas.dataset.run]);
   const longest = models.reduce((most, model) => (model.z > most.z ? model : most));
   const {digits, component, value, back, next} = form.elements;
   const codes = [...form.querySelectorAll("input[data-code]")];
+  const attributes = [...form.querySelectorAll("input[data-attribute]")]; // of faces
   const status = form.querySelector("[role=status]");
   let number = 1, z, isPending = false;
 
@@ -48,15 +48,23 @@
     });
   }
 
+  // What is asked for: a digit, or a combination of attributes, of which the first changes slowest.
+  function asked(noun) {
+    if (digits) return {category: Number(digits.value), words: `${noun} ${digits.value}`};
+    return {category: attributes.reduce((sum, box) => 2 * sum + Number(box.checked), 0),
+            words: attributes.map((box) => `${box.checked ? "" : "not "}${box.name}`).join(", ")};
+  }
+
   function paint(canvas, model) {
-    const category = Number(digits.value), numbers = codes.map((slider) => Number(slider.value));
+    const {category, words: request} = asked(canvas.dataset.noun);
+    const numbers = codes.map((slider) => Number(slider.value));
     const oneHot = Array.from({length: model.categories}, (_, i) => Number(i === category));
     const pixels = window.dpganForward[model.kind](model, z.slice(0, model.z), [...oneHot, ...numbers]);
     show(canvas, model, pixels);
     const words = codes.map((slider, i) => `${slider.name} ${numbers[i].toFixed(2)}`).join(", ");
     const part = `z${Number(component.value) + 1} at ${Number(value.value).toFixed(2)}`;
     canvas.setAttribute("aria-label",
-      `${canvas.dataset.name}: ${canvas.dataset.class} ${category} asked for, ${words}, z number ${number}, ${part}`);
+      `${canvas.dataset.name}: ${request} asked for, ${words}, z number ${number}, ${part}`);
   }
 
   function show(canvas, {side, channels}, pixels) {
@@ -78,7 +86,9 @@
   form.addEventListener("submit", (event) => event.preventDefault());
   next.addEventListener("click", () => turnTo(number + 1));
   back.addEventListener("click", () => turnTo(number - 1));
-  for (const part of document.querySelectorAll(".playground-live")) part.hidden = false;
-  document.querySelector(".playground-still").classList.add("playground-print");
   turnTo(1);
-})();
+}
+
+for (const part of document.querySelectorAll(".playground-live")) part.hidden = false;
+for (const part of document.querySelectorAll(".playground-still")) part.classList.add("playground-print");
+for (const form of document.querySelectorAll("form[data-figures]")) play(form);
