@@ -1,19 +1,16 @@
-"""The paper's claims, and verdicts computed from published records by stated rules.
-
-A rule never asks for a particular outcome, and a claim that no record touches says "not yet measured".
-"""
+"""The paper's claims, and the rules by which published records judge them."""
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from html import escape
 from itertools import pairwise
 
 from scipy.stats import page_trend_test
 
-from dpgan_lib import bench, codes, cost, face_tables, imbalance_tables, report, results, tradeoff
+from dpgan_lib import bench, codes, cost, face_tables, imbalance_tables, report, results, tradeoff, verdicts
 from dpgan_lib.results import Record
-from dpgan_lib.tradeoff_tables import NAMES
+from dpgan_lib.tradeoff_tables import NAMES, mean_words
+from dpgan_lib.verdicts import (FAILS, HOLDS, IN_PART, NOT_MEASURABLE, NOT_MEASURED, Claim, Verdict, admissible,
+                                admissible_faces, admissible_parts, admissible_sweeps, of_parts, stale, standing)
 
 SLIGHTLY = 0.05  # our reading of the paper's "slightly": at most 5 points of accuracy from no privacy to epsilon 1
 LEARNT = 0.75  # on pairs, where chance is 0.5: below this a run without privacy has nothing that privacy could cost
@@ -27,53 +24,6 @@ FACE_UTILITY = 0.75  # likewise, of balanced accuracy: a rare attribute's plain 
 FACE_WORDS = {"specificity": "specificity", "balanced": "balanced accuracy"}
 SHORT = 0.1  # accuracy that the smallest N must lack for the largest one's to have needed its samples
 STABLE = 0.1  # of the runs, at most, that collapse
-NOT_MEASURED = "not yet measured"
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """verdict: holds, holds in part, does not hold, or not yet measured.  measured: what the records say, in words."""
-
-    verdict: str
-    measured: str
-
-
-@dataclass(frozen=True)
-class Claim:
-    """words: the paper's, in brief.  rule: when it holds, or what will be measured where nothing is yet.
-
-    judge: the study's admissible records -> Verdict.  admits: which of the records these are.
-    """
-
-    words: str
-    rule: str
-    study: str = ""
-    judge: Callable[[list[Record]], Verdict] = lambda records: Verdict(NOT_MEASURED, "no record in this book yet")
-    admits: Callable[[list[Record]], list[Record]] = lambda records: admissible(records)
-
-
-def admissible(records: list[Record]) -> list[Record]:
-    """The runs that may enter a claim: real MNIST, no smoke run, and nothing left out of the method."""
-    return [record for record in tradeoff.trained(records) if record.config.dataset == "mnist"
-            and record.config.profile != "smoke" and tradeoff.ablation_of(record.config) == "none"]
-
-
-def admissible_parts(records: list[Record]) -> list[Record]:
-    """The same of records whose training set is a part of MNIST."""
-    return [record for record in records if record.content["config"]["dataset"].startswith("mnist_")
-            and record.content["config"]["profile"] != "smoke"]
-
-
-def admissible_faces(records: list[Record]) -> list[Record]:
-    """The runs on real faces by the whole method, and no smoke run."""
-    return [record for record in records if record.config.dataset.startswith("celeba") and record.config.profile != "smoke"
-            and record.config.optimiser.info_weight > 0]
-
-
-def admissible_sweeps(records: list[Record]) -> list[Record]:
-    """The GANs on MNIST of the chapter on Wasserstein distances, and no smoke run: its toy's data set is another."""
-    return [record for record in records
-            if record.content["config"]["dataset"] == "mnist" and record.content["config"]["profile"] != "smoke"]
 
 
 def mean_accuracy(records: list[Record], metric: str) -> dict[float, float]:
@@ -91,14 +41,14 @@ def by_each_method(judge: Callable[[list[Record]], Verdict]) -> Callable[[list[R
     def of_both(records):
         of_method = {words: [record for record in records if tradeoff.method_of(record.config) == method]
                      for method, words in NAMES.items() if method in ("paper", "both")}
-        verdicts = {words: judge(some) for words, some in of_method.items()}
-        found = {verdicts[words].verdict for words, some in of_method.items() if some} or {NOT_MEASURED}
-        measured = "; ".join(f"{words}: {verdict.measured}" for words, verdict in verdicts.items())
-        decided = found - {NOT_MEASURED}
+        judged = {words: judge(some) for words, some in of_method.items()}
+        found = {judged[words].verdict for words, some in of_method.items() if some} or {NOT_MEASURED}
+        measured = "; ".join(f"{words}: {verdict.measured}" for words, verdict in judged.items())
+        decided = found - {NOT_MEASURED, NOT_MEASURABLE}
         if not decided:
-            return Verdict(NOT_MEASURED, measured)
-        agreed = found == {"holds"} or decided == {"does not hold"}
-        return Verdict(decided.pop() if agreed else "holds in part", measured)
+            return Verdict(NOT_MEASURED if NOT_MEASURED in found else NOT_MEASURABLE, measured)
+        agreed = found == {HOLDS} or decided == {FAILS}
+        return Verdict(decided.pop() if agreed else IN_PART, measured)
 
     of_both.__name__ = judge.__name__
     return of_both
@@ -111,12 +61,14 @@ def judge_fall(records: list[Record]) -> Verdict:
     Where three seeds have three epsilons in common, Page's test for a trend over seeds must see it too.
     """
     accuracy = mean_accuracy(records, "pairs_logistic")
-    if len(accuracy) < 3 or not _has_learnt(accuracy):
-        return Verdict(NOT_MEASURED, "needs three epsilons, and a run without privacy that learnt")
+    if len(accuracy) < 3 or math.inf not in accuracy:
+        return Verdict(NOT_MEASURED, "needs three epsilons, one of them infinite")
+    if accuracy[math.inf] < LEARNT:
+        return _learnt_nothing(accuracy)
     rises = all(low < high for low, high in pairwise(accuracy.values()))
     p_value = trend(records, "pairs_logistic")
     test = "" if p_value is None else f"; Page's test for a trend: p = {p_value:.2g}"
-    return _verdict(rises and (p_value is None or p_value <= TREND), _listed(accuracy) + test, records)
+    return _verdict(rises and (p_value is None or p_value <= TREND), _listed(records, "pairs_logistic") + test, records)
 
 
 def trend(records: list[Record], metric: str) -> float | None:
@@ -135,8 +87,10 @@ def trend(records: list[Record], metric: str) -> float | None:
 def judge_slightly(records: list[Record]) -> Verdict:
     """The fall from no privacy to epsilon 1 is at most SLIGHTLY."""
     accuracy = mean_accuracy(records, "pairs_logistic")
-    if 1.0 not in accuracy or not _has_learnt(accuracy):
-        return Verdict(NOT_MEASURED, "needs epsilon 1, and a run without privacy that learnt")
+    if 1.0 not in accuracy or math.inf not in accuracy:
+        return Verdict(NOT_MEASURED, "needs epsilon 1, and a run without privacy")
+    if accuracy[math.inf] < LEARNT:
+        return _learnt_nothing(accuracy)
     fall = accuracy[math.inf] - accuracy[1.0]
     return _verdict(fall <= SLIGHTLY, f"{100 * fall:.1f} points from no privacy to epsilon 1", records)
 
@@ -147,7 +101,7 @@ def judge_control(records: list[Record]) -> Verdict:
     accuracy = mean_accuracy(records, "ten_cnn")
     if not accuracy:
         return Verdict(NOT_MEASURED, "no record")
-    return _verdict(min(accuracy.values()) > 0.5, _listed(accuracy), records)
+    return _verdict(min(accuracy.values()) > 0.5, _listed(records, "ten_cnn"), records)
 
 
 def judge_readable(records: list[Record]) -> Verdict:
@@ -193,28 +147,27 @@ def judge_tenfold(records: list[Record]) -> Verdict:
     record = on_cpu[0]
     loop = cost.ratio(record, "MNIST", bench.ONLY_AT["explicit loop"], "explicit loop")
     run = cost.run_ratio(record, "laptop")
-    verdict = ("holds" if min(loop, run) >= cost.TENFOLD else
-               "holds in part" if loop >= cost.TENFOLD else "does not hold")
-    stale = "; stale" if results.staleness(record) else ""
+    verdict = HOLDS if min(loop, run) >= cost.TENFOLD else IN_PART if loop >= cost.TENFOLD else FAILS
     return Verdict(verdict, f"{loop:.1f} times for a step, one record at a time; {run:.2f} times for a whole run with "
-                            f"the book's clipping ({report.run_name(record)}{stale})")
+                            f"the book's clipping ({report.run_name(record)}{stale([record])})")
 
 
 def judge_memorisation(records: list[Record]) -> Verdict:
-    """Nearest neighbours give away what a GAN without privacy learnt from, and never what a private one did.
+    """Nearest neighbours give away what each GAN without privacy learnt from, and never what a private one did.
 
-    In part, where no private generator learnt enough to have anything to give away. Never a proof of safety.
+    In part, where no private generator learnt enough to have anything to give away. Where they give away no private run
+    and not every run without privacy, the test cannot tell what privacy prevents. Never a proof of safety.
     """
     private = [record for record in records if math.isfinite(results.number(record.privacy["epsilon_asked"]))]
     plain = [record for record in records if record not in private]
-    found = [record for record in records if record.metrics["nearest"]["p_value"] <= MEMORISES / len(records)]
-    if not private or not plain or not all(record in found for record in plain):
-        return Verdict(NOT_MEASURED, "needs private runs, and runs without privacy that memorise, each of them")
-    caught = sum(record in found for record in private)
+    if not private or not plain:
+        return Verdict(NOT_MEASURED, "needs private runs, and runs without privacy")
+    caught, shown = (sum(record.metrics["nearest"]["p_value"] <= MEMORISES / len(records) for record in some)
+                     for some in (private, plain))
     learnt = sum(record.metrics["learnt"] >= LEARNT_DIGITS for record in private)
-    verdict = "does not hold" if caught else "holds" if learnt else "holds in part"
+    verdict = FAILS if caught else NOT_MEASURABLE if shown < len(plain) else HOLDS if learnt else IN_PART
     return Verdict(verdict, f"memorisation found in {caught} of {len(private)} private runs, of which {learnt} learnt "
-                            f"to draw digits, and in all {len(plain)} without privacy{_stale(records)}")
+                            f"to draw digits, and in {shown} of {len(plain)} without privacy{stale(records)}")
 
 
 def judge_stability(records: list[Record]) -> Verdict:
@@ -228,9 +181,8 @@ def judge_stability(records: list[Record]) -> Verdict:
         return Verdict(NOT_MEASURED, "no record")
     share = {loss: sum(each) / len(each) for loss, each in collapsed.items()}
     kept = [share["Wasserstein"] <= STABLE, share["Wasserstein"] < share["JS"]]
-    verdict = "holds" if all(kept) else "holds in part" if any(kept) else "does not hold"
     counts = ", ".join(f"{sum(each)} of {len(each)} {loss}" for loss, each in collapsed.items())
-    return Verdict(verdict, f"collapsed: {counts} runs ({len(records)} seeds{_stale(records)})")
+    return Verdict(of_parts(kept), f"collapsed: {counts} runs ({len(records)} seeds{stale(records)})")
 
 
 def judge_imbalance(records: list[Record]) -> Verdict:
@@ -243,11 +195,11 @@ def judge_imbalance(records: list[Record]) -> Verdict:
         return Verdict(NOT_MEASURED, "no record")
     found = {remedy: [imbalance_tables.score(row, remedy) for row in rows] for remedy in ("real", "oversampled", "topped_up")}
     beats = {remedy: all(more > less for more, less in zip(found["topped_up"], found[remedy])) for remedy in found}
-    verdict = "holds" if beats["real"] and beats["oversampled"] else "holds in part" if beats["real"] else "does not hold"
+    verdict = HOLDS if beats["real"] and beats["oversampled"] else IN_PART if beats["real"] else FAILS
     measured = "; ".join(f"{imbalance_tables.run_name(row)}: {real:.1%} of the real test images found without, "
                          f"{repeated:.1%} with repeated, {topped:.1%} with generated ones"
                          for row, real, repeated, topped in zip(rows, *found.values()))
-    return Verdict(verdict, measured + _stale(records))
+    return Verdict(verdict, measured + stale(records))
 
 
 def judge_samples(records: list[Record]) -> Verdict:
@@ -262,10 +214,9 @@ def judge_samples(records: list[Record]) -> Verdict:
     accuracies = [list(curve.values()) for curve in curves.values()]
     kept = [all(less < more for each in accuracies for less, more in pairwise(each)),
             all(each[-1] - each[0] >= SHORT for each in accuracies)]
-    verdict = "holds" if all(kept) else "holds in part" if any(kept) else "does not hold"
     measured = "; ".join(f"{report.epsilon_name(epsilon)}: " + ", ".join(f"N = {size:,}: {value:.1%}" for size, value in curve.items())
                          for epsilon, curve in sorted(curves.items()))
-    return Verdict(verdict, measured + _stale(records))
+    return Verdict(of_parts(kept), measured + stale(records))
 
 
 def judge_faces(records: list[Record]) -> Verdict:
@@ -284,80 +235,75 @@ def judge_faces(records: list[Record]) -> Verdict:
             passes += [value >= least for value in means.values()]
             words.append(f"{report.epsilon_name(epsilon)}, {FACE_WORDS[measure]}: " + ", ".join(
                 f"{face_tables.words(name)} {value:.1%}" for name, value in means.items()))
-    verdict = "holds" if all(passes) else "holds in part" if any(passes) else "does not hold"
-    seeds = len({row["seed"] for row in rows})
-    return Verdict(verdict, f"{'; '.join(words)} ({seeds} seed{'s' * (seeds > 1)}{_stale(records)})")
+    return Verdict(of_parts(passes), "; ".join(words) + standing(records))
 
 
 CLAIMS = (
     Claim("On MNIST digit pairs, accuracy falls as privacy rises",
           "Mean accuracy over all pairs grows strictly with every larger epsilon published, to the run without privacy, "
           "and Page's test for a trend agrees where there are three seeds; in part, if by one method of two.",
-          "mnist_tradeoff", judge_fall),
+          "05_mnist_tradeoff.html#the-trade-off", "mnist_tradeoff", judge_fall, admissible),
     Claim("The fall is slight",
           f"At most {100 * SLIGHTLY:.0f} points from no privacy to epsilon 1; in part, if by one method of two.",
-          "mnist_tradeoff", judge_slightly),
+          "05_mnist_tradeoff.html#the-trade-off", "mnist_tradeoff", judge_slightly, admissible),
     Claim("Codes control what is generated",
           "A CNN trained on the digits asked for names more than half of the real ones, at every epsilon; in part, if "
           "by one method of two.",
-          "mnist_tradeoff", judge_control),
+          "05_mnist_tradeoff.html#does-the-code-carry-information", "mnist_tradeoff", judge_control, admissible),
     Claim("Maximising I(c; G(z, c)) makes images depend on their code",
           f"Without labels or privacy, a network that met neither Q nor G reads more than {READ:.0%} of the codes of "
-          "new images at lambda 1, and for every seed more than at lambda 0.", "mutual_information", judge_readable),
+          "new images at lambda 1, and for every seed more than at lambda 0.",
+          "01_mutual_information.html#in-a-gan", "mutual_information", judge_readable, admissible),
     Claim("The latent representations learnt are meaningful",
           f"Without labels or privacy, more than {MEANT:.0%} of the images of a code are one digit, at some lambda "
-          "above 0, on average over seeds.", "mutual_information", judge_meaning),
+          "above 0, on average over seeds.",
+          "01_mutual_information.html#in-a-gan", "mutual_information", judge_meaning, admissible),
     Claim("Privacy prevents memorisation",
           "A permutation test of nearest neighbours finds memorisation in every run without privacy and in no private "
-          "one; in part, if no private run drew digits that are good enough to train on. No proof of safety.",
-          "audit", judge_memorisation, admissible_parts),
+          "one; in part, if no private run drew digits that are good enough to train on; not measurable, if it finds it in "
+          "no private run and not in every other. No proof of safety.",
+          "07_audit.html#memorisation", "audit", judge_memorisation, admissible_parts),
     Claim("Wasserstein training is stable",
           f"At most {STABLE:.0%} of the runs collapse, over learning rates, widths and seeds, and fewer than of a GAN that "
-          "differs in its loss; in part, if one of the two.", "wasserstein", judge_stability, admissible_sweeps),
+          "differs in its loss; in part, if one of the two.",
+          "02_wasserstein.html#is-training-more-stable", "wasserstein", judge_stability, admissible_sweeps),
     Claim("Class imbalance is addressed",
           f"Of a digit with {SCARCE:.0%} or less kept, a CNN finds more real ones with generated images added, at every "
           "epsilon up to 10, than without, and than with the rare images repeated; in part, if only the former.",
-          "class_imbalance", judge_imbalance, admissible_parts),
+          "09_class_imbalance.html#recall-of-the-rare-digit", "class_imbalance", judge_imbalance, admissible_parts),
     Claim("Privacy makes training ten times longer",
           f"Holds if a whole private run takes {cost.TENFOLD:g} times the time of a plain one; in part if only a step that "
-          "clips one record at a time does.", cost.STUDY, judge_tenfold, list),
+          "clips one record at a time does.", "06_cost.html#targets-and-what-came-out", cost.STUDY, judge_tenfold, list),
     Claim("The approach extends to CelebA",
           f"At every epsilon up to 10 and for every attribute asked for, at least {STEERED:.0%} of the images are read as "
           f"asked for, and a network that learnt from generated images alone reads at least {FACE_UTILITY:.0%} of the "
           "real ones right, on average of those with the attribute and those without; in part, if only some do.",
-          "celeba_specificity", judge_faces, admissible_faces),
+          "08_celeba_specificity.html#do-you-get-what-you-ask-for", "celeba_specificity", judge_faces, admissible_faces),
     Claim("It needs sufficient training samples",
           f"At a fixed epsilon, a CNN trained on generated images gets better with every larger N, and the smallest N is at "
           f"least {100 * SHORT:.0f} points behind; in part, if one of the two.",
-          "class_imbalance", judge_samples, admissible_parts),
+          "09_class_imbalance.html#sufficient-training-samples", "class_imbalance", judge_samples, admissible_parts),
 )
 
 
 def table(published: Callable[[str], list[Record]], studies: tuple[str, ...] | None = None) -> str:
-    """The claims as an HTML table, one row each. published: study -> its records.  studies: only their claims."""
-    rows = []
-    for claim in CLAIMS:
-        if studies is not None and claim.study not in studies:
-            continue
-        verdict = claim.judge(claim.admits(published(claim.study)) if claim.study else [])
-        cells = [escape(claim.rule), escape(verdict.measured), f"<strong>{escape(verdict.verdict)}</strong>"]
-        rows.append(report.table_row(claim.words, cells))
-    return report.table("The claims of the paper, with verdicts by rule; accuracies are on real test images",
-                        ["the paper says", "our rule", "measured", "verdict"], rows)
-
-
-def _stale(records):
-    return "; stale" if any(map(results.staleness, records)) else ""
+    """The paper's claims as an HTML table. published: study -> its records.  studies: only their claims."""
+    chosen = tuple(claim for claim in CLAIMS if studies is None or claim.study in studies)
+    return verdicts.table(chosen, published, "The claims of the paper, with verdicts by rule; accuracies are on real test "
+                          "images, with 95% intervals over seeds where there are several", "the paper says")
 
 
 def _verdict(holds, measured, records):
-    seeds = len({record.config.seed for record in records})
-    return Verdict("holds" if holds else "does not hold", f"{measured} ({seeds} seed{'s' * (seeds > 1)}{_stale(records)})")
+    return Verdict(HOLDS if holds else FAILS, measured + standing(records))
 
 
-def _has_learnt(accuracy):
-    return accuracy.get(math.inf, 0) >= LEARNT
+def _learnt_nothing(accuracy):
+    return Verdict(NOT_MEASURABLE, f"without privacy it learnt nothing that privacy could cost: {accuracy[math.inf]:.1%}")
 
 
-def _listed(accuracy):
-    return ", ".join(f"{report.epsilon_name(epsilon)}: {value:.1%}" for epsilon, value in accuracy.items())
+def _listed(records, metric):
+    """Means over seeds by epsilon, with intervals where there are seeds for one."""
+    found: dict[float, list[float]] = {}
+    for record in records:
+        found.setdefault(record.config.privacy.epsilon, []).append(record.metrics["synthetic"][metric])
+    return ", ".join(f"{report.epsilon_name(epsilon)}: {mean_words(values)}" for epsilon, values in sorted(found.items()))

@@ -111,15 +111,24 @@ def utility_table(records: list[Record]) -> str:
     return report.table("Accuracy on real test images, in percent, and fidelity in the features of the reader", head, lines)
 
 
-def targets_table(rows: list[dict], info_weight: float) -> str:
-    """Targets set beforehand, means over seeds, and what others published, as HTML."""
-    lines = []
+def targets(rows: list[dict], info_weight: float) -> list[dict]:
+    """A row for each target, of means over seeds, as tradeoff_tables.targets."""
+    found = []
     for measure, name, epsilon, laptop, paper, published in TARGETS:
-        found = [row[measure, name] for row in usual(rows, info_weight) if row["epsilon"] == epsilon and (measure, name) in row]
-        shown = f"{100 * np.mean(found):.1f} ({len(found)} seed{'s' * (len(found) > 1)})" if found else "not measured"
-        reached = "&ndash;" if not found else "yes" if np.mean(found) >= laptop else "no"
-        lines.append(report.table_row(f"{words(name)}, epsilon {epsilon:g}: {MEASURES[measure]}", [
-            f"{100 * laptop:.0f}", shown, reached, f"{100 * paper:.0f}, not measured", published]))
+        values = [row[measure, name] for row in usual(rows, info_weight)
+                  if row["epsilon"] == epsilon and (measure, name) in row]
+        found.append({"what": f"{words(name)}, epsilon {epsilon:g}: {MEASURES[measure]}", "target": f"{100 * laptop:.0f}",
+                      "measured": f"{np.mean(values):.1%} ({len(values)} seed{'s' * (len(values) > 1)})" if values
+                      else "not measured", "met": bool(np.mean(values) >= laptop) if values else None,
+                      "beside": [f"{100 * paper:.0f}, not measured", published]})
+    return found
+
+
+def targets_table(rows: list[dict], info_weight: float) -> str:
+    """The targets set beforehand, what was measured, and what others published, as HTML."""
+    reached = {None: "&ndash;", True: "yes", False: "no"}
+    lines = [report.table_row(row["what"], [row["target"], row["measured"], reached[row["met"]], *row["beside"]])
+             for row in targets(rows, info_weight)]
     return report.table("Targets, and what came out, in percent; published ones learnt from 162,770 images",
                         ["measure", "target, two cores", "measured", "reached", "target, a GPU", "published"], lines)
 

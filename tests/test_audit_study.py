@@ -102,7 +102,8 @@ def judged(share_of_p, learnt=0.8):
 
 @pytest.mark.parametrize("p_values, learnt, verdict", [
     ({1.0: 0.5, "inf": 0.001}, 0.8, "holds"), ({1.0: 0.5, "inf": 0.001}, 0.2, "holds in part"),
-    ({1.0: 0.001, "inf": 0.001}, 0.8, "does not hold"), ({1.0: 0.5, "inf": 0.5}, 0.8, claims.NOT_MEASURED),
+    ({1.0: 0.001, "inf": 0.001}, 0.8, "does not hold"), ({1.0: 0.001, "inf": 0.5}, 0.8, "does not hold"),
+    ({1.0: 0.5, "inf": 0.5}, 0.8, claims.NOT_MEASURABLE), ({1.0: 0.5}, 0.8, claims.NOT_MEASURED),
     ({"inf": 0.001}, 0.8, claims.NOT_MEASURED), ({}, 0.8, claims.NOT_MEASURED)])
 def test_the_verdict_on_memorisation(monkeypatch, p_values, learnt, verdict):
     monkeypatch.setattr(claims.results, "staleness", lambda record: [])

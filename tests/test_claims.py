@@ -28,7 +28,7 @@ def sweep(*pairs, **rest):
 
 @pytest.mark.parametrize("records, verdict", [
     (sweep(0.8, 0.9, 0.95), "holds"), (sweep(0.9, 0.8, 0.95), "does not hold"),
-    (sweep(0.8, 0.95, 0.95), "does not hold"), (sweep(0.5, 0.5, 0.5), claims.NOT_MEASURED),
+    (sweep(0.8, 0.95, 0.95), "does not hold"), (sweep(0.5, 0.5, 0.5), claims.NOT_MEASURABLE),
     (sweep(0.8, 0.9), claims.NOT_MEASURED), ([], claims.NOT_MEASURED)])
 def test_the_fall_with_privacy(records, verdict):
     assert claims.judge_fall(records).verdict == verdict
@@ -36,7 +36,7 @@ def test_the_fall_with_privacy(records, verdict):
 
 @pytest.mark.parametrize("records, verdict", [
     (sweep(0.91, 0.92, 0.95), "holds"), (sweep(0.8, 0.9, 0.95), "does not hold"),
-    (sweep(0.5, 0.5, 0.5), claims.NOT_MEASURED), ([], claims.NOT_MEASURED)])
+    (sweep(0.5, 0.5, 0.5), claims.NOT_MEASURABLE), ([], claims.NOT_MEASURED)])
 def test_slightly(records, verdict):
     assert claims.judge_slightly(records).verdict == verdict
 
@@ -54,6 +54,12 @@ def test_a_smoke_run_enters_no_claim():
 def test_a_stale_record_is_said_to_be_one(monkeypatch):
     monkeypatch.setattr(claims.results, "staleness", lambda record: ["the source has changed since"])
     assert claims.judge_fall(sweep(0.8, 0.9, 0.95)).measured.endswith("(1 seed; stale)")
+
+
+def test_a_mean_over_seeds_has_an_interval():
+    records = [record(1.0, 0.9, ten=ten, seed=seed) for seed, ten in enumerate((0.8, 0.9))]
+    # Student's t with one degree of freedom: 12.7 standard errors of 5 points
+    assert "epsilon 1: 85.0% \u00b1 63.5 (2 seeds)" in claims.judge_control(records).measured
 
 
 def test_seeds_are_averaged_and_counted():
@@ -76,7 +82,7 @@ def test_methods_that_agree_and_methods_that_do_not():
     learnt_nothing = of_paper(sweep(0.5, 0.5, 0.5))
     assert claims.judge_fall(rising + learnt_nothing).verdict == "holds in part"
     assert claims.judge_fall(falling + learnt_nothing).verdict == "does not hold"
-    assert claims.judge_fall(learnt_nothing).verdict == claims.NOT_MEASURED
+    assert claims.judge_fall(learnt_nothing).verdict == claims.NOT_MEASURABLE
 
 
 def test_with_three_seeds_a_trend_must_show_in_them():
@@ -97,6 +103,11 @@ def test_the_table_has_a_row_for_each_claim_and_hides_no_negative():
     page = claims.table(lambda study: {"mnist_tradeoff": sweep(0.9, 0.8, 0.95)}.get(study, []))
     assert page.count('<th scope="row">') == len(claims.CLAIMS)
     assert "does not hold" in page and claims.NOT_MEASURED in page
+
+
+def test_a_claim_links_to_where_it_is_measured_once_it_is():
+    page = claims.table(lambda study: {"mnist_tradeoff": sweep(0.9, 0.8, 0.95)}.get(study, []))
+    assert page.count('href="05_mnist_tradeoff.html#the-trade-off">chapter 5</a>') == 2 and "08_celeba" not in page
 
 
 # Class imbalance, and how many records are enough
