@@ -147,7 +147,8 @@ for name, is_private in (("private", True), ("without", False)):
 # every test of memorisation. It is the accuracy, on the held-out images, of a logistic regression that was trained on
 # the generated ones; guessing gets a tenth.
 #
-# The paper's claim, judged by a rule that was written before any run on MNIST:
+# The paper's claim, judged by a rule that was written before any run on MNIST and made stricter once ({doc}`10_claims`
+# says how):
 
 # %%
 HTML(claims.table(results.published, studies=("audit",)))
