@@ -115,9 +115,9 @@ def _bands_table(study, metrics, groups, of_name):
     shown = [name for name in metrics if any(name in band and band[name].is_known for band in found)]
     body = [report.table_row(name, [_band(band.get(name)) for band in found]) for name in shown]
     head = [f"{_seedless(of_name[group[0].run_id], group[0])} ({len(group)} seeds)" for group in groups]
-    table = report.table(f"{study}: mean, and how far from it the next seed's value may lie", ["metric", *head], body)
-    constant = _count(len(metrics) - len(shown), "metric")
     words = f"{study}: {_count(len(shown), 'metric')} over seeds, {_count(len(groups), 'run')}"
+    table = report.table(f"{words}: mean, and how far from it the next seed's value may lie", ["metric", *head], body)
+    constant = _count(len(metrics) - len(shown), "metric")
     return (f"<details>\n<summary>{escape(words)}</summary>\n{table}\n"
             f"<p>The same for every seed, and so without a band: {constant}.</p>\n</details>")
 

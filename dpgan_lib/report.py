@@ -284,9 +284,13 @@ def _plumbing(record: Record) -> str:
 # The table
 
 def _caption(records: list[Record]) -> str:
-    """Speaks of a plumbing check only if all runs are one; each says so in its own cell too."""
+    """Names the data where all runs have the same, so that a page's cards differ. Speaks of a plumbing check only if all
+    runs are one; each says so in its own cell too.
+    """
+    titles = {record.card["title"] for record in records}
+    behind = f"The runs behind this page, on {titles.pop()}" if len(titles) == 1 else "The runs behind this page"
     checks = {_plumbing(record) for record in records if _is_smoke(record)} if all(map(_is_smoke, records)) else set()
-    return ": ".join(["The runs behind this page", *sorted(checks)])
+    return ": ".join([behind, *sorted(checks)])
 
 
 def _card_row(name: str, cells: list[str]) -> str:

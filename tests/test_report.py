@@ -147,7 +147,7 @@ def test_a_stale_record_says_so_with_its_reasons(store):
 def test_a_smoke_run_is_a_plumbing_check_that_enters_no_claim(store):
     smoke, laptop = store(dataset="digits", profile="smoke"), store()
     words = "plumbing check on 1,797 digits; it enters no claim"
-    assert f">The runs behind this page: {words}</caption>" in card(smoke)
+    assert f">The runs behind this page, on {smoke.card['title']}: {words}</caption>" in card(smoke)
     assert words in Page(card(smoke)).row("profile")[0]
     assert ">The runs behind this page</caption>" in card(smoke, laptop)
     assert words in Page(card(smoke, laptop)).row("profile")[0]
