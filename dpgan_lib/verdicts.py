@@ -95,10 +95,11 @@ def table(claims: tuple[Claim, ...], published: Callable[[str], list[Record]], c
     for claim in claims:
         records = claim.admits(published(claim.study))
         verdict = claim.judge(records)
-        link = f'<a href="{escape(claim.where)}">{escape(_chapter(claim.where))}</a>' if records else "&ndash;"
-        cells = [escape(claim.rule), escape(verdict.measured), f"<strong>{escape(verdict.verdict)}</strong>", link]
-        rows.append(report.table_row(claim.words, cells))
-    return report.table(caption, [who, "our rule", "measured", "verdict", "chapter"], rows)
+        link = f'<br><a href="{escape(claim.where)}">{escape(_chapter(claim.where))}</a>' if records else ""
+        rows.append(report.table_row(claim.words, [
+            f"<strong>{escape(verdict.verdict)}</strong>{link}",
+            f"<p>{escape(verdict.measured)}</p><p><em>Rule: {escape(claim.rule)}</em></p>"]))
+    return f'<div class="claims">{report.table(caption, [who, "verdict", "measured, and the rule"], rows)}</div>'
 
 
 def _chapter(where: str) -> str:

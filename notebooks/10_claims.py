@@ -19,11 +19,12 @@
 #
 # Nobody types a verdict: the cells below compute it from the records, by rules, and a negative one stays. *Not yet
 # measured* means that records are missing; *not measurable here*, that there are records and they cannot tell.
-#
-# ## The paper's claims
 
 # %% tags=["parameters"]
-# Nothing to choose on this page: every verdict follows from the published records.
+# Nothing to choose: every verdict follows from the published records.
+
+# %% [markdown]
+# ## The paper's claims
 
 # %% tags=["hide-input"]
 from IPython.display import HTML
