@@ -108,9 +108,15 @@ def test_means_have_intervals_where_there_are_seeds():
 
 @pytest.mark.parametrize("accuracy, reached", [(0.93, "yes"), (0.929, "no")])
 def test_a_target_is_reached_or_not(accuracy, reached):
-    line = texts(tables.targets_table([row(ten_cnn=accuracy)]))[0]
+    line = texts(tables.targets_table([row(ten_cnn=accuracy)], []))[0]
     assert reached in line and "93.0" in line
-    assert "measured" in " ".join(texts(tables.targets_table([]))[0])
+    assert "measured" in " ".join(texts(tables.targets_table([], []))[0])
+
+
+@pytest.mark.parametrize("accuracy, met", [(0.71, True), (0.703, False)])
+def test_the_same_settings_on_other_data_are_held_against_what_is_published(accuracy, met):
+    assert [each["met"] for each in tables.fashion_targets([row(ten_cnn=accuracy)])] == [met, None]
+    assert tables.targets_table([], []).count("Fashion-MNIST") == len(tables.FASHION)
 
 
 def test_the_ratio_of_distances_needs_both_runs():
