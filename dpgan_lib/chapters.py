@@ -130,6 +130,7 @@ def execute(notebook, target: Path, values: dict, *, timeout: float, progress: b
                 partial, partial, values, kernel_name="python3", language="python", cwd=root(),
                 execution_timeout=timeout, progress_bar=progress, on_notebook_start=note_kernel,
                 stderr_file=sys.stderr if progress else None,  # the bars of a training in a cell
+                coalesce_streams=True,  # what a cell prints is one output, however slowly it comes
                 shutdown_kernel="immediate",  # a polite request to a kernel in a hung cell ends in tracebacks
                 extra_arguments=["--Application.log_level=ERROR"],  # else every kernel notes that it uses loopback TCP
                 on_cell_execute=lambda cell, cell_index: seen.append(_describe(cell, cell_index)),

@@ -133,6 +133,14 @@ def test_a_run_is_parametrised_complete_and_leaves_nothing_else(project):
     assert "Infinity" not in path.read_text()
 
 
+def test_what_a_cell_prints_slowly_is_one_output(project):
+    slowly = "import time\nfor part in range(3):\n    print(part, flush=True)\n    time.sleep(0.3)"
+    project.chapter("07_tiny", slowly, parameters="width = 2")
+    path = chapters.run_chapter("tiny", output="out/x.ipynb", progress=False)
+    (cell,) = [cell for cell in nbformat.read(path, as_version=4).cells if cell.source == slowly]
+    assert [output.text for output in cell.outputs] == ["0\n1\n2\n"]
+
+
 def test_a_failing_cell_leaves_the_old_output(project):
     project.chapter("07_tiny", "1 / 0")
     Path("old.ipynb").write_text("old")
