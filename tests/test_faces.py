@@ -285,7 +285,7 @@ def verdict(specificity, utility):
     rows = {"epsilon": 10.0, "seed": 0, ("specificity", "Male"): specificity, ("balanced", "Male"): utility}
 
     class Config:
-        unit, names, privacy = "image", ("Male",), type("Privacy", (), {"epsilon": 10.0})
+        unit, names, seed, privacy = "image", ("Male",), 0, type("Privacy", (), {"epsilon": 10.0})
 
     class One:
         config = Config
