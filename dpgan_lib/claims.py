@@ -249,7 +249,7 @@ CLAIMS = (
     Claim("Codes control what is generated",
           "A CNN trained on the digits asked for names more than half of the real ones, at every epsilon; in part, if "
           "by one method of two.",
-          "05_mnist_tradeoff.html#does-the-code-carry-information", "mnist_tradeoff", judge_control, admissible),
+          "05_mnist_tradeoff.html#the-trade-off", "mnist_tradeoff", judge_control, admissible),
     Claim("Maximising I(c; G(z, c)) makes images depend on their code",
           f"Without labels or privacy, a network that met neither Q nor G reads more than {READ:.0%} of the codes of "
           "new images at lambda 1, and for every seed more than at lambda 0.",

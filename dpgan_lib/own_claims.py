@@ -100,14 +100,14 @@ def judge_accounting(records: list[Record]) -> Verdict:
 CLAIMS = (
     Claim("Private digits are worth training on",
           "Every target of accuracy and fidelity that was set beforehand for two cores is reached; in part, if some are.",
-          "05_mnist_tradeoff.html#what-was-asked-for-and-what-came", tradeoff.STUDY_NAME, judge_utility, admissible),
+          "05_mnist_tradeoff.html#the-trade-off", tradeoff.STUDY_NAME, judge_utility, admissible),
     Claim("Releases and DP-SGD are worth more together",
           f"At epsilon 1 and 10, over {HALVED_SEEDS} seeds or more, a CNN trained on the method's images does better than one "
           "trained on those of each half with the whole budget, for every seed; in part, if only on average.",
-          "05_mnist_tradeoff.html#what-was-asked-for-and-what-came", tradeoff.STUDY_NAME, judge_halves, admissible),
+          "05_mnist_tradeoff.html#the-trade-off", tradeoff.STUDY_NAME, judge_halves, admissible),
     Claim("Every ingredient earns its place",
           f"At epsilon {ABLATED:g}, leaving any one out lowers the accuracy of that CNN; in part, if leaving some out does.",
-          "05_mnist_tradeoff.html#what-was-asked-for-and-what-came", tradeoff.STUDY_NAME, judge_ingredients,
+          "05_mnist_tradeoff.html#the-trade-off", tradeoff.STUDY_NAME, judge_ingredients,
           admissible_ablations),
     Claim("Privacy need not cost time",
           "Every target of time and memory that was set beforehand for a CPU is reached; in part, if some are.",

@@ -1,11 +1,13 @@
 """This book's own claims, judged by their rules, whichever way they fall."""
 
 import math
+import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from dpgan_lib import own_claims, verdicts
+from dpgan_lib import claims, own_claims, verdicts
 
 
 def run(method, epsilon=2.0, ten=0.9, seed=0, ablation="none"):
@@ -91,3 +93,13 @@ def audited(bound, correct=0, halved=20, epsilon=1.0):
     ([audited(1.5), audited(0.9, epsilon=math.inf)], "does not hold"), ([audited(0.5)], verdicts.NOT_MEASURED)])
 def test_audits(records, verdict):
     assert own_claims.judge_accounting(records).verdict == verdict
+
+
+# Links
+
+@pytest.mark.parametrize("claim", claims.CLAIMS + own_claims.CLAIMS, ids=lambda claim: claim.words)
+def test_a_claim_links_to_a_heading_of_its_chapter(claim):
+    chapter, _, anchor = claim.where.partition(".html#")
+    source = (Path(__file__).resolve().parents[1] / "notebooks" / f"{chapter}.py").read_text(encoding="utf-8")
+    headings = re.findall(r"^# ## (.+)$", source, re.MULTILINE)
+    assert anchor in [re.sub(r"[^a-z0-9]+", "-", heading.lower()).strip("-") for heading in headings]
