@@ -2,12 +2,11 @@
 each part of the method is worth, and whether epsilon can be trusted.
 """
 
-import math
 from collections.abc import Callable
 
 import numpy as np
 
-from dpgan_lib import audit_study, canaries, cost, face_study, face_tables, report, results, tradeoff, tradeoff_tables, verdicts
+from dpgan_lib import audit_study, canaries, cost, face_study, face_tables, report, tradeoff, tradeoff_tables, verdicts
 from dpgan_lib.results import Record
 from dpgan_lib.verdicts import (FAILS, HOLDS, IN_PART, NOT_MEASURED, Claim, Verdict, admissible, admissible_ablations,
                                 admissible_faces, admissible_parts, of_parts, stale, standing)
