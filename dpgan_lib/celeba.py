@@ -37,6 +37,7 @@ NAMES = tuple("""
     Receding_Hairline Rosy_Cheeks Sideburns Smiling Straight_Hair Wavy_Hair Wearing_Earrings Wearing_Hat
     Wearing_Lipstick Wearing_Necklace Wearing_Necktie Young
 """.split())  # of the attributes
+IMAGES = 202_599  # in the full data set, numbered from 1
 CHUNK = 2_000  # images read and decoded at a time
 PARTS = ("train", "valid", "test")  # 0, 1, 2 in the partition
 REMEDY = ("Get CelebA from its authors (mmlab.ie.cuhk.edu.hk/projects/CelebA.html), for non-commercial research alone "
@@ -59,17 +60,18 @@ class Faces:
         return self.images.astype(np.float32) / 127.5 - 1
 
 
-def load(attributes: tuple[str, ...], side: int = 32, *, progress: bool = True) -> dict[str, Faces]:
+def load(attributes: tuple[str, ...], side: int = 32, *, only: str | None = None, progress: bool = True) -> dict[str, Faces]:
     """The parts "train", "valid" and "test" with the named attributes.
 
+    only: a file beside this one with the numbers of the images to take, as bits; all that are at hand without it.
     Images are decoded once, in parallel, and kept as bytes in the user's cache, by side and by what they were read from.
     Raises ValueError, one line with the repair, for what is absent, broken, or without a row in a list.
     """
     listed = _listing()
     pixels = _cached(listed, side, progress)
     columns = [_column(listed, name) for name in attributes]
-    chosen = {part: [row for row, name in enumerate(listed.names) if listed.parts[name] == number]
-              for number, part in enumerate(PARTS)}
+    taken = range(len(listed.names)) if only is None else _among(listed, only)
+    chosen = {part: [row for row in taken if listed.parts[listed.names[row]] == number] for number, part in enumerate(PARTS)}
     values = np.array([listed.attributes[name] for name in listed.names], dtype=bool)[:, columns]
     people = np.array([listed.people[name] for name in listed.names], dtype=np.int64)
     return {part: Faces(pixels[rows], values[rows], people[rows]) for part, rows in chosen.items()}
@@ -166,6 +168,17 @@ def _rows(path: Path, skip: int) -> Iterator[tuple[str, list[str]]]:
         if line.strip():
             name, *values = line.split()
             yield name.rpartition(".")[0], values
+
+
+def _among(listed, only) -> list[int]:
+    """Rows of the images that a file names."""
+    is_taken = np.unpackbits(np.load(Path(__file__).parent / only), count=IMAGES)
+    numbers = (np.flatnonzero(is_taken) + 1).tolist()
+    row_of = {int(name): row for row, name in enumerate(listed.names) if name.isdecimal()}
+    if missing := [number for number in numbers if number not in row_of]:
+        raise ValueError(f"{len(missing)} of the {len(numbers)} images that {only} names are absent, the first of them "
+                         f"{missing[0]:06d}. {REMEDY.format(folder=_folder())}")
+    return [row_of[number] for number in numbers]
 
 
 def _column(listed, name):

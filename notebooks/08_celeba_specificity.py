@@ -43,7 +43,7 @@ unit = "image"  # whom epsilon protects; or "person"
 dataset = "celeba_50k"  # or "celeba" (all of it), "drawn_faces" (made by the library)
 profile = "laptop"  # or "smoke" (seconds, plumbing only), "paper" (a GPU)
 seed = 0  # names the run's random numbers
-info_weight = 0.1  # lambda: units of f_w per nat of L_I
+info_weight = 2.0  # lambda: units of f_w per nat of L_I
 
 # %% [markdown]
 # A name or a value that makes no sense is refused here, before any data is opened.
@@ -265,7 +265,7 @@ HTML(report.table(f"Epsilon of this run for k records of one unit (delta = {repo
 assert list(groups.values()) == sorted(groups.values())
 
 # %% [markdown]
-# That is no protection worth its name. With `unit = "person"` a person is one record instead: people are drawn by coins,
+# At an epsilon of 10 that is no protection worth its name. With `unit = "person"` a person is one record instead: people are drawn by coins,
 # one random image of each drawn person enters the step and one the releases, and epsilon is the person's. $N$ is then
 # the number of people, so the same noise hides fewer records, and more of it is needed. The price stands in the tables
 # above, in the rows "for a person".

@@ -2,12 +2,13 @@
 
 import io
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from dpgan_lib import celeba, drawn_faces
+from dpgan_lib import celeba, drawn_faces, face_study
 
 NAMES = ("Male", "Smiling")
 VALUES = {"000001": "1 -1", "000002": "-1 1", "000003": "1 1", "000004": "-1 -1"}
@@ -50,6 +51,34 @@ def squares(place, names=tuple(VALUES)):
 
 def load(**how):
     return celeba.load(NAMES, progress=False, **how)
+
+
+def only(path, *numbers):
+    """A file that names these images."""
+    is_taken = np.zeros(celeba.IMAGES, dtype=bool)
+    is_taken[np.array(numbers) - 1] = True
+    np.save(path, np.packbits(is_taken))
+    return str(path)
+
+
+def test_of_all_images_those_of_a_subset_are_taken(folder, tmp_path):
+    squares(folder)
+    whole, taken = load(), load(only=only(tmp_path / "few.npy", 2, 4))
+    assert {part: len(of_part) for part, of_part in taken.items()} == {"train": 1, "valid": 0, "test": 1}
+    assert (taken["train"].images[0] == whole["train"].images[1]).all() and taken["test"].people.tolist() == [9]
+
+
+def test_a_subset_that_is_not_whole_is_refused(folder, tmp_path):
+    squares(folder)
+    with pytest.raises(ValueError, match=r"1 of the 2 images that .* names are absent, the first of them 202599. Get"):
+        load(only=only(tmp_path / "few.npy", 2, celeba.IMAGES))
+
+
+def test_the_published_subset_has_its_parts():
+    """CelebA's partition: images to 162,770 train, the next to 182,637 validate."""
+    is_taken = np.unpackbits(np.load(Path(celeba.__file__).with_name(face_study.SUBSET)), count=celeba.IMAGES)
+    parts = [is_taken[:162_770].sum(), is_taken[162_770:182_637].sum(), is_taken[182_637:].sum()]
+    assert parts == [face_study.CARDS["celeba_50k"].records, 3_000, face_study.CARDS["celeba_50k"].test_records]
 
 
 def test_squares_in_a_zip_are_read_as_they_are_into_their_parts(folder):
