@@ -18,6 +18,8 @@ TARGETS = (  # measure, attribute, epsilon, target on two cores, on a GPU, publi
     ("specificity", "Smiling", 10.0, 0.75, 0.85, "none"),
 )
 MEASURES = {"utility": "trained on generated, tested on real", "specificity": "specificity"}
+PRICED = {"specificity": ("control", "specificity above chance"), "utility": ("utility", "accuracy above chance"),
+          "coverage": ("looks", "coverage")}
 FIDELITY = ("fid_test", "precision", "recall", "coverage")
 
 
@@ -178,12 +180,21 @@ def price_panel(rows: list[dict], names: tuple[str, ...]) -> dict:
             return float(np.mean([row["coverage"] for row in some]))
         return float(np.mean([row[measure, name] - 0.5 for row in some for name in names]))
 
-    curves = {label: (private, [level([row for row in rows if row["epsilon"] == epsilon], measure) / level(plain, measure)
-                                for epsilon in private])
-              for measure, label in (("specificity", "control: specificity above chance"),
-                                     ("utility", "utility: accuracy above chance"), ("coverage", "looks: coverage"))}
+    curves = {f"{label}: {words}": (private, [
+        level([row for row in rows if row["epsilon"] == epsilon], measure) / level(plain, measure) for epsilon in private])
+        for measure, (label, words) in PRICED.items()}
     return {"title": "what is left of what the run without privacy has", "curves": curves, "linear": "y",
             "ylabel": "share left"}
+
+
+def price_words(panel: dict) -> str:
+    """The panel's smallest epsilon in a sentence: what is left, and what went first."""
+    (epsilon, *_), _ = next(iter(panel["curves"].values()))
+    left = {label.partition(":")[0]: shares[0] for label, (_, shares) in panel["curves"].items()}
+    first, least = min(left.items(), key=lambda item: item[1])
+    verdict = f"{first.capitalize()} went first." if least < 1 else "It took none of the three."
+    return (f"At {report.epsilon_name(epsilon)}, of what the run without privacy has are left: "
+            + ", ".join(f"{share:.0%} of {label}" for label, share in left.items()) + f". {verdict}")
 
 
 def colour_grid(record: Record) -> np.ndarray | None:

@@ -279,6 +279,24 @@ def test_a_killed_run_goes_on(store, monkeypatch):
     assert state.step == config.privacy.steps
 
 
+def priced(epsilon, control, utility, looks):
+    return {"epsilon": epsilon, ("specificity", "Male"): control, ("utility", "Male"): utility, "coverage": looks}
+
+
+def test_what_privacy_takes_is_counted_from_chance_against_no_privacy():
+    rows = [priced(np.inf, 0.9, 0.9, 0.8), priced(1.0, 0.7, 0.8, 0.2), priced(1.0, 0.7, 0.8, 0.4), priced(10.0, 0.9, 0.9, 0.8)]
+    panel = face_tables.price_panel(rows, ("Male",))
+    shares = [(epsilons, [round(share, 6) for share in shares]) for epsilons, shares in panel["curves"].values()]
+    assert shares == [([1, 10], [0.5, 1]), ([1, 10], [0.75, 1]), ([1, 10], [0.375, 1])]
+    assert face_tables.price_words(panel) == ("At epsilon 1, of what the run without privacy has are left: 50% of control, "
+                                              "75% of utility, 38% of looks. Looks went first.")
+
+
+def test_privacy_that_takes_nothing_is_said_to_take_nothing():
+    panel = face_tables.price_panel([priced(np.inf, 0.8, 0.8, 0.5), priced(1.0, 0.9, 0.8, 0.5)], ("Male",))
+    assert face_tables.price_words(panel).endswith("It took none of the three.")
+
+
 # The claim
 
 def verdict(specificity, utility):

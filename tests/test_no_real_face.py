@@ -20,6 +20,7 @@ NEIGHBOURS = 50
 # et al. 2023, "Extracting training data from diffusion models". Their threshold is for other images; this one lies
 # halfway between a copy, 0, and an image that is no nearer to one than to many, 1.
 COPY = 0.5
+AT_A_TIME = 64  # images whose distances to all others are held in memory
 
 
 @pytest.fixture(scope="module")
@@ -55,11 +56,11 @@ def nearness(images: np.ndarray, train: np.ndarray) -> np.ndarray:
     known = train.reshape(len(train), -1).astype(np.float32)
     squares = np.square(known).sum(1)
     found = []
-    for image in images.reshape(len(images), -1).astype(np.float32):
-        distances = np.sqrt(np.maximum(squares - 2 * known @ image + image @ image, 0))
-        nearest, *others = np.sort(np.partition(distances, NEIGHBOURS)[: NEIGHBOURS + 1])
-        found.append(nearest / np.mean(others))
-    return np.array(found)
+    for some in np.array_split(images.reshape(len(images), -1).astype(np.float32), -(-len(images) // AT_A_TIME)):
+        distances = np.sqrt(np.maximum(squares - 2 * some @ known.T + np.square(some).sum(1)[:, None], 0))
+        nearest, *others = np.sort(np.partition(distances, NEIGHBOURS)[:, : NEIGHBOURS + 1]).T
+        found.append(nearest / np.mean(others, axis=0))
+    return np.concatenate(found)
 
 
 def test_no_committed_image_is_a_copy_of_a_training_image(faces):

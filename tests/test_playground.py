@@ -208,8 +208,18 @@ def pictures(page) -> dict[str, list[int]]:
                 (_, i) => i % 4 === 0)]))))))""")
 
 
+def digits(page):
+    """The controls of the digits."""
+    return page.locator("#playground")
+
+
+def faces(page):
+    """The controls of the faces."""
+    return page.locator("#playground-faces-controls")
+
+
 def slider_of(page, name: str):
-    return page.get_by_role("slider", name=name)
+    return digits(page).get_by_role("slider", name=name)
 
 
 def changed(before, after) -> set[str]:
@@ -218,18 +228,19 @@ def changed(before, after) -> set[str]:
 
 RUNS = {record.run_id for record in SHOWN}
 OURS = {record.run_id for record in playground.chosen()["both"]}
+FACE_RUNS = {record.run_id for record in FACES}
 
 
 def test_every_generator_has_a_canvas_and_draws_at_once(playing):
     shown = pictures(playing)
-    assert shown.keys() == RUNS
+    assert shown.keys() == RUNS | FACE_RUNS
     assert all(max(picture) > 128 for picture in shown.values())  # ink
 
 
 @pytest.mark.parametrize("slider", ["slant", "width", "its value"])
 @pytest.mark.parametrize("key", ["Home", "End"])
 def test_a_slider_moved_by_keyboard_changes_every_image_of_ours(playing, slider, key):
-    playing.get_by_label("component of z").select_option("z2: stretch across")
+    digits(playing).get_by_label("component of z").select_option("z2: stretch across")
     before = pictures(playing)
     slider_of(playing, slider).press(key)
     assert changed(before, pictures(playing)) >= OURS
@@ -257,9 +268,9 @@ def test_a_digit_is_chosen_by_click_and_by_arrow(playing):
 
 
 def test_a_new_z_changes_every_image_and_the_previous_one_comes_back(playing):
-    before, back = pictures(playing), playing.get_by_role("button", name="previous")
+    before, back = pictures(playing), digits(playing).get_by_role("button", name="previous")
     assert back.is_disabled()
-    playing.get_by_role("button", name="new z").click()
+    digits(playing).get_by_role("button", name="new z").click()
     assert changed(before, pictures(playing)) == RUNS
     assert playing.locator("#playground span[role=status]").inner_text() == "number 2"
     back.click()
@@ -272,7 +283,7 @@ def test_all_canvases_show_the_same_latent_vector(playing):
             asked.push({z, code});
             return forward(model, z, code);
         }; }""")
-    playing.get_by_role("button", name="new z").click()
+    digits(playing).get_by_role("button", name="new z").click()
     shown, asked = pictures(playing), playing.evaluate("() => asked")
     longest = max((one["z"] for one in asked), key=len)
     assert len(asked) == len(SHOWN)
@@ -316,30 +327,69 @@ def test_a_canvas_says_what_it_shows_and_its_caption_what_it_cost(playing):
 def test_nothing_is_cut_off_on_a_phone(playing):
     playing.set_viewport_size({"width": 360, "height": 700})
     assert playing.evaluate("() => document.documentElement.scrollWidth") <= 360
-    for part in playing.locator("#playground input, #playground button, #playground select, canvas").all():
+    for part in playing.locator("canvas, " + ", ".join(f".playground-controls {tag}" for tag in ("input", "button", "select"))).all():
         box = part.bounding_box()
         assert box["x"] >= 0 and box["x"] + box["width"] <= 360
+
+
+def test_faces_follow_their_own_controls_and_digits_do_not(playing):
+    for control in (lambda: faces(playing).get_by_label("Eyeglasses").check(),
+                    lambda: faces(playing).get_by_role("slider", name="code 1").press("End"),
+                    lambda: faces(playing).get_by_role("button", name="new z").click()):
+        before = pictures(playing)
+        control()
+        assert changed(before, pictures(playing)) == FACE_RUNS
+
+
+def test_a_face_has_the_attributes_that_are_ticked(playing):
+    playing.evaluate("""() => { window.asked = [];
+        const forward = dpganForward.FaceGenerator;
+        dpganForward.FaceGenerator = (model, z, code) => {
+            asked.push({z, code});
+            return forward(model, z, code);
+        }; }""")
+    faces(playing).get_by_label("Smiling").uncheck()
+    faces(playing).get_by_label("Male").check()
+    shown, asked = pictures(playing), playing.evaluate("() => asked")[-1]
+    for record in FACES:
+        wanted = [name == "Male" for name in record.config.names]
+        category = face_model.category_of(np.array([wanted])).item()
+        assert np.argmax(asked["code"][: record.config.latent.categories]) == category
+        red = drawn(record, torch.tensor([asked["z"]]), torch.tensor([asked["code"]]).float())[0][: 32 * 32]
+        assert np.abs(np.array(shown[record.run_id]) - 127.5 * (red + 1)).max() < 0.5 + 127.5 * TOLERANCE + 1e-3
+        said = playing.locator(f"canvas[data-run='{record.run_id}']").get_attribute("aria-label")
+        assert "Male, not Smiling, not Eyeglasses, not Blond Hair asked for" in said
+
+
+def test_no_face_is_drawn_by_a_generator_without_privacy():
+    assert FACES and all(record.config.privacy.is_private and record.config.unit == "image" for record in FACES)
+
+
+def live_parts(page) -> list:
+    """What needs JavaScript: controls and canvases."""
+    return page.locator(".playground-controls, canvas").all()
 
 
 def test_without_javascript_there_is_a_still_picture(browser, site):
     with browser.new_context(offline=True, java_script_enabled=False) as context:
         page = context.new_page()
         page.goto((site / "book" / "playground.html").as_uri())
-        still = page.locator(".playground-still img")
-        assert still.is_visible() and len(still.get_attribute("alt").split()) > 10
-        assert not page.locator("canvas").first.is_visible() and not page.locator("#playground").is_visible()
+        stills = page.locator(".playground-still img").all()
+        assert len(stills) == 2
+        assert all(still.is_visible() and len(still.get_attribute("alt").split()) > 10 for still in stills)
+        assert not any(part.is_visible() for part in live_parts(page))
 
 
 def test_paper_gets_the_still_picture_and_a_screen_does_not(playing):
-    still, canvas = playing.locator(".playground-still img"), playing.locator("canvas").first
-    assert canvas.is_visible() and not still.is_visible()
+    stills = playing.locator(".playground-still img").all()
+    assert all(part.is_visible() for part in live_parts(playing)) and not any(still.is_visible() for still in stills)
     playing.emulate_media(media="print")
-    assert still.is_visible() and not canvas.is_visible() and not playing.locator("#playground").is_visible()
+    assert all(still.is_visible() for still in stills) and not any(part.is_visible() for part in live_parts(playing))
 
 
 def test_its_scripts_are_small_and_no_other_page_loads_them(site):
     scripts = list((site / playground.STATIC).glob("*.js"))
-    assert {script.stem for script in scripts} == RUNS
+    assert {script.stem for script in scripts} == RUNS | FACE_RUNS
     assert sum(script.stat().st_size for script in scripts) <= 15e6  # bytes: what a reader may have to download
     loading = [page.name for page in site.rglob("*.html") if "generators.js" in page.read_text(encoding="utf-8")]
     assert loading == ["playground.html"]
