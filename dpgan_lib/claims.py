@@ -7,8 +7,9 @@ from itertools import pairwise
 from scipy.stats import page_trend_test
 
 from dpgan_lib import bench, codes, cost, face_tables, imbalance_tables, report, results, tradeoff, verdicts
+from dpgan_lib.means import mean_words
 from dpgan_lib.results import Record
-from dpgan_lib.tradeoff_tables import NAMES, mean_words
+from dpgan_lib.tradeoff_tables import NAMES
 from dpgan_lib.verdicts import (FAILS, HOLDS, IN_PART, NOT_MEASURABLE, NOT_MEASURED, Claim, Verdict, admissible,
                                 admissible_faces, admissible_parts, admissible_sweeps, of_parts, stale, standing)
 
@@ -230,11 +231,11 @@ def judge_faces(records: list[Record]) -> Verdict:
     names, passes, words = face_tables.names_of(records), [], []
     for epsilon in sorted({row["epsilon"] for row in rows}):
         for measure, least in (("specificity", STEERED), ("balanced", FACE_UTILITY)):
-            means = {name: sum(values) / len(values) for name in names
+            found = {name: values for name in names
                      if (values := [row[measure, name] for row in rows if row["epsilon"] == epsilon])}
-            passes += [value >= least for value in means.values()]
+            passes += [sum(values) / len(values) >= least for values in found.values()]
             words.append(f"{report.epsilon_name(epsilon)}, {FACE_WORDS[measure]}: " + ", ".join(
-                f"{face_tables.words(name)} {value:.1%}" for name, value in means.items()))
+                f"{face_tables.words(name)} {mean_words(values)}" for name, values in found.items()))
     return Verdict(of_parts(passes), "; ".join(words) + standing(records))
 
 

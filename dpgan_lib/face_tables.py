@@ -4,10 +4,12 @@ import io
 
 import numpy as np
 from PIL import Image
+from scipy.stats import spearmanr
 
 from dpgan_lib import report, specificity
 from dpgan_lib.face_config import FaceRunConfig
 from dpgan_lib.face_model import combinations
+from dpgan_lib.means import mean_words
 from dpgan_lib.results import Record
 
 TARGETS = (  # measure, attribute, epsilon, target on two cores, on a GPU, published on 162,770 images with its source
@@ -17,6 +19,7 @@ TARGETS = (  # measure, attribute, epsilon, target on two cores, on a GPU, publi
     ("specificity", "Male", 1.0, 0.78, 0.90, "none"),
     ("specificity", "Smiling", 10.0, 0.75, 0.85, "none"),
 )
+RUN = ("epsilon", "seed", "unit", "info_weight")  # what tells a study's runs apart
 MEASURES = {"utility": "trained on generated, tested on real", "specificity": "specificity"}
 PRICED = {"specificity": ("control", "specificity above chance"), "utility": ("utility", "accuracy above chance"),
           "coverage": ("looks", "coverage")}
@@ -76,6 +79,25 @@ def usual(rows: list[dict], info_weight: float) -> list[dict]:
     return [row for row in rows if row["unit"] == "image" and row["info_weight"] == info_weight]
 
 
+def change_words(rows: list[dict], names: tuple[str, ...], info_weight: float, changed: dict) -> str:
+    """What one parameter does, at each epsilon and seed that has a run with the change and one without.
+
+    Specificity and utility are means over attributes.
+    """
+    def measured(row):
+        return {measure: float(np.mean([row[measure, name] for name in names])) for measure in MEASURES} | {
+            "recall": row["recall"]}
+
+    found = []
+    for row in usual(rows, info_weight):
+        for other in rows:
+            if all(other[key] == value for key, value in (row | changed).items() if key in RUN):
+                before, after = measured(row), measured(other)
+                found.append(f"{report.epsilon_name(row['epsilon'])}, seed {row['seed']}: " + ", ".join(
+                    f"{measure} {before[measure]:.3f} to {after[measure]:.3f}" for measure in before))
+    return "; ".join(found) or "not measured"
+
+
 def specificity_table(records: list[Record]) -> str:
     """Specificity of each run by attribute, in percent with its interval and the corrected share, as HTML."""
     names, lines = names_of(records), []
@@ -120,8 +142,7 @@ def targets(rows: list[dict], info_weight: float) -> list[dict]:
         values = [row[measure, name] for row in usual(rows, info_weight)
                   if row["epsilon"] == epsilon and (measure, name) in row]
         found.append({"what": f"{words(name)}, epsilon {epsilon:g}: {MEASURES[measure]}", "target": f"{100 * laptop:.0f}",
-                      "measured": f"{np.mean(values):.1%} ({len(values)} seed{'s' * (len(values) > 1)})" if values
-                      else "not measured", "met": bool(np.mean(values) >= laptop) if values else None,
+                      "measured": mean_words(values) if values else "not measured", "met": bool(np.mean(values) >= laptop) if values else None,
                       "beside": [f"{100 * paper:.0f}, not measured", published]})
     return found
 
@@ -147,6 +168,16 @@ def rare_table(record: Record) -> str:
             f"{100 * hits / asked:.1f} [{100 * low:.1f}, {100 * high:.1f}]"]))
     return report.table(f"Combinations, rarest first: {run_name(record)}", [
         "asked for", "training images", "share, percent", "read as asked in every attribute, percent"], lines)
+
+
+def rare_words(record: Record) -> str:
+    """Whether a combination comes as asked more often the more of it there is to learn from, and the two extremes."""
+    counts, (hits, asked) = np.array(record.metrics["counts"]), np.array(record.metrics["combinations"]).T
+    shares = hits / asked
+    rarest, commonest = (f"{combination_words(record.config, one)} ({counts[one]:,} training images): {shares[one]:.1%}"
+                         for one in (counts.argmin(), counts.argmax()))
+    return (f"Rank correlation of a combination's training images with how often it comes as asked: "
+            f"{spearmanr(counts, shares).statistic:.2f}. The rarest, {rarest}. The commonest, {commonest}.")
 
 
 def combination_words(config: FaceRunConfig, one: int) -> str:

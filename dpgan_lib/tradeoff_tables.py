@@ -1,11 +1,10 @@
-"""What the records of the MNIST study say, as rows, means with intervals, and tables."""
+"""What the records of the MNIST study say, as rows and tables."""
 
 import math
 
 import numpy as np
-from scipy import stats
 
-from dpgan_lib import report, tradeoff
+from dpgan_lib import means, report, tradeoff
 from dpgan_lib.results import Record, number
 
 ACCURACIES = {  # metric -> column
@@ -15,7 +14,6 @@ ACCURACIES = {  # metric -> column
 FIDELITY = {"fid_test": "FID to test", "fid_train": "FID to train", "precision": "precision", "recall": "recall",
             "density": "density", "coverage": "coverage"}
 NAMES = {"paper": "as in the paper", "dp_sgd": "DP-SGD alone", "releases": "releases alone", "both": "this book's"}
-LEVEL = 0.95  # of intervals for a mean over seeds
 TARGETS = (  # epsilon, metric, target on two cores, target on a GPU, published, each with its source
     (10.0, "ten_cnn", 0.93, 0.975, "95.0, the best GAN (Bie et al. 2023); 98.1, a diffusion model (Dockhorn et al. "
                                    "2023)"),
@@ -53,28 +51,6 @@ def mean(found: list[float]) -> float | None:
     return float(np.mean(found)) if found else None
 
 
-def half_width(found: list[float]) -> float | None:
-    """Of the interval for the mean over seeds, by Student's t; None for fewer than two."""
-    if len(found) < 2:
-        return None
-    spread = np.std(found, ddof=1) / math.sqrt(len(found))
-    return float(stats.t.ppf((1 + LEVEL) / 2, len(found) - 1) * spread)
-
-
-def percent(found: list[float]) -> str:
-    """The mean in percent, with its interval where there are seeds for one; a hole says so."""
-    if not found:
-        return "not measured"
-    half = half_width(found)
-    return f"{100 * np.mean(found):.1f}" + (f" &plusmn; {100 * half:.1f}" if half is not None else "")
-
-
-def mean_words(found: list[float]) -> str:
-    """The mean in percent for running text, with its interval where there are seeds for one."""
-    half = half_width(found)
-    return f"{np.mean(found):.1%}" + (f" \u00b1 {100 * half:.1f}" if half is not None else "")
-
-
 def accuracy_table(rows: list[dict], real: dict) -> str:
     """Means over seeds by method and epsilon, in percent, as HTML. real: accuracies of the ceiling."""
     lines = []
@@ -86,9 +62,9 @@ def accuracy_table(rows: list[dict], real: dict) -> str:
             seeds = len(values(rows, "seed", **of_line))
             if seeds:
                 lines.append(report.table_row(f"{words}, {report.epsilon_name(epsilon)}", [str(seeds), *(
-                    percent(values(rows, metric, **of_line)) for metric in ACCURACIES)]))
-    lines.append(report.table_row("real images (ceiling)", ["1", *(percent([real[metric]]) for metric in ACCURACIES)]))
-    return report.table(f"Accuracy on real test images, in percent: means over seeds, with {LEVEL:.0%} intervals for "
+                    means.percent(values(rows, metric, **of_line)) for metric in ACCURACIES)]))
+    lines.append(report.table_row("real images (ceiling)", ["1", *(means.percent([real[metric]]) for metric in ACCURACIES)]))
+    return report.table(f"Accuracy on real test images, in percent: means over seeds, with {means.LEVEL:.0%} intervals for "
                         "the mean where there are seeds for one", ["trained on", "seeds", *ACCURACIES.values()], lines)
 
 
@@ -119,7 +95,7 @@ def halves_table(rows: list[dict]) -> str:
         cells = []
         for half in halves:
             shared = [run for run in whole.keys() & half.keys() if run[0] == epsilon]
-            cells += [str(len(shared)), percent([whole[run] - half[run] for run in shared])]
+            cells += [str(len(shared)), means.percent([whole[run] - half[run] for run in shared])]
         lines.append(report.table_row(report.epsilon_name(epsilon), cells))
     return report.table("Accuracy of the CNN over ten classes: this book's method less each half, in points",
                         ["", "seeds", "less releases alone", "seeds", "less DP-SGD alone"], lines)
@@ -130,7 +106,7 @@ def ablation_table(rows: list[dict], epsilon: float) -> str:
     lines = []
     for ablation, words in tradeoff.ABLATION_WORDS.items():
         found = values(rows, "ten_cnn", method="both", ablation=ablation, epsilon=epsilon, seed=0)
-        lines.append(report.table_row(words, [percent(found)]))
+        lines.append(report.table_row(words, [means.percent(found)]))
     return report.table(f"Accuracy of the CNN over ten classes, in percent, at {report.epsilon_name(epsilon)}, seed 0",
                         ["the method", "accuracy"], lines)
 
@@ -143,7 +119,7 @@ def targets(rows: list[dict]) -> list[dict]:
     for epsilon, metric, laptop, paper, published in TARGETS:
         measured = values(rows, metric, method="both", epsilon=epsilon, ablation="none")
         found.append({"what": f"epsilon {epsilon:g}: {ACCURACIES[metric]}", "target": f"{100 * laptop:.1f}",
-                      "measured": mean_words(measured) if measured else "not measured",
+                      "measured": means.mean_words(measured) if measured else "not measured",
                       "met": bool(np.mean(measured) >= laptop) if measured else None,
                       "beside": [f"{100 * paper:.1f}, not measured", published]})
     ratio = fid_ratio(rows)
@@ -161,7 +137,7 @@ def fashion_targets(rows: list[dict]) -> list[dict]:
         measured = values(rows, "ten_cnn", method="both", epsilon=epsilon, ablation="none")
         found.append({"what": f"Fashion-MNIST, epsilon {epsilon:g}: {ACCURACIES['ten_cnn']}",
                       "target": f"above {100 * published:.1f}",
-                      "measured": mean_words(measured) if measured else "not measured",
+                      "measured": means.mean_words(measured) if measured else "not measured",
                       "met": bool(np.mean(measured) > published) if measured else None,
                       "beside": ["none", f"{100 * published:.1f}, a GAN (Gong et al. 2025)"]})
     return found

@@ -263,7 +263,8 @@ def test_a_record_of_drawings(store, unit):
     assert 0 <= row["specificity", "joint"] <= min(row["specificity", name] for name in ("Smiling", "Eyeglasses"))
     low, high = row["interval", "Smiling"]
     assert low <= row["specificity", "Smiling"] <= high
-    assert "Eyeglasses" in face_tables.rare_table(record) and "Smiling" in face_tables.specificity_table([record])
+    assert "Eyeglasses" in face_tables.rare_table(record) and "The rarest, Smiling, Eyeglasses (295" in face_tables.rare_words(record)
+    assert "Smiling" in face_tables.specificity_table([record])
     assert face_tables.rare_panel([record])["curves"] and "FID" in face_tables.utility_table([record])
     assert claims.admissible_faces([record]) == []
 
@@ -295,6 +296,18 @@ def test_what_privacy_takes_is_counted_from_chance_against_no_privacy():
 def test_privacy_that_takes_nothing_is_said_to_take_nothing():
     panel = face_tables.price_panel([priced(np.inf, 0.8, 0.8, 0.5), priced(1.0, 0.9, 0.8, 0.5)], ("Male",))
     assert face_tables.price_words(panel).endswith("It took none of the three.")
+
+
+def changing(unit="image", info_weight=2.0, seed=0, specificity=0.8):
+    return {"epsilon": 1.0, "seed": seed, "unit": unit, "info_weight": info_weight, "recall": 0.5,
+            ("utility", "Male"): 0.7, ("specificity", "Male"): specificity}
+
+
+def test_a_change_is_held_against_the_run_that_differs_in_nothing_else():
+    rows = [changing(), changing(seed=1, specificity=0.9), changing(info_weight=0.0, specificity=0.6), changing(unit="person")]
+    words = face_tables.change_words(rows, ("Male",), 2.0, {"info_weight": 0.0})
+    assert words == "epsilon 1, seed 0: utility 0.700 to 0.700, specificity 0.800 to 0.600, recall 0.500 to 0.500"
+    assert face_tables.change_words(rows[:2], ("Male",), 2.0, {"unit": "person"}) == "not measured"
 
 
 # The claim

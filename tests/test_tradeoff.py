@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from sample_record import store_record
 
-from dpgan_lib import accounting, data, experiment, results, studies, tradeoff
+from dpgan_lib import accounting, data, experiment, means, results, studies, tradeoff
 from dpgan_lib import tradeoff_tables as tables
 from dpgan_lib.tradeoff import ABLATIONS, METHODS, Ceiling, Parameters
 from dpgan_lib.warm_config import WarmRunConfig, release_noise
@@ -100,8 +100,8 @@ def texts(html):
 def test_means_have_intervals_where_there_are_seeds():
     rows = [row(seed=seed, ten_cnn=accuracy) for seed, accuracy in enumerate((0.90, 0.92, 0.94))]
     half = 100 * 4.302653 * 0.02 / math.sqrt(3)  # Student's t at 97.5%, two degrees of freedom
-    assert tables.percent(tables.values(rows, "ten_cnn")) == f"92.0 &plusmn; {half:.1f}"
-    assert tables.percent([0.9]) == "90.0" and tables.percent([]) == "not measured"
+    assert means.percent(tables.values(rows, "ten_cnn")) == f"92.0 &plusmn; {half:.1f}"
+    assert means.percent([0.9]) == "90.0" and means.percent([]) == "not measured"
     page = tables.accuracy_table(rows + [row(ablation="one_style", ten_cnn=0.1)], dict.fromkeys(tables.ACCURACIES, 0.99))
     assert "92.0" in page and "10.0" not in page and texts(page)[-1][:3] == ["real", "images", "(ceiling)"]
 

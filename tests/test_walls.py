@@ -13,7 +13,7 @@ ROOMS = [
     {"catalogue", "claims", "own_claims", "release"}, {"verdicts"}, {"audit_study", "information", "private_step", "wasserstein_study"},
     {"face_tables", "imbalance_tables", "tradeoff_tables"}, {"face_study", "imbalance"}, {"face_metrics", "tradeoff"},
     {"experiment", "figures_audit", "figures_faces", "figures_information", "figures_wasserstein"}, {"figures", "reproduce", "verify"},
-    {"cost"}, {"report"}, {"sweep"}, {"bands", "studies"}, {"results"}, {"utility"},
+    {"cost"}, {"report"}, {"sweep"}, {"bands", "means", "studies"}, {"results"}, {"utility"},
     {"bench", "canaries", "codes", "fidelity", "memorisation", "probe", "stability"}, {"provenance"},
     {"evaluation", "linear_critic"}, {"specificity"}, {"remote"}, {"runs"}, {"face_start", "opening", "prototype_start"},
     {"face_generator", "toy", "training"}, {"deforming", "warm_start"}, {"face_model", "prototypes"},
