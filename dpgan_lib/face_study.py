@@ -189,7 +189,7 @@ def is_same_sweep(one: FaceRunConfig, other: FaceRunConfig) -> bool:
 SEEDED = (1.0, 10.0)
 STUDY = Study(
     grid=(*(Parameters(epsilon=epsilon) for epsilon in (1.0, 10.0, 5.0, "inf")),
-          *(Parameters(epsilon=epsilon, seed=1) for epsilon in SEEDED),
+          *(Parameters(epsilon=epsilon, seed=seed) for epsilon in SEEDED for seed in (1, 2)),
           *(Parameters(epsilon=epsilon, info_weight=0.0) for epsilon in SEEDED),
           *(Parameters(epsilon=epsilon, unit="person") for epsilon in SEEDED)),
     address=address, compute=compute)
