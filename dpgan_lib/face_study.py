@@ -10,10 +10,11 @@ import numpy as np
 from PIL import Image
 from safetensors.torch import save
 
-from dpgan_lib import accounting, celeba, drawn_faces, experiment, face_metrics, results, runs
+from dpgan_lib import accounting, celeba, drawn_faces, experiment, face_cards, face_metrics, results, runs
 from dpgan_lib.cards import DataCard
 from dpgan_lib.config import EvaluationConfig, PrivacyConfig
 from dpgan_lib.experiment import require, suggestion
+from dpgan_lib.face_cards import CARDS, SIDE, UNITS
 from dpgan_lib.face_config import FaceModelConfig, FaceRunConfig, FaceStartConfig
 from dpgan_lib.face_model import category_of
 from dpgan_lib.profiles import PROFILES
@@ -23,21 +24,7 @@ from dpgan_lib.studies import Study
 
 STUDY_NAME = "celeba_specificity"
 ENTRIES = ("opening", "face_start", "face_metrics")
-SIDE = 32
-UNITS = {"image": "one image with its attributes", "person": "one person, with all images of them"}
-_CELEBA = dict(test_records=6_000, side=SIDE, licence="non-commercial research only, not to be passed on",
-               source="CelebA, Z. Liu, P. Luo, X. Wang and X. Tang 2015", unit=UNITS["image"])
-CARDS = {  # classes of a card say nothing here: attributes are chosen
-    "celeba_50k": DataCard(name="celeba_50k", title="CelebA, 50,000 images", records=50_000, **_CELEBA,
-                           caption="50,000 faces of 7,683 people at 32x32"),
-    "celeba": DataCard(name="celeba", title="CelebA", records=162_770, **_CELEBA | {"test_records": 19_962},
-                       caption="162,770 faces of 8,192 people at 32x32"),
-    "drawn_faces": DataCard(name="drawn_faces", title="Drawn faces", records=3_000, test_records=600, side=SIDE,
-                            licence="that of this library", source="Drawings by formulas, made by this library",
-                            unit=UNITS["image"], caption="plumbing check on 3,000 drawings by formulas"),
-}
 SUBSET = "celeba_50k.npy"  # so that who has all of CelebA can compute its results again
-PEOPLE = {"celeba_50k": 7_683, "celeba": 8_192, "drawn_faces": 1_000}
 SIZES = {  # profile -> what its warm start, its steps and its evaluation take
     "smoke": dict(luma=12, chroma=6, components=24, frequencies=100, fit_steps=5, batch=64, expected_batch=64, steps=24,
                   images=400, reader_steps=20, moved=50),
@@ -67,7 +54,7 @@ class Parameters(experiment.Parameters):
     @property
     def records(self) -> int:
         """N: images, or people."""
-        return PEOPLE[self.dataset] if self.unit == "person" else CARDS[self.dataset].records
+        return card(self).records
 
     def check(self) -> None:
         """Raises ValueError: one line with the value, what is expected and the repair."""
@@ -124,7 +111,7 @@ def _noises(epsilon: float, delta: float, sampling_rate: float, steps: int) -> t
 
 def card(parameters: Parameters) -> DataCard:
     """The data set's, with the unit and the number of records that the run counts."""
-    return replace(CARDS[parameters.dataset], records=parameters.records, unit=UNITS[parameters.unit])
+    return face_cards.card(parameters.dataset, parameters.unit)
 
 
 def address(parameters: Parameters) -> str:

@@ -11,20 +11,19 @@ import math
 import os
 import re
 import subprocess
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from difflib import get_close_matches
 from functools import lru_cache
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 
-from dpgan_lib import accounting, data, results
+from dpgan_lib import accounting, data, face_cards, results, verify_metrics
+from dpgan_lib.checks import FAILED, NOT_CHECKED, OK, Check, equal, gathered, near
 from dpgan_lib.config import RunConfig
 from dpgan_lib.results import MANIFEST, RECORD, Record, content_address, number
+from dpgan_lib.verify_metrics import PAIRS, TOLERANCES, is_demonstration
 
-OK, FAILED, NOT_CHECKED = "ok", "FAILED", "not checked"
 ADJACENCY = "add/remove one record"  # the only one that the accountants here bound
 WEIGHTS, SAMPLES = "generator.safetensors", "samples.png"
 DEEP = "metrics from the weights"
@@ -33,29 +32,8 @@ DEEP = "metrics from the weights"
 # the noise moves by its last bits); the other two accountants by less. One step of 2,000 more or less moves epsilon by
 # 9e-5 and more, 0.001 of noise by 1e-3.
 EPSILON_TOLERANCE = 1e-6
-MEAN_TOLERANCE = 1e-12  # 45 numbers of at most 1, in another order of summation
-# Absolute, of accuracies: six times and more what 2 threads changed against 1, for one generator's images and for real
-# ones (laptop profile), where rounding goes through 600 steps or an unfinished descent. That was at most 0.0008 for
-# ten_cnn and ten_logistic, 0.0016 for a pair, which has about 2,000 test images, and 0.0001 for the mean of the pairs.
-TOLERANCES = {"ten_cnn": 0.01, "ten_mlp": 0.01, "ten_logistic": 0.005, "pairs_logistic": 0.001, "pairs_worst": 0.01,
-              "pairs_cnn": 0.005, "pairs_cnn_worst": 0.03}
-PAIRS = {"pairs": ("pairs_logistic", "pairs_worst"), "cnn_pairs": ("pairs_cnn", "pairs_cnn_worst")}  # list -> mean, least
 # In [0, 1]. Two grey levels of 1 / 255, for the colour map and the PNG each round down; the rest is for float32's sums.
 PIXEL_TOLERANCE = 0.01
-
-
-@dataclass(frozen=True)
-class Check:
-    """One line of the verdict. outcome: OK, FAILED or NOT_CHECKED.  detail: the value, both values, or the reason."""
-
-    name: str
-    outcome: str
-    detail: str
-
-    def __str__(self) -> str:
-        """One printable line, whatever the record holds: a text of its own must not pass for another check's line."""
-        line = f"{self.outcome:<12} {self.name}: {self.detail}"
-        return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line)
 
 
 # Which record
@@ -94,14 +72,14 @@ def check(record: Record, *, deep: bool = False, progress: bool = False) -> list
     deep: also compute the metrics and the sample grid again from the weights; needs the data set, minutes and torch.
     Raises ValueError if that data set is not at hand. Whatever else is wrong with a record is a failed check.
     """
-    config = _run_config(record) if deep and _is_demonstration(record.content) else None
+    config = _run_config(record) if deep and is_demonstration(record.content) else None
     if config:
         data.check(config.dataset)  # before minutes are spent
-    rows = [*_read("run id", _identity(record)), *_read("artefacts", _artefacts(record)),
-            *_read("manifest", _manifest(record))]
+    rows = [*gathered("run id", _identity(record)), *gathered("artefacts", _artefacts(record)),
+            *gathered("manifest", _manifest(record))]
     if _claims_privacy(record.content):
-        rows += [*_read("card", _card(record.content)), *_read("privacy", _privacy(record.content)),
-                 *_read("epsilon", _epsilon(record.privacy)), *_read("metrics", _metrics(record.content))]
+        rows += [*gathered("card", _card(record.content)), *gathered("privacy", _privacy(record.content)),
+                 *gathered("epsilon", _epsilon(record.privacy)), *gathered("metrics", verify_metrics.metrics(record.content))]
     else:
         rows += [Check("epsilon", NOT_CHECKED, "the record claims none, and is not a training run's own"),
                  Check("metrics", NOT_CHECKED, "they are not those of a trained generator")]
@@ -111,35 +89,8 @@ def check(record: Record, *, deep: bool = False, progress: bool = False) -> list
         rows.append(Check(DEEP, NOT_CHECKED, "its metrics are others than those of a training chapter, or this version of "
                                              "the library trains no such configuration"))
     else:
-        rows += _read(DEEP, _recomputed(record, config, progress))
-    return [*rows, *_read("origin", _beyond(record))]
-
-
-def _read(name: str, rows: Iterable[Check]) -> list[Check]:
-    """The rows; a field that is absent, or no number where one must be, is one more that failed."""
-    found = []
-    try:
-        found.extend(rows)
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, OSError) as error:
-        reason = f"the record lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
-        found.append(Check(name, FAILED, f"cannot be checked: {reason}"))
-    return found
-
-
-def _equal(name: str, recorded, derived, source: str) -> Check:
-    """source: where the other value comes from, as "in its config"."""
-    if recorded == derived:
-        return Check(name, OK, f"{_plain(recorded)}, the same {source}")
-    return Check(name, FAILED, f"{_plain(recorded)} in the record, {_plain(derived)} {source}")
-
-
-def _plain(value) -> str:
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-
-
-def _is_demonstration(content: dict) -> bool:
-    """Whether its metrics are utility on a data set of this library: neither another study's nor a release's."""
-    return content["mode"] == "demo" and "utility" in content["provenance"].get("entries", ())
+        rows += gathered(DEEP, _recomputed(record, config, progress))
+    return [*rows, *gathered("origin", _beyond(record))]
 
 
 def _run_config(record: Record) -> RunConfig | None:
@@ -159,11 +110,11 @@ def _claims_privacy(content: dict) -> bool:
 
 def _identity(record: Record) -> Iterator[Check]:
     content = record.content
-    yield _equal("run id", record.run_id, content_address(content["config"], content["card"]),
+    yield equal("run id", record.run_id, content_address(content["config"], content["card"]),
                  "by the hash of its config and card")
     if _is_published(record):
         folder = record.folder
-        yield _equal("place", f"{record.study}/{record.run_id}", f"{folder.parent.name}/{folder.name}", "by its folder")
+        yield equal("place", f"{record.study}/{record.run_id}", f"{folder.parent.name}/{folder.name}", "by its folder")
 
 
 def _artefacts(record: Record) -> Iterator[Check]:
@@ -174,7 +125,7 @@ def _artefacts(record: Record) -> Iterator[Check]:
         elif not (record.folder / name).is_file():
             yield Check(name, FAILED, f"{digest} in the record, no such file in its folder")
         else:
-            yield _equal(name, digest, _sha256((record.folder / name).read_bytes()), "by its file's SHA-256")
+            yield equal(name, digest, _sha256((record.folder / name).read_bytes()), "by its file's SHA-256")
     there = {path.name for path in record.folder.iterdir() if not path.name.startswith(".")} - {RECORD}
     if others := sorted(there - listed.keys()):
         yield Check("artefacts", FAILED, f"{', '.join(others)} in the folder, not in the record")
@@ -190,14 +141,14 @@ def _manifest(record: Record) -> Iterator[Check]:
     digest = _sha256((record.folder / RECORD).read_bytes())
     path = store / MANIFEST
     listed = json.loads(path.read_bytes()) if path.is_file() else {}
-    yield _equal("manifest", digest, listed.get(name, "nothing"), f"in {MANIFEST}")
+    yield equal("manifest", digest, listed.get(name, "nothing"), f"in {MANIFEST}")
     committed = _committed(store)
     if committed is None:
         yield Check("committed manifest", NOT_CHECKED, "no git commit with a manifest is at hand")
     elif name not in committed:
         yield Check("committed manifest", NOT_CHECKED, "the commit at hand does not know this record yet")
     else:
-        yield _equal("committed manifest", digest, committed[name], "in git's HEAD")
+        yield equal("committed manifest", digest, committed[name], "in git's HEAD")
 
 
 def _is_published(record: Record) -> bool:
@@ -222,12 +173,16 @@ def _sha256(content: bytes) -> str:
 
 def _card(content: dict) -> Iterator[Check]:
     config, card = content["config"], content["card"]
-    yield _equal("records", config["privacy"]["records"], card["records"], "in its card")
+    yield equal("records", config["privacy"]["records"], card["records"], "in its card")
     name = config["dataset"]
-    if name not in data.CARDS:
+    if name in face_cards.CARDS:
+        here = face_cards.card(name, config["unit"])
+    elif name in data.CARDS:
+        here = data.card(name)
+    else:
         yield Check("card", NOT_CHECKED, f"this version of the library knows no data set {name!r}")
         return
-    known = results.strict(data.card(name).to_dict())
+    known = results.strict(here.to_dict())
     if differing := [field for field in known if card.get(field) != known[field]]:
         both = "; ".join(f"{field} {card.get(field)!r} in the record, {known[field]!r} here" for field in differing)
         yield Check("card", FAILED, f"not this library's of {name}: {both}")
@@ -240,13 +195,13 @@ def _privacy(content: dict) -> Iterator[Check]:
     privacy, config = content["privacy"], content["config"]["privacy"]
     for name in ("epsilon", "delta", "noise_multiplier", "steps"):
         stated = "epsilon_asked" if name == "epsilon" else name
-        yield _equal(stated.replace("_", " "), number(privacy[stated]), number(config[name]), "in its config")
-    yield _equal("release noise", number(privacy.get("release_noise", "inf")),
+        yield equal(stated.replace("_", " "), number(privacy[stated]), number(config[name]), "in its config")
+    yield equal("release noise", number(privacy.get("release_noise", "inf")),
                  number(content["config"].get("warm_start", {}).get("release_noise", "inf")), "in its config")
     rate = number(config["expected_batch"]) / number(config["records"])
-    yield _equal("sampling rate", number(privacy["sampling_rate"]), rate, "by expected_batch / records of its config")
-    yield _equal("adjacency", privacy["adjacency"], ADJACENCY, "in what the accountants bound")
-    yield _equal("unit", privacy["unit"], content["card"]["unit"], "in its card")
+    yield equal("sampling rate", number(privacy["sampling_rate"]), rate, "by expected_batch / records of its config")
+    yield equal("adjacency", privacy["adjacency"], ADJACENCY, "in what the accountants bound")
+    yield equal("unit", privacy["unit"], content["card"]["unit"], "in its card")
     delta, limit = number(privacy["delta"]), 1 / number(config["records"])
     yield (Check("delta's range", OK, f"below 1/N = {limit:.3g}") if 0 < delta < limit else
            Check("delta's range", FAILED, f"{delta} must lie in (0, 1/N), 1/N = {limit:.3g}"))
@@ -264,7 +219,7 @@ def _epsilon(privacy: dict) -> Iterator[Check]:
     for accountant, value in again.items():
         recorded = number(privacy["epsilon_spent"][accountant])
         tolerance = EPSILON_TOLERANCE * value if value < math.inf else 0
-        yield _near(f"epsilon spent ({accountant})", recorded, value, tolerance)
+        yield near(f"epsilon spent ({accountant})", recorded, value, tolerance)
     asked = number(privacy["epsilon_asked"])
     yield (Check("epsilon's limit", OK, f"{again['pld']:.6g} spent (pld), at most {asked:g} asked")
            if again["pld"] <= asked * (1 + EPSILON_TOLERANCE) else
@@ -274,56 +229,6 @@ def _epsilon(privacy: dict) -> Iterator[Check]:
 @lru_cache(maxsize=256, typed=True)  # who checks all records meets the same mechanism once a seed
 def _epsilons(**mechanism) -> dict[str, float]:
     return accounting.epsilons(**mechanism)
-
-
-def _near(name: str, recorded: float, derived: float, tolerance: float) -> Check:
-    allowed = f" ({tolerance:.1g} apart is allowed)" if tolerance else ""
-    if math.isclose(recorded, derived, rel_tol=0, abs_tol=tolerance):  # an infinity is close to itself alone
-        return Check(name, OK, f"{recorded:.6g} in the record, {derived:.6g} derived again{allowed}")
-    return Check(name, FAILED, f"{recorded} in the record, {derived} derived again{allowed}")
-
-
-# Its metrics
-
-def _metrics(content: dict) -> Iterator[Check]:
-    metrics = content["metrics"]
-    if not _is_demonstration(content):
-        yield Check("metrics", NOT_CHECKED, f"no check knows {', '.join(sorted(metrics)) or 'any, for it has none'}")
-        return
-    synthetic = metrics["synthetic"]
-    yield from _read("accuracies", _accuracies(synthetic, content["card"]["classes"]))
-    yield from _read("fidelity", _fidelity(metrics["fidelity"]))
-    yield _equal("names of the codes", len(metrics["names"]), content["config"]["latent"]["categories"], "in its config")
-    if others := metrics.keys() - {"synthetic", "fidelity", "names"} | synthetic.keys() - {*TOLERANCES, *PAIRS}:
-        yield Check("other metrics", NOT_CHECKED, f"no check knows {', '.join(sorted(others))}")
-
-
-def _accuracies(values: dict, classes: int) -> Iterator[Check]:
-    """In range, and consistent with each other."""
-    named = {name: number(values[name]) for name in TOLERANCES if name in values}
-    expected = list(combinations(range(classes), 2))
-    for listed, (mean, least) in PAIRS.items():
-        if listed not in values and listed != "pairs":
-            continue  # not every run has a CNN for each pair
-        pairs = {(first, second): number(accuracy) for first, second, accuracy in values[listed]}
-        yield _equal(listed, len(values[listed]), len(expected), f"for {classes} classes")
-        if odd := sorted(set(pairs) ^ set(expected)):
-            yield Check(listed, FAILED, f"{odd[0]} is missing, or is no pair of {classes} classes")
-        yield _near(mean, named[mean], float(np.mean([*pairs.values()])), MEAN_TOLERANCE)
-        yield _near(least, named[least], min(pairs.values()), 0)
-        named |= {f"{listed} {pair}": pairs[pair] for pair in pairs}
-    outside = {name: value for name, value in named.items() if not 0 <= value <= 1}
-    yield (Check("range", FAILED, ", ".join(f"{name} {value!r}" for name, value in outside.items())
-                 + ": accuracies lie in [0, 1]") if outside else
-           Check("range", OK, f"{len(named)} accuracies in [0, 1]"))
-
-
-def _fidelity(values: dict) -> Iterator[Check]:
-    """Distances and densities from 0 on, shares in [0, 1]."""
-    limits = {name: 1.0 if name in ("precision", "recall", "coverage") else math.inf for name in values}
-    outside = [f"{name} {value!r}" for name, value in values.items() if not 0 <= number(value) <= limits[name]]
-    yield Check("fidelity", FAILED if outside else OK, f"{', '.join(outside)}: out of range" if outside else
-                f"{len(values)} measures in range")
 
 
 # Its metrics, from the weights
@@ -378,12 +283,12 @@ def _grid(record: Record, grid: np.ndarray) -> Check:
 
 def _differences(recorded: dict, again: dict) -> Iterator[Check]:
     for name in again.keys() & TOLERANCES.keys():
-        yield _near(f"{name} from the weights", number(recorded[name]), again[name], TOLERANCES[name])
+        yield near(f"{name} from the weights", number(recorded[name]), again[name], TOLERANCES[name])
     for listed in again.keys() & PAIRS.keys():
         then = {tuple(pair): number(value) for *pair, value in recorded[listed]}
         now = {tuple(pair): value for *pair, value in again[listed]}
         worst = max(now, key=lambda pair: abs(now[pair] - then.get(pair, math.inf)))
-        yield _near(f"{listed} {worst} from the weights, the least alike", then.get(worst, math.inf), now[worst],
+        yield near(f"{listed} {worst} from the weights, the least alike", then.get(worst, math.inf), now[worst],
                     TOLERANCES[PAIRS[listed][1]])
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.nn.functional import one_hot
 
-from dpgan_lib import (accounting, celeba, claims, configs, data, drawn_faces, experiment, face_metrics, face_model,
+from dpgan_lib import (accounting, celeba, claims, configs, data, drawn_faces, experiment, face_cards, face_metrics, face_model,
                        face_study, face_tables, group_privacy, results, runs, studies)
 from dpgan_lib.face_config import FaceModelConfig, FaceRunConfig
 from dpgan_lib.face_generator import FaceGenerator
@@ -192,7 +192,7 @@ def test_more_images_mean_less_protection_and_never_less_than_in_proportion_to_o
 
 # The study
 
-@pytest.mark.parametrize("unit", face_study.UNITS)
+@pytest.mark.parametrize("unit", face_cards.UNITS)
 @pytest.mark.parametrize("epsilon", [1.0, 10.0, "inf"])
 def test_a_run_spends_no_more_than_asked_and_almost_that(epsilon, unit):
     config = face_study.plan(Parameters(epsilon=epsilon, unit=unit))
@@ -219,7 +219,7 @@ def test_each_parameter_makes_another_run():
 
 
 def test_the_people_of_the_drawings_are_counted():
-    assert len(set(drawn_faces.load()["train"].people.tolist())) == face_study.PEOPLE["drawn_faces"]
+    assert len(set(drawn_faces.load()["train"].people.tolist())) == face_cards.PEOPLE["drawn_faces"]
 
 
 @pytest.fixture(scope="module")
@@ -231,8 +231,8 @@ def real_celeba():
 
 
 def test_the_cards_count_what_is_at_hand(real_celeba):
-    named = [name for name, card in face_study.CARDS.items() if card.records == real_celeba["train"]]
-    assert named and real_celeba["people"] == face_study.PEOPLE[named[0]]
+    named = [name for name, card in face_cards.CARDS.items() if card.records == real_celeba["train"]]
+    assert named and real_celeba["people"] == face_cards.PEOPLE[named[0]]
 
 
 def test_the_attributes_of_celeba_are_known_without_it(real_celeba):
@@ -246,7 +246,7 @@ def test_of_a_model_of_real_faces_without_privacy_nothing_is_shown():
     assert face_study.may_show(face_study.plan(Parameters(**DRAWN, epsilon="inf")))
 
 
-@pytest.mark.parametrize("unit", face_study.UNITS)
+@pytest.mark.parametrize("unit", face_cards.UNITS)
 def test_a_record_of_drawings(store, unit):
     """Train, small, and read: the metrics are whole, and every table and panel can be made of them."""
     started = time.monotonic()
@@ -254,7 +254,7 @@ def test_a_record_of_drawings(store, unit):
     record = studies.obtain("celeba_specificity", parameters, fresh=True, progress=False)
     assert time.monotonic() - started < SMOKE_SECONDS
     assert record.run_id == face_study.address(parameters) and results.staleness(record) == []
-    assert record.card["unit"] == record.privacy["unit"] == face_study.UNITS[unit]
+    assert record.card["unit"] == record.privacy["unit"] == face_cards.UNITS[unit]
     metrics = record.metrics
     assert sum(metrics["counts"]) == 3000
     assert all(asked == 100 for _, asked in metrics["combinations"])
