@@ -202,8 +202,10 @@ def data():
 @click.pass_obj
 def fetch(progress, name):
     """Download the absent files of a data set, or of all, each checked against its card."""
-    from dpgan_lib import data
+    from dpgan_lib import celeba, data
 
+    if name == celeba.NAME:
+        raise ValueError("CelebA is not downloaded. " + celeba.REMEDY.format(folder="$DPGAN_DATA/celeba"))
     for each in [name] if name else data.CARDS:
         paths = data.fetch(each, progress=progress)
         click.echo(f"{each}: {len(paths)} files downloaded" if paths else f"{each}: nothing to download")
@@ -212,9 +214,12 @@ def fetch(progress, name):
 @data.command()
 @click.argument("name", required=False)
 def check(name):
-    """Check the files of a data set, or of all, against their cards."""
-    from dpgan_lib import data
+    """Check the files of a data set, or of all, against their cards; of "celeba", count what is there."""
+    from dpgan_lib import celeba, data
 
+    if name == celeba.NAME:
+        click.echo(f"{name}: " + ", ".join(f"{key} {value}" for key, value in celeba.summary().items()))
+        return
     for each in [name] if name else data.CARDS:
         paths = data.check(each)
         click.echo(f"{each}: as its card says{f', in {paths[0].parent}' if paths else ', embedded'}")

@@ -186,10 +186,18 @@ def test_status_tells_every_state(dpgan, stand_in):
 
 def test_data_fetch_and_check_name_what_they_did(dpgan, stand_in):
     paths = {"a": [Path("cache/a/x.gz")], "b": []}
+    stand_in("celeba", NAME="celeba")
     stand_in("data", CARDS=paths, fetch=lambda name, progress: paths[name], check=lambda name: paths[name])
     assert dpgan("data", "fetch").stdout == "a: 1 files downloaded\nb: nothing to download\n"
     assert dpgan("data", "check", "a").stdout == "a: as its card says, in cache/a\n"
     assert dpgan("data", "check").stdout.endswith("b: as its card says, embedded\n")
+
+
+def test_celeba_is_counted_and_never_downloaded(dpgan, stand_in):
+    stand_in("celeba", NAME="celeba", REMEDY="Put it into {folder}.", summary=lambda: {"train": 3, "people": 2})
+    assert dpgan("data", "check", "celeba").stdout == "celeba: train 3, people 2\n"
+    refused = dpgan("data", "fetch", "celeba")
+    assert refused.exit_code == 2 and "Put it into $DPGAN_DATA/celeba." in refused.stderr
 
 
 def test_bench_prints_the_targets_and_the_records_folder(dpgan, stand_in, tmp_path):
