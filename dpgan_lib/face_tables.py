@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 from scipy.stats import spearmanr
 
-from dpgan_lib import report, specificity
+from dpgan_lib import face_study, report, specificity
 from dpgan_lib.face_config import FaceRunConfig
 from dpgan_lib.face_model import combinations
 from dpgan_lib.means import mean_words
@@ -35,7 +35,8 @@ def run_name(record: Record) -> str:
     """A run in words, with an epsilon whose scope stands nearby."""
     config = record.config
     beside = [f"for {'an image' if config.unit == 'image' else 'a person'}"] if config.privacy.is_private else []
-    beside += ["lambda 0"] if config.optimiser.info_weight == 0 else []
+    weight = config.optimiser.info_weight
+    beside += [f"lambda {weight:g}"] if weight != face_study.INFO_WEIGHT else []
     return ", ".join([report.run_name(record), *beside])
 
 

@@ -327,7 +327,7 @@ def test_a_canvas_says_what_it_shows_and_its_caption_what_it_cost(playing):
 def test_nothing_is_cut_off_on_a_phone(playing):
     playing.set_viewport_size({"width": 360, "height": 700})
     assert playing.evaluate("() => document.documentElement.scrollWidth") <= 360
-    for part in playing.locator("canvas, " + ", ".join(f".playground-controls {tag}" for tag in ("input", "button", "select"))).all():
+    for part in playing.locator("canvas, .playground-controls :is(input, button, select)").all():
         box = part.bounding_box()
         assert box["x"] >= 0 and box["x"] + box["width"] <= 360
 
