@@ -9,7 +9,7 @@ from dpgan_lib import bands, report, results, tradeoff_tables, verify
 from dpgan_lib.results import Record
 
 NAMES: dict[str, Callable[[Record], str]] = {"mnist_tradeoff": tradeoff_tables.name}  # where settings say too little
-SETTINGS = ("dataset", "lipschitz", "info_weight", "conditional", "clip_norm", "expected_batch")  # that tell runs apart
+SETTINGS = ("dataset", "unit", "lipschitz", "info_weight", "conditional", "clip_norm", "expected_batch")  # that tell runs apart
 VERDICTS = (bands.WITHIN, bands.NOT_REPRODUCED, bands.NO_BAND)
 READERS = "committed manifest"  # this check depends on the commit at hand, and so on who asks
 

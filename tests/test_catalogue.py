@@ -102,3 +102,9 @@ def test_published_studies_are_those_with_records(store):
     assert results.published_studies() == []
     store(), experiment(store)
     assert results.published_studies() == ["cost", "tradeoff"]
+
+
+@pytest.mark.parametrize("study", results.published_studies())
+def test_no_two_published_runs_of_a_study_share_a_name(study):
+    names = catalogue.names(results.published(study))
+    assert len(set(names)) == len(names)
