@@ -1,0 +1,316 @@
+"""What a result was computed by: a hash of the definitions that are reached from where its computation begins.
+
+A definition is a top-level function, class or constant of the package. From a few roots, such as a study's measure, all
+are followed that they name, and what those name in turn; the hash is of their syntax trees. What computes nothing does not
+count: names of modules and of definitions, import lines, docstrings, comments, annotations of functions, and whatever is
+not reached. So a definition may be moved or renamed, and dead code be deleted, and no record becomes stale.
+
+An attribute of a module is the definition of that name there. Any other attribute is a method of a class that is reached;
+where none of these has it, every method of that name in the package counts, for the object may be any of theirs.
+Never imports what it reads.
+"""
+
+import ast
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+SCOPES = (*FUNCTIONS, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+# What is checked or recorded by other means. A card is part of a run's id; files, and the pixels of stand-ins, are checked
+# against it before they are read; a ledger is kept by releases alone, and no release is ever computed again.
+NOT_FOLLOWED = frozenset({"card", "check", "fetch", "_produce", "charge", "charged"})
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A top-level name of a module, or a method: "Class.method". node: its syntax tree."""
+
+    module: str
+    name: str
+    node: ast.AST = field(compare=False, repr=False)
+
+
+@dataclass
+class _Module:
+    """A parsed file. imports: what a name stands for, as ("module", dotted) or ("name", module, name), or None: foreign."""
+
+    definitions: dict[str, Definition]
+    imports: dict[str, tuple | None]
+
+
+class Package:
+    """The parsed modules of a package folder, by dotted name below it; "" is its __init__."""
+
+    def __init__(self, folder: Path = PACKAGE):
+        self.name = folder.name
+        paths = {_dotted(folder, path): path for path in sorted(folder.rglob("*.py"))}
+        self.modules = {name: None for name in paths}
+        for name, path in paths.items():
+            self.modules[name] = self._parse(name, path)
+        self.methods: dict[str, list[Definition]] = {}
+        for module in self.modules.values():
+            for owner in module.definitions.values():
+                for method in _methods(owner.node):
+                    self.methods.setdefault(method.name, []).append(
+                        Definition(owner.module, f"{owner.name}.{method.name}", method))
+
+    def definition(self, dotted: str) -> Definition:
+        """A definition by "module.name", followed through imports. Raises ValueError if there is none."""
+        module, _, name = dotted.rpartition(".")
+        found = self.meaning(module, name) if module in self.modules else None
+        if not isinstance(found, Definition):
+            raise ValueError(f"{dotted!r} is no definition of {self.name}")
+        return found
+
+    def meaning(self, module: str, name: str) -> Definition | str | None:
+        """What a name stands for in a module: a definition, a module's dotted name, or None if it is not the package's."""
+        seen = set()
+        while (module, name) not in seen:
+            seen.add((module, name))
+            parsed = self.modules[module]
+            if name in parsed.definitions:
+                return parsed.definitions[name]
+            if (target := parsed.imports.get(name)) is None:
+                return None
+            if target[0] == "module":
+                return target[1]
+            _, module, name = target
+            if (below := f"{module}.{name}".strip(".")) in self.modules:
+                return below
+            if module not in self.modules:
+                return None
+        return None
+
+    def _parse(self, name: str, path: Path) -> _Module:
+        tree = _tree(path.read_text(encoding="utf-8"))
+        definitions = {}
+        for statement in _top_level(tree.body):
+            for defined in _names_of(statement):
+                # A constant that is assigned in parts counts with all of them.
+                before = definitions[defined].node.body if defined in definitions else []
+                definitions[defined] = Definition(name, defined, ast.Module([*before, statement], []))
+        is_package = path.name == "__init__.py"
+        imports = {}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                for alias in node.names:
+                    imports[alias.asname or alias.name.partition(".")[0]] = self._target(
+                        alias.name if alias.asname else alias.name.partition(".")[0])
+            elif isinstance(node, ast.ImportFrom):
+                base = self._base(name, is_package, node)
+                for alias in node.names:
+                    imports[alias.asname or alias.name] = None if base is None else ("name", base, alias.name)
+        return _Module(definitions, imports)
+
+    def _target(self, dotted: str) -> tuple | None:
+        first, _, below = dotted.partition(".")
+        return ("module", below) if first == self.name else None
+
+    def _base(self, module: str, is_package: bool, node: ast.ImportFrom) -> str | None:
+        """The module, below the package, that an import takes names from."""
+        if not node.level:
+            first, _, below = (node.module or "").partition(".")
+            return below if first == self.name else None
+        parts = module.split(".") if module else []
+        parents = parts[: len(parts) - node.level + is_package]
+        return ".".join([*parents, *(node.module or "").split(".")]).strip(".")
+
+    # What is reached
+
+    def source_digest(self, roots: Iterable[str]) -> str:
+        """SHA-256, 64 hex digits, of all definitions that the roots reach, the roots named as in definition().
+
+        Raises ValueError for a root that is not there.
+        """
+        return hashlib.sha256("\n".join(text for _, text in self._walk(roots)).encode()).hexdigest()
+
+    def reached(self, roots: Iterable[str]) -> set[str]:
+        """The definitions behind source_digest(), each as "module.name"."""
+        return {f"{found.module}.{found.name}" for found, _ in self._walk(roots)}
+
+    def _walk(self, roots: Iterable[str]) -> list[tuple[Definition, str]]:
+        numbers: dict[Definition, int] = {}
+        spelled: list[tuple[Definition, str]] = []
+        wanted: set[str] = set()
+        for root in roots:
+            numbers.setdefault(self.definition(root), len(numbers))
+        while True:
+            while len(spelled) < len(numbers):
+                definition = list(numbers)[len(spelled)]
+                speller = _Speller(self, definition.module, numbers)
+                spelled.append((definition, speller.spell(definition.node)))
+                wanted |= speller.attributes
+            told = set().union(*(_members(found.node) for found in numbers))
+            more = [method for name in sorted(wanted - told) for method in self._any_of(name)]
+            before = len(numbers)
+            for method in more:
+                numbers.setdefault(method, len(numbers))
+            if len(numbers) == before:
+                return spelled
+
+    def _any_of(self, name: str) -> list[Definition]:
+        """Every method of that name, in an order that does not depend on where they stand."""
+        return sorted(self.methods.get(name, []),
+                      key=lambda method: (method.name, _Speller(self, method.module, {}, anonymous=True).spell(method.node)))
+
+
+class _Speller:
+    """A syntax tree as text that every supported Python spells alike, with references as numbers in order of meeting."""
+
+    def __init__(self, package: Package, module: str, numbers: dict[Definition, int], anonymous: bool = False):
+        self.package, self.module, self.numbers, self.anonymous = package, module, numbers, anonymous
+        self.scopes: list[set[str]] = []
+        self.attributes: set[str] = set()
+
+    def spell(self, node) -> str:
+        if isinstance(node, list):
+            return "[" + ",".join(self.spell(item) for item in node if not _is_idle(item)) + "]"
+        if not isinstance(node, ast.AST):
+            return ascii(node)  # not repr: which characters it escapes depends on Python's Unicode tables
+        if (found := self._refers_to(node)) is not None:
+            return self._reference(found)
+        if isinstance(node, ast.Attribute) and not self._is_foreign(node.value):
+            self.attributes.add(node.attr)
+        with_scope = isinstance(node, SCOPES)
+        if with_scope:
+            self.scopes.append(_bound(node))
+        try:
+            return f"{type(node).__name__}({','.join(self._fields(node))})"
+        finally:
+            if with_scope:
+                self.scopes.pop()
+
+    def _fields(self, node) -> Iterator[str]:
+        fields = {name: value for name, value in ast.iter_fields(node) if value is not None and value != []}
+        if isinstance(node, ast.JoinedStr):  # Python 3.12 ends a format like {x:>{width}} with an empty text
+            fields = {"values": [part for part in node.values if getattr(part, "value", None) != ""]}
+        if isinstance(node, FUNCTIONS):
+            fields.pop("returns", None)
+            if not self.scopes[:-1]:  # of the definition itself: what others call it does not count
+                fields.pop("name")
+        if isinstance(node, ast.ClassDef) and not self.scopes:
+            fields.pop("name")
+        if isinstance(node, ast.arg) or isinstance(node, ast.AnnAssign) and self.scopes:
+            fields.pop("annotation", None)
+        if isinstance(node, ast.Module):
+            fields = {"body": node.body}
+        return (f"{name}={self.spell(value)}" for name, value in fields.items())
+
+    def _refers_to(self, node) -> Definition | str | None:
+        """The definition, or module, that a name or a dotted name stands for here."""
+        if isinstance(node, ast.Name):
+            if any(node.id in scope for scope in self.scopes):
+                return None
+            if node.id in NOT_FOLLOWED:
+                return None
+            return self.package.meaning(self.module, node.id)
+        if isinstance(node, ast.Attribute):
+            base = self._refers_to(node.value)
+            if isinstance(base, str):
+                below = f"{base}.{node.attr}".strip(".")
+                if below in self.package.modules:
+                    return below
+                return None if node.attr in NOT_FOLLOWED else self.package.meaning(base, node.attr)
+        return None
+
+    def _reference(self, found: Definition | str) -> str:
+        if isinstance(found, str):
+            return "Module"  # as a value; what is taken from it elsewhere cannot be told
+        if self.anonymous:
+            return "Reference"
+        return f"@{self.numbers.setdefault(found, len(self.numbers))}"
+
+    def _is_foreign(self, node) -> bool:
+        """Whether it is a name imported from another package, or something taken from one, as np.random is."""
+        while isinstance(node, ast.Attribute):
+            node = node.value
+        imports = self.package.modules[self.module].imports
+        return (isinstance(node, ast.Name) and node.id in imports and imports[node.id] is None
+                and not any(node.id in scope for scope in self.scopes))
+
+
+def _dotted(folder: Path, path: Path) -> str:
+    parts = path.relative_to(folder).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@lru_cache(maxsize=256)
+def _tree(text: str) -> ast.Module:
+    return ast.parse(text)
+
+
+def _top_level(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    for statement in body:
+        if isinstance(statement, ast.If | ast.Try):
+            yield from _top_level([*statement.body, *statement.orelse])
+        else:
+            yield statement
+
+
+def _names_of(statement: ast.stmt) -> list[str]:
+    if isinstance(statement, (*FUNCTIONS, ast.ClassDef)):
+        return [statement.name]
+    targets = getattr(statement, "targets", [getattr(statement, "target", None)])
+    return [node.id for target in targets if target is not None for node in ast.walk(target)
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
+
+
+def _methods(node: ast.AST) -> list[ast.AST]:
+    return [method for owner in getattr(node, "body", []) if isinstance(owner, ast.ClassDef)
+            for method in owner.body if isinstance(method, FUNCTIONS)]
+
+
+@lru_cache(maxsize=4096)
+def _members(node: ast.AST) -> frozenset[str]:
+    """Names of a class's methods and fields, and of what its methods set on self."""
+    found = set()
+    for owner in getattr(node, "body", []):
+        if isinstance(owner, ast.ClassDef):
+            for statement in owner.body:
+                found.update(_names_of(statement))
+            found.update(inner.attr for inner in ast.walk(owner) if isinstance(inner, ast.Attribute)
+                         and isinstance(inner.ctx, ast.Store))
+    return frozenset(found)
+
+
+@lru_cache(maxsize=None)
+def _bound(node: ast.AST) -> frozenset[str]:
+    """The names that a function or comprehension binds for itself, but for imports, which stand for what they import."""
+    found, waiting = set(), []
+    if isinstance(node, (*FUNCTIONS, ast.Lambda)):
+        arguments = node.args
+        for each in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg):
+            if each is not None:
+                found.add(each.arg)
+        waiting = list(node.body) if isinstance(node.body, list) else [node.body]
+    else:
+        waiting = [generator.target for generator in node.generators]
+    elsewhere = set()
+    while waiting:
+        inner = waiting.pop()
+        if isinstance(inner, (*FUNCTIONS, ast.ClassDef)):
+            found.add(inner.name)
+            continue
+        if isinstance(inner, ast.Global | ast.Nonlocal):
+            elsewhere.update(inner.names)
+        if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store | ast.Del):
+            found.add(inner.id)
+        if isinstance(inner, ast.ExceptHandler | ast.MatchAs | ast.MatchStar) and inner.name:
+            found.add(inner.name)
+        if isinstance(inner, ast.MatchMapping) and inner.rest:
+            found.add(inner.rest)
+        if not isinstance(inner, (ast.Lambda, *SCOPES[3:])):
+            waiting += ast.iter_child_nodes(inner)
+        else:  # a walrus binds in the function around
+            found.update(name.target.id for name in ast.walk(inner) if isinstance(name, ast.NamedExpr))
+    return frozenset(found - elsewhere)
+
+
+def _is_idle(node) -> bool:
+    """A statement without effect: pass, an import, or a bare string such as a docstring."""
+    return isinstance(node, ast.Pass | ast.Import | ast.ImportFrom) or (
+        isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str))
