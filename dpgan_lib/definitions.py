@@ -66,14 +66,17 @@ class Package:
             raise ValueError(f"{dotted!r} is no definition of {self.name}")
         return found
 
-    def meaning(self, module: str, name: str) -> Definition | str | None:
-        """What a name stands for in a module: a definition, a module's dotted name, or None if it is not the package's."""
+    def meaning(self, module: str, name: str, is_local: bool = False) -> Definition | str | None:
+        """What a name stands for in a module: a definition, a module's dotted name, or None if it is not the package's.
+
+        is_local: a function imports it for itself.
+        """
         seen = set()
         while (module, name) not in seen:
-            seen.add((module, name))
             parsed = self.modules[module]
-            if name in parsed.definitions:
+            if name in parsed.definitions and not (is_local and not seen):
                 return parsed.definitions[name]
+            seen.add((module, name))
             if (target := parsed.imports.get(name)) is None:
                 return None
             if target[0] == "module":
@@ -163,7 +166,8 @@ class _Speller:
 
     def __init__(self, package: Package, module: str, numbers: dict[Definition, int], anonymous: bool = False):
         self.package, self.module, self.numbers, self.anonymous = package, module, numbers, anonymous
-        self.scopes: list[set[str]] = []
+        self.scopes: list[frozenset[str]] = []
+        self.imported: list[frozenset[str]] = []  # within functions, where an import hides a definition of that name
         self.attributes: set[str] = set()
 
     def spell(self, node) -> str:
@@ -177,12 +181,20 @@ class _Speller:
             self.attributes.add(node.attr)
         with_scope = isinstance(node, SCOPES)
         if with_scope:
-            self.scopes.append(_bound(node))
+            self.enter(node)
         try:
             return f"{type(node).__name__}({','.join(self._fields(node))})"
         finally:
             if with_scope:
-                self.scopes.pop()
+                self.leave()
+
+    def enter(self, node) -> None:
+        self.scopes.append(_bound(node))
+        self.imported.append(_imported(node))
+
+    def leave(self) -> None:
+        self.scopes.pop()
+        self.imported.pop()
 
     def _fields(self, node) -> Iterator[str]:
         fields = {name: value for name, value in ast.iter_fields(node) if value is not None and value != []}
@@ -207,7 +219,8 @@ class _Speller:
                 return None
             if node.id in NOT_FOLLOWED:
                 return None
-            return self.package.meaning(self.module, node.id)
+            is_local = any(node.id in names for names in self.imported)
+            return self.package.meaning(self.module, node.id, is_local)
         if isinstance(node, ast.Attribute):
             base = self._refers_to(node.value)
             if isinstance(base, str):
@@ -308,6 +321,13 @@ def _bound(node: ast.AST) -> frozenset[str]:
         else:  # a walrus binds in the function around
             found.update(name.target.id for name in ast.walk(inner) if isinstance(name, ast.NamedExpr))
     return frozenset(found - elsewhere)
+
+
+@lru_cache(maxsize=None)
+def _imported(node: ast.AST) -> frozenset[str]:
+    """The names that imports within a function bind."""
+    statements = [inner for inner in ast.walk(node) if isinstance(inner, ast.Import | ast.ImportFrom)]
+    return frozenset(alias.asname or alias.name.partition(".")[0] for inner in statements for alias in inner.names)
 
 
 def _is_idle(node) -> bool:
