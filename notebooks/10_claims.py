@@ -29,9 +29,13 @@
 # %% tags=["hide-input"]
 from IPython.display import HTML
 
-from dpgan_lib import claims, report, results, tradeoff
+from dpgan_lib.book import claims
+from dpgan_lib.records import store
+from dpgan_lib.report import cards
+from dpgan_lib.studies.mnist_tradeoff.claims import judge_fall
+from dpgan_lib.studies.mnist_tradeoff.study import trained
 
-HTML(claims.table(results.published))
+HTML(claims.paper_table(store.published))
 
 # %% [markdown]
 # Where one seed stands behind a verdict, the table says so: a verdict on one seed is a first look.
@@ -39,7 +43,7 @@ HTML(claims.table(results.published))
 # %% tags=["hide-input"]
 from IPython.display import Markdown
 
-Markdown(report.sweep_caption(tradeoff.trained(results.published("mnist_tradeoff"))))
+Markdown(cards.sweep_caption(trained(store.published("mnist_tradeoff"))))
 
 # %% [markdown]
 # **When the rules were written.** Those on mutual information, on stability, on class imbalance and on samples: before
@@ -54,7 +58,7 @@ Markdown(report.sweep_caption(tradeoff.trained(results.published("mnist_tradeoff
 # A rule in library code is easy to check. This is the one behind the first row:
 
 # %% tags=["hide-input"]
-Markdown(report.source(claims.judge_fall))
+Markdown(cards.source(judge_fall))
 
 # %% [markdown]
 # ## This book's claims
@@ -64,9 +68,9 @@ Markdown(report.source(claims.judge_fall))
 # their runs had been, and the rule on audits after its records; none was fitted to come out well, as the table shows.
 
 # %% tags=["hide-input"]
-from dpgan_lib import own_claims
+from dpgan_lib.book import claims
 
-HTML(own_claims.table(results.published))
+HTML(claims.own_table(store.published))
 
 # %% [markdown]
 # ## Exercises
@@ -97,5 +101,5 @@ HTML(own_claims.table(results.published))
 # chapter.
 
 # %%
-behind = dict.fromkeys(claim.study for claim in (*claims.CLAIMS, *own_claims.CLAIMS))
-HTML(report.records_table({study: results.published(study) for study in behind}))
+behind = dict.fromkeys(claim.study for claim in (*claims.PAPER, *claims.OWN))
+HTML(cards.records_table({study: store.published(study) for study in behind}))

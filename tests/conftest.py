@@ -9,7 +9,8 @@ import pytest
 from browsing import sound_page
 from playwright.sync_api import sync_playwright
 
-from dpgan_lib import chapters, data, publish
+from dpgan_lib import data
+from dpgan_lib.book import chapters, publish
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -1,8 +1,10 @@
 """A run's record without a run: what test files that need one share."""
 
-from dpgan_lib import data, results
+from dpgan_lib import data
 from dpgan_lib.config import PrivacyConfig, RunConfig
 from dpgan_lib.profiles import PROFILES
+from dpgan_lib.records import provenance
+from dpgan_lib.records.store import Record, content_address, write
 
 ARTEFACTS = {"generator.safetensors": b"weights", "samples.png": b"pixels"}
 
@@ -30,13 +32,13 @@ def record_content(config: RunConfig) -> dict:
         "metrics": {"synthetic": {"pairs_logistic": 0.9, "pairs_worst": 0.6, "ten_logistic": 0.7, "ten_cnn": 0.8},
                     "fidelity": {"fid_test": 4.0, "floor": 0.1}},
         "seconds": {"training": 723.4, "evaluation": 41.2},
-        "provenance": results.provenance(entries=("training", "utility")),
+        "provenance": provenance.provenance(entries=("training", "utility")),
     }
 
 
 def store_record(store, *, study: str = "tradeoff", artefacts: dict = ARTEFACTS, changes: dict | None = None,
-                 **config) -> results.Record:
+                 **config) -> Record:
     """Write a record of run_config(**config), with changes to its top-level fields, into a store."""
     content = record_content(run_config(**config)) | (changes or {})
-    run_id = results.content_address(content["config"], content["card"])
-    return results.write(study, run_id, content, artefacts, store)
+    run_id = content_address(content["config"], content["card"])
+    return write(study, run_id, content, artefacts, store)

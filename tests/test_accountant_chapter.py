@@ -9,10 +9,11 @@ from pathlib import Path
 import jupytext
 import pytest
 
-from dpgan_lib import accounting, chapters
-from dpgan_lib.experiment import parameters_from
+from dpgan_lib.book import chapters
+from dpgan_lib.studies.accountant import study
+from dpgan_lib.studies.parameters import parameters_from
 
-USUAL = asdict(accounting.Parameters())
+USUAL = asdict(study.Parameters())
 
 
 def chapter_defaults():
@@ -33,7 +34,7 @@ WRONG = [("noise_multiplier", 0.0, "must lie in [0.1, 1000]"), ("noise_multiplie
 @pytest.mark.parametrize("field, value, line", WRONG)
 def test_a_wrong_parameter_is_refused_before_the_chapter_computes(field, value, line):
     with pytest.raises(ValueError) as error:
-        parameters_from(USUAL | {field: value}, accounting.Parameters)
+        parameters_from(USUAL | {field: value}, study.Parameters)
     assert str(error.value).startswith(f"{field}={value!r} {line}") and "\n" not in str(error.value)
     if value != math.inf:
         with pytest.raises(ValueError, match=f"^{field}="):
@@ -42,7 +43,7 @@ def test_a_wrong_parameter_is_refused_before_the_chapter_computes(field, value, 
 
 def test_an_epsilon_that_no_noise_reaches_is_refused_too():
     with pytest.raises(ValueError, match="^epsilon=0.01 must be one that some noise reaches: "):
-        accounting.Parameters(epsilon=0.01, sampling_rate=1, steps=100_000, noise_multiplier=500.0).check()
+        study.Parameters(epsilon=0.01, sampling_rate=1, steps=100_000, noise_multiplier=500.0).check()
 
 
 def test_plain_papermill_refuses_an_unknown_parameter_with_the_nearest(tmp_path):

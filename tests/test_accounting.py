@@ -20,9 +20,10 @@ from opacus.accountants.analysis.rdp import compute_rdp
 from scipy.optimize import brentq
 from scipy.special import log_ndtr, ndtr, ndtri
 
-from dpgan_lib import accounting
-from dpgan_lib.accounting import (calibrate_noise, calibrate_noise_rdp, epsilon_lower_bound, epsilon_moments,
-                                  epsilon_pld, epsilon_rdp, epsilons, renyi_divergence, trade_off)
+from dpgan_lib.privacy import accounting
+from dpgan_lib.privacy.accounting import epsilon_moments, epsilon_pld, epsilon_rdp, epsilons, renyi_divergence
+from dpgan_lib.privacy.audit import epsilon_lower_bound, trade_off
+from dpgan_lib.privacy.calibration import calibrate_noise, calibrate_noise_rdp
 
 VECTORS = Path(__file__).parent / "reference" / "accounting_vectors.csv"
 MNIST = dict(noise_multiplier=1.1, sampling_rate=256 / 60000, steps=3515, delta=1e-5)
@@ -393,7 +394,7 @@ def test_an_order_of_1_or_less_is_refused(order):
 
 
 def test_accounting_imports_neither_torch_nor_the_rest_of_the_library():
-    code = ("import sys, dpgan_lib.accounting; "
+    code = ("import sys, dpgan_lib.privacy.accounting; "
             "print(*sorted(m for m in sys.modules if m == 'torch' or m.startswith('dpgan_lib')))")
     imported = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert imported == ["dpgan_lib", "dpgan_lib.accounting"]
+    assert imported == ["dpgan_lib", "dpgan_lib.privacy.accounting"]

@@ -9,9 +9,15 @@ import pytest
 from click.testing import CliRunner
 from sample_record import store_record
 
-from dpgan_lib import bands, cli, reproduce, results, studies, wasserstein_study
-from dpgan_lib.bands import Band
-from dpgan_lib.studies import Study
+from dpgan_lib import cli
+from dpgan_lib.records import bands
+from dpgan_lib.records import store as run_store
+from dpgan_lib.records.bands import Band
+from dpgan_lib.records.store import PUBLISHED, Record, read
+from dpgan_lib.studies import registry, reproduce
+from dpgan_lib.studies import study as study_module
+from dpgan_lib.studies.study import Study
+from dpgan_lib.studies.wasserstein import study
 
 
 @pytest.fixture
@@ -112,7 +118,7 @@ def test_without_a_band_nothing_is_reproduced(seeds):
 
 # The command: smoke runs of the GAN in the plane, a second each
 
-SMOKE = wasserstein_study.Parameters(profile="smoke")
+SMOKE = study.Parameters(profile="smoke")
 
 
 @pytest.fixture(scope="module")
@@ -121,14 +127,14 @@ def store(tmp_path_factory):
     folder = tmp_path_factory.mktemp("store")
     cells = [*(replace(SMOKE, seed=seed) for seed in (0, 1, 2)), replace(SMOKE, epsilon="inf")]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(results, "LOCAL", folder / "runs")
+        patch.setattr(run_store, "LOCAL", folder / "runs")
         patch.delenv("DPGAN_PUBLISHED", raising=False)
-        patch.setattr(results, "PUBLISHED", folder / "published")
-        patch.setattr(wasserstein_study, "STUDY", Study(
-            (*cells, replace(SMOKE, lipschitz="penalty")), wasserstein_study.address, wasserstein_study.compute))
+        patch.setattr(run_store, "PUBLISHED", folder / "published")
+        patch.setattr(study, "STUDY", Study(
+            (*cells, replace(SMOKE, lipschitz="penalty")), study.address, study.compute))
         for cell in cells:
-            record = studies.obtain("wasserstein", cell, fresh=True, progress=False)
-            shutil.copytree(record.folder, results.PUBLISHED / record.study / record.run_id)
+            record = registry.obtain("wasserstein", cell, fresh=True, progress=False)
+            shutil.copytree(record.folder, PUBLISHED / record.study / record.run_id)
         yield folder
 
 
@@ -157,10 +163,10 @@ def test_a_published_seed_gives_the_same_digits(store):
 
 
 def test_a_run_that_is_far_off_ends_with_status_1(store, monkeypatch):
-    run_id = wasserstein_study.address(SMOKE)
-    record = results.read(results.PUBLISHED / "wasserstein" / run_id)
+    run_id = study.address(SMOKE)
+    record = read(PUBLISHED / "wasserstein" / run_id)
     record.content["metrics"]["floor"] = 1e6
-    monkeypatch.setattr(studies, "obtain", lambda *_, **__: record)
+    monkeypatch.setattr(study_module, "obtain", lambda *_, **__: record)
     by_band, by_digit = dpgan("--run", run_id), dpgan("-p", "seed", "0")
     assert (by_band.exit_code, by_digit.exit_code) == (1, 1)
     assert "OUTSIDE  floor: " in by_band.stdout and by_band.stdout.splitlines()[-1].startswith(bands.NOT_REPRODUCED)
@@ -168,10 +174,10 @@ def test_a_run_that_is_far_off_ends_with_status_1(store, monkeypatch):
 
 
 def test_other_digits_on_another_machine_name_it(store):
-    published = results.read(results.PUBLISHED / "wasserstein" / wasserstein_study.address(SMOKE))
+    published = read(PUBLISHED / "wasserstein" / study.address(SMOKE))
     content = published.content | {"metrics": published.metrics | {"floor": 0.0},
                                    "provenance": published.provenance | {"trained_on": "a large device"}}
-    lines, same = reproduce.outcome(results.Record(published.folder, content), reproduce.Plan(None, [published], True))
+    lines, same = reproduce.outcome(Record(published.folder, content), reproduce.Plan(None, [published], True))
     assert not same and "trained on CPU, 1 thread there, a large device here" in lines[-1]
 
 
@@ -180,7 +186,7 @@ def test_other_digits_on_another_machine_name_it(store):
     (("-p", "lipschitz", "penalty"), "is not published"), (("-p", "epsilon", "inf"), "makes no band"),
     (("-p", "seed", "-1"), "must be a whole number")])
 def test_what_cannot_be_compared_is_refused_before_anything_is_computed(store, monkeypatch, words, reason):
-    monkeypatch.setattr(studies, "obtain", None)
+    monkeypatch.setattr(study_module, "obtain", None)
     done = dpgan(*words)
     assert done.exit_code == 2 and reason in done.stderr and len(done.stderr.splitlines()) == 1
 

@@ -7,8 +7,19 @@ import re
 import pytest
 from sample_record import store_record
 
-from dpgan_lib import catalogue, results, verify
-from dpgan_lib.verify import Check
+from dpgan_lib.book import catalogue
+from dpgan_lib.records import checks, provenance, verify
+from dpgan_lib.records import store as run_store
+from dpgan_lib.records.checks import Check
+from dpgan_lib.records.store import (
+    MANIFEST,
+    _published_store,
+    content_address,
+    published,
+    published_studies,
+    update_manifest,
+    write,
+)
 
 
 @pytest.fixture
@@ -16,17 +27,17 @@ def store(tmp_path, monkeypatch):
     """A published store of its own."""
     monkeypatch.setenv("DPGAN_PUBLISHED", str(tmp_path))
     monkeypatch.setattr(verify, "check", lambda record: [
-        Check("run id", verify.OK, ""), Check("origin", verify.NOT_CHECKED, ""),
-        Check(catalogue.READERS, verify.OK, "")])
+        Check("run id", checks.OK, ""), Check("origin", checks.NOT_CHECKED, ""),
+        Check(catalogue.READERS, checks.OK, "")])
     return lambda **values: store_record(tmp_path, **values)
 
 
 def experiment(store):
     """A record that claims no epsilon and has no seed, like a benchmark's."""
     config, card = {"experiment": "a <look>"}, {"title": "random images"}
-    return results.write("cost", results.content_address(config, card), {
+    return write("cost", content_address(config, card), {
         "mode": "demo", "config": config, "card": card, "privacy": {}, "metrics": {"seconds": [1.0, 2.0]},
-        "seconds": {}, "provenance": results.provenance()}, {}, results._published_store())
+        "seconds": {}, "provenance": provenance.provenance()}, {}, _published_store())
 
 
 def words(html: str) -> list[list[str]]:
@@ -37,8 +48,8 @@ def words(html: str) -> list[list[str]]:
 
 def test_every_record_has_a_row_with_its_digest_and_an_anchor_that_no_other_has(store):
     records = [store(epsilon=epsilon) for epsilon in (1.0, 3.0, math.inf)]
-    results.update_manifest()
-    manifest = json.loads((results._published_store() / results.MANIFEST).read_text())
+    update_manifest()
+    manifest = json.loads((_published_store() / MANIFEST).read_text())
     page = catalogue.records_table("tradeoff", records)
     for record in records:
         assert page.count(f'id="tradeoff-{record.run_id}"') == 1
@@ -65,7 +76,7 @@ def test_a_record_without_epsilon_seed_or_size_has_a_row_too(store):
 def test_checks_are_counted_without_the_readers_commit_and_a_failed_one_is_quoted(store, monkeypatch):
     record = store()
     assert catalogue._checks(record) == "1 pass, 1 not made"
-    monkeypatch.setattr(verify, "check", lambda record: [Check("unit", verify.FAILED, "<one> in the record")])
+    monkeypatch.setattr(verify, "check", lambda record: [Check("unit", checks.FAILED, "<one> in the record")])
     assert "FAILED       unit: &lt;one&gt; in the record" in catalogue._checks(record)
 
 
@@ -90,21 +101,21 @@ def test_bands_have_a_column_for_each_run_with_seeds(store):
 
 
 def test_the_summary_counts_verdicts_and_stale_records(store, monkeypatch):
-    monkeypatch.setattr(results, "staleness", lambda record: [])
+    monkeypatch.setattr(run_store, "staleness", lambda record: [])
     records = seeds(store, 0.9, 0.91, 0.92, 0.905)
     last = store(seed=9, changes={"metrics": {"ten_cnn": 0.1, "always": 10}})
-    monkeypatch.setattr(results, "staleness", lambda record: ["older"] if record is last else [])
+    monkeypatch.setattr(run_store, "staleness", lambda record: ["older"] if record is last else [])
     rows = words(catalogue.summary({"tradeoff": [*records, last], "cost": [experiment(store)]}))
     assert rows[1:] == [["tradeoff", "5", "1", "4", "1", "0"], ["cost", "1", "0", "0", "0", "1"]]
 
 
 def test_published_studies_are_those_with_records(store):
-    assert results.published_studies() == []
+    assert published_studies() == []
     store(), experiment(store)
-    assert results.published_studies() == ["cost", "tradeoff"]
+    assert published_studies() == ["cost", "tradeoff"]
 
 
-@pytest.mark.parametrize("study", results.published_studies())
+@pytest.mark.parametrize("study", published_studies())
 def test_no_two_published_runs_of_a_study_share_a_name(study):
-    names = catalogue.names(results.published(study))
+    names = catalogue.names(published(study))
     assert len(set(names)) == len(names)

@@ -11,7 +11,7 @@ import nbformat
 import psutil
 import pytest
 
-from dpgan_lib import chapters
+from dpgan_lib.book import chapters
 
 pytestmark = pytest.mark.usefixtures("studies")
 

@@ -10,7 +10,8 @@ from types import SimpleNamespace
 import pytest
 from click.testing import CliRunner
 
-from dpgan_lib import chapters, cli, publish
+from dpgan_lib import cli
+from dpgan_lib.book import chapters, publish
 
 GLUED = {
     "epsilon_asked": 3, "epsilon_spent": 2.98, "delta": 1e-5, "accuracy_ten": "one of ten", "accuracy_pairs": "all",

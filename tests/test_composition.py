@@ -10,11 +10,11 @@ from dp_accounting.pld import PLDAccountant
 from dp_accounting.rdp import RdpAccountant
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-
-from dpgan_lib import accounting
-from dpgan_lib.accounting import (calibrate_noise, calibrate_noise_rdp, epsilon_moments, epsilon_pld, epsilon_rdp,
-                                  epsilons, split_budget)
 from test_accounting import gaussian_delta
+
+from dpgan_lib.privacy import calibration
+from dpgan_lib.privacy.accounting import epsilon_moments, epsilon_pld, epsilon_rdp, epsilons
+from dpgan_lib.privacy.calibration import calibrate_noise, calibrate_noise_rdp, split_budget
 
 RUN = dict(noise_multiplier=1.1, sampling_rate=256 / 60000, steps=3515, delta=1e-5)
 PLAN = dict(sampling_rate=256 / 60000, steps=2000, delta=1e-5)
@@ -159,8 +159,8 @@ def test_a_split_takes_less_than_10_seconds_once():
     started = time.process_time()
     first = split_budget(**plan)
     assert time.process_time() - started < 10  # this process's own, so that a busy machine changes nothing
-    computed = accounting._calibrate.cache_info().misses
-    assert split_budget(**plan) == first and accounting._calibrate.cache_info().misses == computed
+    computed = calibration._calibrate.cache_info().misses
+    assert split_budget(**plan) == first and calibration._calibrate.cache_info().misses == computed
 
 
 # Refusals

@@ -13,7 +13,8 @@ import nbformat
 import pytest
 from nbgrader.utils import determine_grade, is_grade, is_solution
 
-from dpgan_lib import cli, coursework, publish
+from dpgan_lib import cli
+from dpgan_lib.book import coursework, publish
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "book" / "teaching.md").read_text()

@@ -9,11 +9,14 @@ import torch
 from opacus import GradSampleModule
 from torch import nn
 
-from dpgan_lib import bench, clipping, networks, profiles, steps
-from dpgan_lib.bench_ways import WAYS
-from dpgan_lib.clipping import check_separable, clipped_sum
+from dpgan_lib import profiles
 from dpgan_lib.config import PrivacyConfig
-from dpgan_lib.latent import category, sample_latent
+from dpgan_lib.gan import networks, steps
+from dpgan_lib.gan.latent import category, sample_latent
+from dpgan_lib.privacy import clipping
+from dpgan_lib.privacy.clipping import check_separable, clipped_sum
+from dpgan_lib.studies.cost import bench
+from dpgan_lib.studies.cost.ways import WAYS
 
 PROFILE = profiles.PROFILES["smoke"]
 PRIVACY = PrivacyConfig(epsilon=1.0, delta=1e-5, records=1000, expected_batch=50, steps=10, clip_norm=0.5,

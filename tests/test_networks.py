@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from dpgan_lib.clipping import check_separable, clipped_sum
-from dpgan_lib.networks import build_networks, project_spectral
+from dpgan_lib.gan.networks import build_networks, project_spectral
+from dpgan_lib.privacy.clipping import check_separable, clipped_sum
 from dpgan_lib.profiles import PROFILES
 
 LATENT, MODEL = PROFILES["smoke"].latent, PROFILES["smoke"].model

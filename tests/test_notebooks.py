@@ -12,7 +12,11 @@ import jupytext
 import nbformat
 import pytest
 
-from dpgan_lib import chapters, experiment, results, studies, tradeoff
+from dpgan_lib.book import chapters
+from dpgan_lib.records import store
+from dpgan_lib.studies import registry
+from dpgan_lib.studies.mnist_tradeoff.study import Parameters, plan
+from dpgan_lib.studies.study import run_id
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = sorted((ROOT / "notebooks").glob("*.py"))
@@ -35,7 +39,7 @@ def parameter_cells(path: Path) -> list:
 
 def trains(path: Path) -> bool:
     """Whether the chapter's records are training runs with their utility; another study has tests of its own."""
-    return studies.MODULES.get(path.stem.split("_", 1)[1]) == "tradeoff"
+    return registry.MODULES.get(path.stem.split("_", 1)[1]) == "tradeoff"
 
 
 # Pairs
@@ -202,8 +206,8 @@ def test_what_is_no_result_is_left_alone(text):
 @over([path for path in SOURCES if trains(path)])
 def test_a_training_chapter_runs_at_smoke(path):
     values = {"profile": "smoke", "dataset": "digits", "epsilon": 3.0, "seed": SMOKE_SEED}  # pairs have no CNN at 3
-    run = experiment.run_id(tradeoff.plan(tradeoff.Parameters(**values)))
-    record = results.LOCAL / path.stem.split("_", 1)[1] / run
+    run = run_id(plan(Parameters(**values)))
+    record = store.LOCAL / path.stem.split("_", 1)[1] / run
     shutil.rmtree(record, ignore_errors=True)  # so that it trains
     output = ROOT / "build" / "test" / f"{path.stem}.ipynb"
     started = time.monotonic()
@@ -225,7 +229,7 @@ OTHERS = {  # chapters that train on data sets of their own: what makes them sma
 def test_another_training_chapter_runs_at_smoke(name):
     values = OTHERS[name] | {"profile": "smoke", "epsilon": "inf", "seed": SMOKE_SEED}
     study = name.split("_", 1)[1]
-    record = results.LOCAL / study / studies.study(study).address(studies.parameters(study)(**values))
+    record = store.LOCAL / study / registry.find(study).address(registry.parameters(study)(**values))
     shutil.rmtree(record, ignore_errors=True)  # so that it trains
     output = ROOT / "build" / "test" / f"{name}.ipynb"
     chapters.run_chapter(name, values, output, timeout=SMOKE_SECONDS, progress=False)
@@ -249,8 +253,8 @@ def papermill(tmp_path):
 
     yield call
     values = {"profile": "smoke", "dataset": "digits", "epsilon": "inf", "seed": PAPERMILL_SEED}
-    run = experiment.run_id(tradeoff.plan(tradeoff.Parameters(**values)))
-    shutil.rmtree(results.LOCAL / "mnist_tradeoff" / run, ignore_errors=True)
+    run = run_id(plan(Parameters(**values)))
+    shutil.rmtree(store.LOCAL / "mnist_tradeoff" / run, ignore_errors=True)
 
 
 def test_plain_papermill_re_executes_the_published_chapter(papermill, tmp_path):

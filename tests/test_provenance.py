@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from dpgan_lib import provenance, results
+from dpgan_lib.records import provenance, store
 
 # The source hash
 
@@ -39,16 +39,16 @@ def test_the_closure_follows_every_form_of_import_and_no_namesake(toy):
 
 @pytest.mark.parametrize("name", ["training", "evaluation", "config", "steps", "deep", "scores"])
 def test_code_in_the_closure_changes_the_hash(toy, name):
-    before = results.source_hash(toy)
+    before = provenance.source_hash(toy)
     (toy / f"{name}.py").write_text(MODULES[name] + "y = 2\n")
-    assert results.source_hash(toy) != before
+    assert provenance.source_hash(toy) != before
 
 
 @pytest.mark.parametrize("name", ["figures", "latent", "new"])
 def test_code_outside_the_closure_does_not(toy, name):
-    before = results.source_hash(toy)
+    before = provenance.source_hash(toy)
     (toy / f"{name}.py").write_text("y = 2\n")
-    assert results.source_hash(toy) == before
+    assert provenance.source_hash(toy) == before
 
 
 @pytest.mark.parametrize("old, new", [
@@ -58,26 +58,26 @@ def test_code_outside_the_closure_does_not(toy, name):
     ("x + 1", "(x  +  1)"),
 ])
 def test_text_and_layout_leave_the_hash(toy, old, new):
-    before = results.source_hash(toy)
+    before = provenance.source_hash(toy)
     changed = MODULES["training"].replace(old, new)
     assert changed != MODULES["training"]
     (toy / "training.py").write_text(changed)
-    assert results.source_hash(toy) == before
+    assert provenance.source_hash(toy) == before
 
 
 @pytest.mark.parametrize("old, new", [("x + 1", "x - 1"), ("x + 1", "x + 1.0"), ("x + 1", "x + True"),
                                       ("return x", "x"), ("train(x)", "train(x, /)")])
 def test_small_changes_of_code_change_the_hash(toy, old, new):
-    before = results.source_hash(toy)
+    before = provenance.source_hash(toy)
     (toy / "training.py").write_text(MODULES["training"].replace(old, new))
-    assert results.source_hash(toy) != before
+    assert provenance.source_hash(toy) != before
 
 
 def test_a_renamed_module_changes_the_hash(toy):
-    before = results.source_hash(toy)
+    before = provenance.source_hash(toy)
     (toy / "scores.py").rename(toy / "marks.py")
     (toy / "evaluation.py").write_text(MODULES["evaluation"].replace("toy.scores", "toy.marks"))
-    assert results.source_hash(toy) != before
+    assert provenance.source_hash(toy) != before
 
 
 EVERY_SYNTAX = r'''
@@ -128,11 +128,11 @@ def test_figures_and_text_are_no_part_of_a_result():
 def test_reading_records_loads_neither_torch_nor_data():
     code = ("import sys; from dpgan_lib import report, results; results.provenance()\n"
             "assert not {'torch', 'sklearn', 'dpgan_lib.data'} & set(sys.modules)")
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=results.ROOT)
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=store.ROOT)
 
 
 def test_provenance_is_strict_json_and_names_public_versions():
-    origin = results.provenance(gpu="a device")
+    origin = provenance.provenance(gpu="a device")
     json.dumps(origin, allow_nan=False)
     assert origin["hardware"]["gpu"] == "a device"
     assert origin["versions"]["python"] == ".".join(map(str, sys.version_info[:3]))

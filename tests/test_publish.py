@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dpgan_lib import publish
+from dpgan_lib.book import publish
 
 pytestmark = pytest.mark.usefixtures("studies")
 

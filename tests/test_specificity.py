@@ -5,9 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from dpgan_lib import drawn_faces, specificity
 from dpgan_lib.config import LatentConfig
-from dpgan_lib.face_model import combinations
+from dpgan_lib.data import drawn_faces
+from dpgan_lib.measures import specificity
+from dpgan_lib.warm_start.face_model import combinations
 
 LATENT = LatentConfig(z_dim=3, categories=4, continuous=2)
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from dpgan_lib import data, stability
-from dpgan_lib.wasserstein_study import Sweep
+from dpgan_lib import data
+from dpgan_lib.studies.wasserstein import stability
+from dpgan_lib.studies.wasserstein.study import Sweep
 
 
 def shares(*rows):

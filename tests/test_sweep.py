@@ -5,7 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from dpgan_lib import results, studies, sweep
+from dpgan_lib.records import store
+from dpgan_lib.studies import registry, study, sweep
 
 
 @dataclass(frozen=True)
@@ -30,15 +31,15 @@ def _compute(parameters, progress):
 
 
 GRID = tuple(map(Cell, (1, 5, 2, 13, 3)))
-STUDY = studies.Study(grid=GRID, address=lambda parameters: f"run{parameters.number}", compute=_compute)
+STUDY = study.Study(grid=GRID, address=lambda parameters: f"run{parameters.number}", compute=_compute)
 
 
 @pytest.fixture
 def stand_in(monkeypatch):
-    monkeypatch.setattr(studies, "study", lambda name: STUDY if name == "stand_in" else None)
+    monkeypatch.setattr(study, "study", lambda name: STUDY if name == "stand_in" else None)
     found = {"run2": [], "run3": ["older source"]}  # by run id: why it is stale
-    monkeypatch.setattr(results, "find", lambda name, run: SimpleNamespace(reasons=found[run]) if run in found else None)
-    monkeypatch.setattr(results, "staleness", lambda record: record.reasons)
+    monkeypatch.setattr(store, "find", lambda name, run: SimpleNamespace(reasons=found[run]) if run in found else None)
+    monkeypatch.setattr(store, "staleness", lambda record: record.reasons)
 
 
 def test_what_is_current_is_kept(stand_in):
@@ -62,7 +63,7 @@ def test_cells_are_computed_apart_and_a_failure_is_a_hole(stand_in, monkeypatch,
 
 def _cell(name, parameters, threads):
     """sweep._cell in a new process, where the stand-in must be put in place again."""
-    studies.study = lambda name: STUDY
+    registry.find = lambda name: STUDY
     sweep_cell(name, parameters, threads)
 
 

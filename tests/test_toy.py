@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from dpgan_lib import clipping, toy
-from dpgan_lib.wasserstein import LIPSCHITZ, mlp
-from dpgan_lib.wasserstein_study import Parameters
+from dpgan_lib.privacy import clipping
+from dpgan_lib.studies.wasserstein import toy
+from dpgan_lib.studies.wasserstein.distance import LIPSCHITZ, mlp
+from dpgan_lib.studies.wasserstein.study import Parameters
 
 CLIP = 0.3
 
@@ -23,7 +24,7 @@ def critic(seed=0):
 
 
 class Scores(torch.nn.Module):
-    """A critic as dpgan_lib.clipping wants it: one score a record."""
+    """A critic as dpgan_lib.privacy.clipping wants it: one score a record."""
 
     def __init__(self, layers):
         super().__init__()

@@ -4,14 +4,15 @@ import copy
 
 import pytest
 
-from dpgan_lib import face_study, results, verify, verify_metrics
-from dpgan_lib.checks import FAILED
+from dpgan_lib.records import checks, store, verify
+from dpgan_lib.records.checks import FAILED
+from dpgan_lib.studies.celeba_specificity import study
 
-PUBLISHED = results.published(face_study.STUDY_NAME)
+PUBLISHED = store.published(study.STUDY_NAME)
 
 
 def failed(content) -> list[str]:
-    return [check.name for check in verify_metrics.metrics(content) if check.outcome == FAILED]
+    return [check.name for check in checks.metrics_checks(content) if check.outcome == FAILED]
 
 
 @pytest.mark.parametrize("record", PUBLISHED, ids=lambda record: record.run_id)

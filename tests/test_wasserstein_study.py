@@ -7,9 +7,16 @@ from types import SimpleNamespace
 import jupytext
 import pytest
 
-from dpgan_lib import chapters, claims, data, report, results, studies, verify, wasserstein_study
-from dpgan_lib.experiment import parameters_from
-from dpgan_lib.wasserstein_study import Parameters, Sweep
+from dpgan_lib import data
+from dpgan_lib.book import chapters
+from dpgan_lib.book.claims import PAPER
+from dpgan_lib.records import checks, store, verify
+from dpgan_lib.report import cards
+from dpgan_lib.studies import registry
+from dpgan_lib.studies.parameters import parameters_from
+from dpgan_lib.studies.study import NOT_MEASURED
+from dpgan_lib.studies.wasserstein import claims, study, tables
+from dpgan_lib.studies.wasserstein.study import Parameters, Sweep
 
 USUAL = asdict(Parameters())
 CHAPTER = "02_wasserstein"
@@ -19,10 +26,10 @@ SECONDS = 120  # of a cell of the smoke chapter, on a busy machine; alone the lo
 @pytest.fixture(scope="module")
 def smoke_records(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(results, "LOCAL", tmp_path_factory.mktemp("runs"))
+        patch.setattr(store, "LOCAL", tmp_path_factory.mktemp("runs"))
         asked = [Parameters(profile="smoke"), Parameters(profile="smoke", lipschitz="penalty", epsilon="inf"),
                  Sweep(profile="smoke")]
-        return [studies.obtain("wasserstein", each, fresh=True, progress=False) for each in asked]
+        return [registry.obtain("wasserstein", each, fresh=True, progress=False) for each in asked]
 
 
 def test_the_chapter_shows_the_librarys_defaults():
@@ -41,23 +48,23 @@ def test_a_wrong_parameter_is_refused(field, value, line):
 
 def test_no_two_published_records_have_one_address_and_none_needs_data(monkeypatch):
     monkeypatch.setattr(data, "load", None)
-    grid = wasserstein_study.STUDY.grid
-    assert len({wasserstein_study.address(each) for each in grid}) == len(grid)
+    grid = study.STUDY.grid
+    assert len({study.address(each) for each in grid}) == len(grid)
     assert Parameters() in grid and Sweep() in grid
 
 
 def test_three_seeds_stand_behind_every_point():
-    grid = [asdict(each) for each in wasserstein_study.STUDY.grid]
+    grid = [asdict(each) for each in study.STUDY.grid]
     for each in grid:
         assert {other["seed"] for other in grid if other | {"seed": 0} == each | {"seed": 0}} == {0, 1, 2}
 
 
 def test_a_record_is_current_passes_every_check_and_fills_its_card(smoke_records):
     for record in smoke_records:
-        assert results.staleness(record) == []
-        assert [check for check in verify.check(record) if check.outcome == verify.FAILED] == []
-    assert "epsilon 1, seed 0" in report.computed_by(smoke_records[:2], "dpgan run wasserstein", USUAL)
-    assert "no privacy, seed 0" in report.computed_by(smoke_records[2:], "dpgan run wasserstein", asdict(Sweep()))
+        assert store.staleness(record) == []
+        assert [check for check in verify.check(record) if check.outcome == checks.FAILED] == []
+    assert "epsilon 1, seed 0" in cards.computed_by(smoke_records[:2], "dpgan run wasserstein", USUAL)
+    assert "no privacy, seed 0" in cards.computed_by(smoke_records[2:], "dpgan run wasserstein", asdict(Sweep()))
 
 
 def test_a_private_record_spends_no_more_than_asked(smoke_records):
@@ -66,11 +73,11 @@ def test_a_private_record_spends_no_more_than_asked(smoke_records):
 
 def test_tables_have_a_row_for_each_setting(smoke_records):
     games = [record for record in smoke_records if record.content["config"]["measurement"] == "toy"]
-    rows = wasserstein_study.toy_rows(games, {games[0].run_id})
+    rows = tables.toy_rows(games, {games[0].run_id})
     assert [row["is_new"] for row in rows] == [False, False, True, True]
-    assert wasserstein_study.toy_table(rows).count('scope="row"') == 2
-    runs = wasserstein_study.stability_rows(wasserstein_study.of(smoke_records, "stability", "smoke"))
-    assert wasserstein_study.stability_table(runs).count('scope="row"') == 2
+    assert tables.toy_table(rows).count('scope="row"') == 2
+    runs = tables.stability_rows(tables.of(smoke_records, "stability", "smoke"))
+    assert tables.stability_table(runs).count('scope="row"') == 2
 
 
 def sweep(wasserstein, js, profile="laptop", dataset="mnist"):
@@ -84,15 +91,15 @@ def sweep(wasserstein, js, profile="laptop", dataset="mnist"):
     (0, 5, "holds"), (2, 3, "holds"), (0, 0, "holds in part"), (2, 1, "holds in part"), (5, 9, "holds in part"),
     (3, 3, "does not hold"), (9, 5, "does not hold")])
 def test_the_verdict_on_stability(monkeypatch, wasserstein, js, verdict):
-    monkeypatch.setattr(results, "staleness", lambda record: [])
+    monkeypatch.setattr(store, "staleness", lambda record: [])
     assert claims.judge_stability([sweep(wasserstein, js)]).verdict == verdict
 
 
 def test_no_smoke_run_and_no_toy_enters_the_verdict(monkeypatch):
-    monkeypatch.setattr(results, "staleness", lambda record: [])
-    (claim,) = [claim for claim in claims.CLAIMS if claim.study == "wasserstein"]
+    monkeypatch.setattr(store, "staleness", lambda record: [])
+    (claim,) = [claim for claim in PAPER if claim.study == "wasserstein"]
     others = [sweep(9, 0, profile="smoke"), sweep(9, 0, dataset="ring"), sweep(9, 0, dataset="digits")]
-    assert claim.judge(claim.admits(others)).verdict == claims.NOT_MEASURED
+    assert claim.judge(claim.admits(others)).verdict == NOT_MEASURED
     assert claim.judge(claim.admits([*others, sweep(0, 9)])).verdict == "holds"
 
 
