@@ -120,7 +120,7 @@ def _on_public_test(config, state, public_test, parameters) -> dict:
     asked = np.arange(count) % config.latent.categories
     drawn = classifiers.synthesise(state.average.cpu(), config.latent, asked, stream(None, "evaluation"))
     return {"public_test": classifiers.utility(drawn, asked, scaled(images, parameters), labels,
-                                              config.evaluation.cnn_steps, stream(None, "evaluation"))}
+                                               config.evaluation.cnn_steps, stream(None, "evaluation"))}
 
 
 def _artefacts(config, state) -> dict[str, bytes]:

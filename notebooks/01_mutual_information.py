@@ -69,8 +69,9 @@ from dpgan_lib.report import cards
 from dpgan_lib.report.figures import panels
 from dpgan_lib.studies import registry
 from dpgan_lib.studies.mutual_information import channels, figures
+from dpgan_lib.studies.study import generator_of
 
-config = study.plan(parameters)
+config = study.run_of(parameters)
 rng = np.random.default_rng(0)  # of the first half of the page
 
 
@@ -365,8 +366,7 @@ Markdown(cards.source(latent.mutual_info_bound) + "\n\n"
 
 # %%
 record = registry.obtain("mutual_information", parameters)
-published = [other for other in store.published("mutual_information")
-             if tables.is_same_sweep(other.config, config)]
+published = study.STUDY.comparable(store.published("mutual_information"), parameters)
 records = list({other.run_id: other for other in [*published, record]}.values())
 rows = [tables.row(other) for other in records]
 print(cards.status(record))
@@ -527,7 +527,7 @@ if known:
 # other number stand still. (The first draws, uncurated.)
 
 # %% mystnb={"image": {"alt": "Two blocks of generated digits, one for each continuous code; along a row the code moves from minus one to one and all else stands still"}}
-generator = study.generator_of(record)
+generator = generator_of(record)
 figures.sweeps({f"continuous code {which + 1} moves": codes.sweep(
     generator, config.latent, which, 5, np.random.default_rng(seed))
     for which in range(config.latent.continuous)})
@@ -577,7 +577,7 @@ Markdown(cards.source(study.forces) + "\n\n"
          + cards.source(study.after_critic_steps))
 
 # %%
-small = study.plan(study.Parameters(
+small = study.run_of(study.Parameters(
     dataset="digits", profile="smoke", epsilon=10.0))
 digits = data.load("digits", progress=False)
 garbage = np.random.default_rng(0).uniform(-1, 1, digits.train_images.shape)
@@ -721,7 +721,7 @@ figures.code_grids(*tables.grids(labels or [record]))
 # claims in {doc}`10_claims`.
 
 # %%
-HTML(claims.paper_table(store.published, studies=("mutual_information",)))
+HTML(claims.table(claims.PAPER, store.published, "mutual_information"))
 
 # %% [markdown]
 # ## What it costs, and where it breaks

@@ -64,8 +64,7 @@ from dpgan_lib.report import cards, figures, html
 from dpgan_lib.report.numbers import epsilon_name, plain
 from dpgan_lib.studies import registry
 from dpgan_lib.studies.wasserstein import distance, linear_critic, stability, toy
-from dpgan_lib.studies.wasserstein import figures as wasserstein_figures
-from dpgan_lib.studies.wasserstein.figures import clouds, samples, stability
+from dpgan_lib.studies.wasserstein import figures as drawing
 
 torch.set_num_threads(1)  # faster for networks this small
 
@@ -211,7 +210,7 @@ few = slice(0, 40)
 order = distance.linear_sum_assignment(
     distance.cdist(real[few], fake[few]))[1]
 plan = np.stack([real[few], fake[few][order]], axis=1)
-clouds(
+drawing.clouds(
     {"The best plan": {"real": real[few], "fake": fake[few]}},
     {"The best plan": plan})
 
@@ -425,7 +424,7 @@ Markdown("\n\n".join(map(cards.source, (
     stability.outcome, stability.drawn_classes, stability.score))))
 
 # %%
-sweep = registry.obtain("wasserstein", study.Sweep(
+sweep = registry.obtain("wasserstein", study.Stability(
     seed=seed, profile=profile))
 published = store.published("wasserstein")
 known = {record.run_id for record in published}
@@ -435,7 +434,7 @@ runs = tables.stability_rows(list(sweeps.values()))
 print(cards.status(sweep))
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Classes drawn, of ten, against the learning rate, one panel for the JS loss and one for the Wasserstein loss; every run is a mark by width, collapsed runs are crosses, and a dotted line marks the fewest classes"}}
-stability(runs, stability.FEWEST_CLASSES)
+drawing.stability(runs, stability.FEWEST_CLASSES)
 
 # %% [markdown]
 # The same by learning rate and width, with variety and score: the mean over seeds, the least and the most.
@@ -449,7 +448,7 @@ HTML(tables.stability_table(runs))
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Ten generated digits in each row, one row a run: first the JS loss, then the Wasserstein loss, by learning rate and width"}}
 names = [f"{run['loss']}, rate {run['rate']:g}, width {run['width']}"
          for run in sweep.metrics["runs"]]
-samples(store.read_samples(sweep), names)
+drawing.samples(store.read_samples(sweep), names)
 
 # %% [markdown]
 # The verdict, from the published runs alone, by a rule that was fixed together with that of collapse:
@@ -457,7 +456,7 @@ samples(store.read_samples(sweep), names)
 # %% tags=["hide-input"]
 from dpgan_lib.book import claims
 
-HTML(claims.paper_table(store.published, studies=("wasserstein",)))
+HTML(claims.table(claims.PAPER, store.published, "wasserstein"))
 
 # %%
 def collapsed(loss):
@@ -623,7 +622,7 @@ print(f"N = {privacy.records}, q N = {privacy.expected_batch}, "
       f"sigma = {privacy.noise_multiplier}")
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "W1 of the trained generator to the data's law against critic steps for each generator step, one panel for each of clip, spectral and penalty; dots are seeds, a line joins their means, one colour an epsilon, and a dotted line is the floor"}}
-wasserstein_figures.ratios(rows, point.metrics["floor"], scope)
+drawing.ratios(rows, point.metrics["floor"], scope)
 
 # %% [markdown]
 # The floor is what two draws of the law are apart, at this number of points: no generator can be expected below it.
@@ -850,4 +849,4 @@ HTML(cards.computed_by(list(games.values()), command,
 
 # %% tags=["hide-input"]
 HTML(cards.computed_by(list(sweeps.values()), command,
-                        asdict(study.Sweep())))
+                        asdict(study.Stability())))

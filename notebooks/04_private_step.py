@@ -70,7 +70,7 @@ from dpgan_lib.privacy.streams import stream
 from dpgan_lib.report import cards, figures, numbers
 from dpgan_lib.studies import registry
 
-config = study.plan(parameters)
+config = study.run_of(parameters)
 privacy = config.privacy
 N, q, B = privacy.records, privacy.sampling_rate, privacy.expected_batch
 C, sigma, T = privacy.clip_norm, privacy.noise_multiplier, privacy.steps
@@ -331,12 +331,12 @@ assert inspect.signature(steps.critic_step).return_annotation is None
 # of it may be published, nor used to choose $C$, without paying for it.
 
 # %%
-looks = [registry.obtain("private_step", each) for each in study.NORMS]
+looks = [registry.obtain("private_step", each) for each in study.NORMS.grid]
 with_privacy = looks[0]
 print(*(f"{cards.run_name(each)}: {cards.status(each)}" for each in looks), sep="\n")
 
 # %% mystnb={"image": {"alt": "Norms of the critic's gradients over critic steps, on a logarithmic axis: both runs rise steeply, the run without privacy higher, and both lie far above the clip norm"}}
-run = study.NORMS[0].run()
+run = study.plan_norms(study.NORMS.grid[0]).run
 figures.norm_bands([tables.norm_curve(each) for each in looks], run.privacy.clip_norm)
 
 # %% tags=["hide-input"]
@@ -444,7 +444,7 @@ figures.panels([
 # accuracies read real test images, which no epsilon covers; nothing in the book was chosen by them.
 
 # %%
-sweep = [registry.obtain("private_step", each) for each in study.SWEEP]
+sweep = [registry.obtain("private_step", each) for each in study.TRIALS.grid]
 print(*sorted({cards.status(each) for each in sweep}), sep="\n")
 rows = tables.sweep_rows(sweep)
 

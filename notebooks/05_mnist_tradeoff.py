@@ -79,7 +79,7 @@ from dpgan_lib.studies import registry
 from dpgan_lib.studies.mnist_tradeoff import tables
 from dpgan_lib.warm_start import embedding, prototypes
 
-config = study.plan(parameters)
+config = study.run_of(parameters)
 privacy = config.privacy
 print(f"N = {privacy.records}, expected batch q N = {privacy.expected_batch}, T = {privacy.steps} critic steps")
 print(f"clip norm C = {privacy.clip_norm}, noise multiplier sigma = {privacy.noise_multiplier}")
@@ -150,7 +150,7 @@ Markdown(cards.source(mechanism.noisy_mean))
 # loaded; else the run is trained now, in resumable pieces, and evaluated.
 
 # %%
-record = study.obtain(parameters)
+record = registry.obtain("mnist_tradeoff", parameters)
 ceiling = registry.obtain("mnist_tradeoff", study.Ceiling(dataset=parameters.dataset, profile=parameters.profile))
 print(cards.status(record))
 
@@ -187,8 +187,7 @@ assert record.epsilon_spent <= privacy.epsilon
 # of a curve shows both. A pair of digits has a CNN of its own at epsilon 1, at 10 and without privacy.
 
 # %%
-published = [other for other in study.trained(store.published("mnist_tradeoff"))
-             if study.is_same_sweep(other.config, config)]
+published = study.STUDY.comparable(store.published("mnist_tradeoff"), parameters)
 records = {other.run_id: other for other in [*published, record]}
 is_known = {other.run_id for other in published}
 rows = [tables.row(other) | {"is_new": other.run_id not in is_known} for other in records.values()]
@@ -202,7 +201,7 @@ points = [row | {"method": tables.NAMES[row["method"]]}
 figures.tradeoff(points, {words: real[metric] for metric, words in drawn.items()}, privacy.delta)
 
 # %% tags=["hide-input"]
-by_privacy = sorted((other for other in records.values() if study.ablation_of(other.config) in ("none", parameters.ablation)),
+by_privacy = sorted((other for other in records.values() if other.asked["ablation"] in ("none", parameters.ablation)),
                     key=lambda other: (other.config.privacy.epsilon, other.config.seed))
 glue("sweep_caption", HTML(f"<p><em>{cards.sweep_caption(by_privacy)}</em></p>"))
 
@@ -235,7 +234,7 @@ HTML(tables.halves_table(rows))
 
 # %%
 HTML(tables.budget_table([other for other in by_privacy if math.isfinite(other.config.privacy.epsilon)
-                          and other.config.seed == config.seed and study.method_of(other.config) != "paper"]))
+                          and other.config.seed == config.seed and other.asked["method"] != "paper"]))
 
 # %% [markdown]
 # **What each ingredient adds.** One run each, with one ingredient taken out, where there is a run. A row above the first
@@ -264,7 +263,7 @@ HTML(tables.fidelity_table(rows))
 # claims in {doc}`10_claims`, which says when the rules were written.
 
 # %%
-HTML(claims.paper_table(store.published, studies=("mnist_tradeoff",)))
+HTML(claims.table(claims.PAPER, store.published, "mnist_tradeoff"))
 
 # %% [markdown]
 # ## What was asked for, and what came
@@ -275,9 +274,9 @@ HTML(claims.paper_table(store.published, studies=("mnist_tradeoff",)))
 
 # %% mystnb={"image": {"alt": "Grids of generated images, one for each run: one row a requested class, ten columns of fixed latent vectors"}}
 shown = [other for other in by_privacy if other.config.seed == config.seed
-         and study.method_of(other.config) in ("paper", "both")]
+         and other.asked["method"] in ("paper", "both")]
 grids = {tables.name(other): store.read_samples(other)
-         for other in sorted(shown, key=lambda other: study.method_of(other.config))}
+         for other in sorted(shown, key=lambda other: other.asked["method"])}
 glue("fig_samples", figures.sample_grids(grids))
 
 # %% [markdown]

@@ -264,7 +264,7 @@ HTML(tables.targets_table(gpu))
 # %% tags=["hide-input"]
 from dpgan_lib.book import claims
 
-HTML(claims.paper_table(store.published, studies=("cost",)))
+HTML(claims.table(claims.PAPER, store.published, "cost"))
 
 # %% [markdown]
 # The rule was written after prototypes had been timed, so it could not surprise us; the figures that it is applied to

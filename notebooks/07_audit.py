@@ -58,16 +58,16 @@ from IPython.display import HTML, Markdown
 from myst_nb import glue
 from scipy.special import expit
 
-from dpgan_lib.book.claims import paper_table
+from dpgan_lib.book.claims import PAPER, table
 from dpgan_lib.privacy import audit
 from dpgan_lib.records import store
 from dpgan_lib.report import cards, numbers
 from dpgan_lib.report.figures import epsilon_label, panels
 from dpgan_lib.studies import registry
 from dpgan_lib.studies.audit import claims, figures, memorisation
-from dpgan_lib.studies.audit.canaries import TEST_LEVEL, planted
+from dpgan_lib.studies.audit.canaries import TEST_LEVEL, Planted
 
-privacy = study.plan(parameters).privacy
+privacy = study.run_of(parameters).privacy
 print(f"N = {privacy.records} images, expected batch q N = {privacy.expected_batch}, "
       f"T = {privacy.steps} critic steps")
 print(f"clip norm C = {privacy.clip_norm}, noise multiplier sigma = {privacy.noise_multiplier}")
@@ -80,7 +80,7 @@ print(f"clip norm C = {privacy.clip_norm}, noise multiplier sigma = {privacy.noi
 # %%
 record, plain = (registry.obtain("audit", replace(parameters, epsilon=each))
                  for each in (epsilon, "inf"))
-published = tables.same_settings(store.published("audit"), parameters)
+published = study.STUDY.comparable(store.published("audit"), parameters)
 records = tables.sorted_by_privacy([*published, record, plain])
 print(f"delta = {numbers.plain(study.DELTA)}")
 print(cards.status(record))
@@ -157,7 +157,7 @@ for name, is_private in (("private", True), ("without", False)):
 # says how):
 
 # %%
-HTML(paper_table(store.published, studies=("audit",)))
+HTML(table(PAPER, store.published, "audit"))
 
 # %% [markdown]
 # A large p-value is not a proof of safety. It says that this metric and this many images show nothing; a generator may
@@ -215,7 +215,7 @@ assert np.sum(bounds > truth) <= level * repeats + 3 * np.sqrt(level * repeats)
 # sum before the same noise. The library's mechanism runs as it is; only what enters its sum is changed:
 
 # %% tags=["hide-input"]
-Markdown(cards.source(planted))
+Markdown(cards.source(Planted))
 
 # %% [markdown]
 # In every step the auditor projects what the mechanism releases on a canary's direction, and adds up over the steps.

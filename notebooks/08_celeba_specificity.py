@@ -71,7 +71,7 @@ from dpgan_lib.studies import registry
 from dpgan_lib.studies.celeba_specificity import figures, tables
 from dpgan_lib.warm_start import face_model
 
-config = study.plan(parameters)
+config = study.run_of(parameters)
 privacy, start = config.privacy, config.warm_start
 print(f"N = {privacy.records}, expected batch q N = {privacy.expected_batch}, T = {privacy.steps} critic steps")
 print(f"clip norm C = {privacy.clip_norm}, noise multiplier sigma = {privacy.noise_multiplier}")
@@ -122,8 +122,7 @@ print(cards.status(record))
 Markdown(cards.run_caption(record))
 
 # %% tags=["remove-cell"]
-published = [other for other in store.published("celeba_specificity")
-             if study.is_same_sweep(other.config, config)]
+published = study.STUDY.comparable(store.published("celeba_specificity"), parameters)
 every = {other.run_id: other for other in [*published, record]}.values()
 records = sorted(every, key=lambda other: (other.config.unit, -other.config.optimiser.info_weight,
                                            other.config.privacy.epsilon, other.config.seed))
@@ -311,7 +310,7 @@ Markdown("From an image to a person, shares, means over attributes: "
 # seeds were added when two had been read, for an interval from two says little; no rule changed with them.
 
 # %%
-HTML(claims.paper_table(store.published, studies=("celeba_specificity",)))
+HTML(claims.table(claims.PAPER, store.published, "celeba_specificity"))
 
 # %% [markdown]
 # ## What it costs, and where it breaks

@@ -64,7 +64,7 @@ from dpgan_lib.report import cards, figures, numbers
 from dpgan_lib.studies import registry
 from dpgan_lib.studies.class_imbalance import tables
 
-config = study.plan(parameters)
+config = study.run_of(parameters)
 privacy = config.privacy
 print(f"N = {privacy.records} records; rare: the digit {study.RARE}")
 print(f"noise multiplier sigma = {privacy.noise_multiplier}, T = {privacy.steps} critic steps")
@@ -87,7 +87,7 @@ print(cards.status(record))
 Markdown(cards.run_caption(record))
 
 # %% tags=["remove-cell"]
-published = study.same_settings(store.published("class_imbalance"), parameters)
+published = study.STUDY.comparable(store.published("class_imbalance"), parameters)
 every = list({other.run_id: other for other in [*published, record]}.values())
 rows = [tables.row(other) for other in every]
 found = tables.row(record)
@@ -156,7 +156,7 @@ HTML(tables.size_table(rows)) if sizes else Markdown("No run with every digit ke
 # Both rules were written before any run on MNIST.
 
 # %%
-HTML(claims.paper_table(store.published, studies=("class_imbalance",)))
+HTML(claims.table(claims.PAPER, store.published, "class_imbalance"))
 
 # %% [markdown]
 # ## What it costs, and where it breaks

@@ -31,7 +31,6 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from scipy.ndimage import affine_transform, gaussian_filter
 from sklearn.svm import SVC
 
@@ -41,29 +40,22 @@ from dpgan_lib.privacy import streams
 from dpgan_lib.records import store
 from dpgan_lib.report import figures, numbers
 from dpgan_lib.studies.mnist_tradeoff import study
-from dpgan_lib.warm_start import methods
+from dpgan_lib.studies.study import generator_of
 
 
 def chosen(method):
     """A record for each epsilon: MNIST, the laptop profile, the whole of the method, the lowest seed."""
     found = {}
     for record in reversed(study.trained(store.published("mnist_tradeoff"))):  # the lowest seed comes last
-        of, about = record.config, study.ablation_of(record.config)
-        if (of.dataset, of.profile, study.method_of(of), about) == ("mnist", "laptop", method, "none"):
-            found[of.privacy.epsilon] = record
+        asked = record.asked
+        if (asked["dataset"], asked["profile"], asked["method"], asked["ablation"]) == ("mnist", "laptop", method, "none"):
+            found[record.config.privacy.epsilon] = record
     return dict(sorted(found.items()))
-
-
-def generator_of(record):
-    """The generator that the record published: z (B, z_dim), code (B, code_dim) -> images (B, 1, 28, 28) in [-1, 1]."""
-    generator = methods.empty_generator(record.config)
-    generator.load_state_dict(load_file(record.folder / "generator.safetensors"))
-    return generator.eval()
 
 
 chosen_records = {method: chosen(method) for method in ("both", "paper")}
 for method, by_epsilon in chosen_records.items():
-    print(f"{method} ({study.METHODS[method]}): epsilon {', '.join(f'{each:g}' for each in by_epsilon)}")
+    print(f"{method} ({study.METHODS[method].words}): epsilon {', '.join(f'{each:g}' for each in by_epsilon)}")
 
 # %% [markdown]
 # Epsilon is a total for the training run, at the delta that the record states, for adding or removing one image with

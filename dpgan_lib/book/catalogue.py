@@ -98,6 +98,7 @@ def _checks(record):
 
 
 # The spread over seeds
+
 def bands_tables(study: str, records: list[Record]) -> str:
     """A study's metrics with their bands, a column for each run that has several seeds, as HTML that unfolds."""
     seeded = [group for group in bands.groups(records) if len(group) >= bands.LEAST]

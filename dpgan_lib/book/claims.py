@@ -7,8 +7,9 @@ from importlib import import_module
 from dpgan_lib.paths import PACKAGE, chapters
 from dpgan_lib.records.store import Record
 from dpgan_lib.report import html
-from dpgan_lib.studies.verdicts import PAPER, Claim
+from dpgan_lib.studies.verdicts import BOOK, PAPER, Claim
 
+__all__ = ["BOOK", "PAPER", "address", "claims", "table"]
 CAPTIONS = {
     True: "The claims of the paper, with verdicts by rule; accuracies are on real test images, with 95% intervals over seeds "
           "where there are several",

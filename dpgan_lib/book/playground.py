@@ -30,6 +30,7 @@ SEED = 0  # of its z
 
 
 # Which generators
+
 def chosen() -> dict[str, list[Record]]:
     """Method -> its published MNIST runs by epsilon: one each, of the study's usual parameters and seed."""
     usual = study.Parameters(epsilon="inf")
@@ -52,6 +53,7 @@ def chosen_faces() -> list[Record]:
 
 
 # What the page shows
+
 def stage(book: Path) -> None:
     """Write what the page in `book` includes and loads: a script a generator, still pictures, the figures' HTML."""
     static, methods, of_faces = book / STATIC, chosen(), chosen_faces()
@@ -134,6 +136,7 @@ def _caption(epsilon: float, words: str) -> str:
 
 
 # Still pictures
+
 def _still_html(file: str, words: str) -> str:
     return f'<p class="playground-still"><img src="../{STATIC}/{file}" alt="{escape(words)}"></p>'
 

@@ -86,6 +86,7 @@ def summary() -> dict:
 
 
 # What is there
+
 @dataclass(frozen=True)
 class _Listing:
     """names: stems of the images at hand, in order, each with an entry in every dict."""
@@ -187,6 +188,7 @@ def _column(listed, name):
 
 
 # Pixels
+
 def _cached(listed: _Listing, side: int, progress: bool) -> np.ndarray:
     """(n, 3, side, side) uint8, in the order of names."""
     path = _cache() / f"{side}-{listed.digest[:16]}.npy"

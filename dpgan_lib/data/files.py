@@ -88,6 +88,7 @@ def fetch(name: str, *, progress: bool = True) -> list[Path]:
 
 
 # Where files are
+
 def _folders(wanted: DataCard) -> list[Path]:
     """$DPGAN_DATA/<name> if that variable is set (relative to the project's root), then the user's cache."""
     folders = [_cache(wanted)]
@@ -130,6 +131,7 @@ def _check_file(path: Path, file: DataFile, name: str) -> None:
 
 
 # Downloads
+
 def _fetch_file(wanted: DataCard, file: DataFile, progress: bool) -> Path:
     target = _cache(wanted) / file.name
     failures = []
@@ -174,6 +176,7 @@ def _copy(response, sink, file: DataFile, progress: bool) -> None:
 
 
 # Bytes to arrays
+
 def _read_files(wanted: DataCard, paths: list[Path]) -> list[np.ndarray]:
     counts = (wanted.records, wanted.records, wanted.test_records, wanted.test_records)
     pixels = (wanted.side, wanted.side)

@@ -99,7 +99,7 @@ def on_device(config: RunConfig, images: np.ndarray, labels: np.ndarray, people:
     if len(labels) != len(images) or (found != config.privacy.records and not config.is_release):
         raise ValueError(f"{len(images)} images and {len(labels)} labels" + (people is not None) * f" of {found} people"
                          + f" do not match the declared N = {config.privacy.records}: the noise was calibrated for "
-                           "that N; plan the run anew.")
+                         "that N; plan the run anew.")
     categories = torch.from_numpy(labels[:, None] == np.arange(config.latent.categories)).float()
     return Records(torch.from_numpy(images).to(device()), categories.to(device()), of_each)
 

@@ -51,6 +51,7 @@ def measure(config: RunConfig, state: State, files: data.Dataset,
 
 
 # Drawing
+
 def draw(generator: Generator, latent: LatentConfig, count: int, rng: np.random.Generator) -> tuple[np.ndarray, Tensor]:
     """Images (B, 1, side, side) from the prior on (z, c), and their codes (B, code_dim)."""
     z, code = sample_latent(latent, count, rng)
@@ -73,6 +74,7 @@ def sweep(generator: Generator, latent: LatentConfig, which: int, count: int, rn
 
 
 # Who can read the code
+
 def readers(config: RunConfig, posterior: Posterior, learnt: tuple[np.ndarray, Tensor],
             new: tuple[np.ndarray, Tensor], rng: np.random.Generator) -> dict[str, dict]:
     """What each of three readers makes of new images: reading() by name. learnt, new: (images, codes) of one generator.
@@ -131,6 +133,7 @@ def ink(images: np.ndarray) -> np.ndarray:
 
 
 # What the code draws
+
 @cache
 def public_judge(dataset: str, steps: int) -> nn.Module:
     """A CNN that names digits, trained on public ones. So a code gets its name without a private label."""
@@ -158,6 +161,7 @@ def agreement(codes: np.ndarray, digits: np.ndarray, count: int) -> dict:
 
 
 # What the code moves
+
 def moves(generator: Generator, latent: LatentConfig, new: tuple[np.ndarray, Tensor],
           rng: np.random.Generator) -> list[dict[str, dict]]:
     """For each continuous code, Spearman's correlation with the slant and with the stroke width of images.

@@ -109,6 +109,6 @@ def accuracy(config: RunConfig, recipe: EvaluationConfig, state: State, test_ima
     """Accuracy in [0, 1] on real test images of a CNN that saw the run's images alone."""
     labels = np.arange(recipe.images) % config.latent.categories
     images = classifiers.synthesise(copy.deepcopy(state.average).cpu(), config.latent, labels,
-                                   stream(config.randomness, "evaluation", 0))
+                                    stream(config.randomness, "evaluation", 0))
     cnn = classifiers.train_cnn(images, labels, recipe.cnn_steps, stream(config.randomness, "evaluation", 1))
     return classifiers.cnn_accuracy(cnn, test_images, test_labels)

@@ -25,6 +25,7 @@ Read = Callable[[np.ndarray], np.ndarray]  # images (n, 3, side, side) in [-1, 1
 
 
 # Readers
+
 def train_reader(images: np.ndarray, attributes: np.ndarray, steps: int, rng: np.random.Generator) -> nn.Module:
     """A CNN of three convolutions and one hidden layer, Adam, a fixed number of steps: images -> logits (n, A).
 
@@ -83,6 +84,7 @@ def judged(read: np.ndarray, truth: np.ndarray) -> list[dict]:
 
 
 # What was asked for, and what came
+
 def drawn(generator: nn.Module, latent: LatentConfig, categories: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Images (n, 3, side, side) float32 in [-1, 1] of the categories (n,) asked for; the rest from the prior."""
     z, continuous = prior(latent, len(categories), rng)

@@ -58,7 +58,7 @@ def renyi_divergence(*, sampling_rate: float, noise_multiplier: float, orders: S
     check_mechanism(noise_multiplier, sampling_rate)
     for order in orders:
         require(is_number(order) and 1 < order < math.inf, "order", order,
-                 "must be a finite number above 1: the Renyi divergence of order 1 needs another formula. Try 1.1.")
+                "must be a finite number above 1: the Renyi divergence of order 1 needs another formula. Try 1.1.")
     alpha = np.asarray(orders, dtype=float)
     if noise_multiplier == 0:
         return np.full(alpha.shape, math.inf)
@@ -162,7 +162,7 @@ def epsilon_pld(*, noise_multiplier: float, sampling_rate: float, steps: int, de
 
 
 def pld_of(noise_multiplier: float, sampling_rate: float, steps: int, delta: float, release_noise: float, *,
-         coarseness: int) -> float:
+           coarseness: int) -> float:
     if steps == 0:  # a release alone is one step that every record enters
         noise_multiplier, sampling_rate, steps, release_noise = release_noise, 1.0, 1, math.inf
     if noise_multiplier == 0 or release_noise == 0:
@@ -172,7 +172,7 @@ def pld_of(noise_multiplier: float, sampling_rate: float, steps: int, delta: flo
 
 
 def composed_pld(noise_multiplier: float, sampling_rate: float, steps: int, delta: float, coarseness: int,
-              release_noise: float = math.inf) -> PLDAccountant:
+                 release_noise: float = math.inf) -> PLDAccountant:
     """The accountant after T steps and a release.  delta: the smallest that it will be asked for."""
     scale = epsilon_rdp(noise_multiplier=noise_multiplier, sampling_rate=sampling_rate, steps=steps, delta=delta,
                         release_noise=release_noise)
@@ -195,35 +195,35 @@ def _interval(noise_multiplier: float, sampling_rate: float, scale: float, relea
 
 def check_epsilon(epsilon: float) -> None:
     require(is_number(epsilon) and epsilon > 0, "epsilon", epsilon,
-             "must be a number > 0: it is the privacy budget. Use 10, or inf for the run without privacy.")
+            "must be a number > 0: it is the privacy budget. Use 10, or inf for the run without privacy.")
 
 
 def check_run(noise_multiplier: float, sampling_rate: float, steps: int, delta: float,
-               release_noise: float = math.inf) -> None:
+              release_noise: float = math.inf) -> None:
     check_mechanism(noise_multiplier, sampling_rate)
     check_release(release_noise)
     least = 1 if release_noise == math.inf else 0
     require(isinstance(steps, Integral) and not isinstance(steps, bool) and steps >= least, "steps", steps,
-             f"must be an integer of at least {least}: no step, no release. "
-             "Give the number of critic steps, not of epochs.")
+            f"must be an integer of at least {least}: no step, no release. "
+            "Give the number of critic steps, not of epochs.")
     require(is_number(delta) and 0 < delta < 1, "delta", delta,
-             "must lie strictly between 0 and 1: it is a probability, well below 1/N. For MNIST use 1e-5.")
+            "must lie strictly between 0 and 1: it is a probability, well below 1/N. For MNIST use 1e-5.")
 
 
 def check_mechanism(noise_multiplier: float, sampling_rate: float) -> None:
     require(is_number(noise_multiplier) and (noise_multiplier == 0 or MIN_NOISE <= noise_multiplier <= MAX_NOISE),
-             "noise_multiplier", noise_multiplier,
-             f"must be 0 (no privacy) or lie in [{MIN_NOISE:g}, {MAX_NOISE:g}]: it is sigma, in units of the "
-             "clip norm. Let calibrate_noise choose it.")
+            "noise_multiplier", noise_multiplier,
+            f"must be 0 (no privacy) or lie in [{MIN_NOISE:g}, {MAX_NOISE:g}]: it is sigma, in units of the "
+            "clip norm. Let calibrate_noise choose it.")
     require(is_number(sampling_rate) and 0 < sampling_rate <= 1, "sampling_rate", sampling_rate,
-             "must lie in (0, 1]: it is a probability, not a batch size. For MNIST use 512/60000.")
+            "must lie in (0, 1]: it is a probability, not a batch size. For MNIST use 512/60000.")
 
 
 def check_release(release_noise: float) -> None:
     require(is_number(release_noise)
-             and (release_noise in (0, math.inf) or MIN_NOISE <= release_noise <= MAX_NOISE),
-             "release_noise", release_noise, f"must be inf (no release), 0 (no noise) or lie in [{MIN_NOISE:g}, "
-             f"{MAX_NOISE:g}]: it is the release's noise, in units of its sensitivity. Let split_budget choose it.")
+            and (release_noise in (0, math.inf) or MIN_NOISE <= release_noise <= MAX_NOISE),
+            "release_noise", release_noise, f"must be inf (no release), 0 (no noise) or lie in [{MIN_NOISE:g}, "
+            f"{MAX_NOISE:g}]: it is the release's noise, in units of its sensitivity. Let split_budget choose it.")
 
 
 def is_number(value: object) -> bool:

@@ -34,9 +34,9 @@ def trade_off(*, noise_multiplier: float, sampling_rate: float, steps: int,
     alpha = np.asarray(false_alarms, dtype=float)
     check_run(noise_multiplier, sampling_rate, steps, PROFILE_DELTA)
     require(noise_multiplier > 0, "noise_multiplier", noise_multiplier,
-             "must lie in [0.01, 1000]: without noise every record shows.")
+            "must lie in [0.01, 1000]: without noise every record shows.")
     require(bool(np.all((alpha >= 0) & (alpha <= 1))), "false_alarms", false_alarms,
-             "must lie in [0, 1]: they are probabilities.")
+            "must lie in [0, 1]: they are probabilities.")
     spent = composed_pld(noise_multiplier, sampling_rate, steps, PROFILE_DELTA, coarseness=1)
     epsilon = np.linspace(0, spent.get_epsilon(PROFILE_DELTA), PROFILE_POINTS)[:, None]
     delta = np.array([spent.get_delta(each) for each in epsilon[:, 0].tolist()])[:, None]
@@ -145,6 +145,7 @@ def audit(scores: np.ndarray, included: np.ndarray, *, delta: float, level: floa
 
 
 # One mechanism, many independent trials
+
 @dataclass(frozen=True)
 class Curve:
     """A mechanism's trade-off curve in a table: no test has type I error alpha and a type II error below beta."""
@@ -161,7 +162,7 @@ def curve(privacy: PrivacyConfig) -> Curve:
     """Of the whole run, all T steps. privacy: noise_multiplier > 0."""
     alpha = np.linspace(0, 1, ALPHAS)
     return Curve(alpha, trade_off(noise_multiplier=privacy.noise_multiplier, steps=privacy.steps,
-                                             sampling_rate=privacy.sampling_rate, false_alarms=alpha))
+                                  sampling_rate=privacy.sampling_rate, false_alarms=alpha))
 
 
 def is_refuted(scores: np.ndarray, included: np.ndarray, *, threshold: float, claimed: Curve, level: float) -> bool:

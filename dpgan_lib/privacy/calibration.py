@@ -35,9 +35,9 @@ def split_budget(*, epsilon: float, delta: float, sampling_rate: float, steps: i
     release, its noise is inf.  steps: 0 for a release alone, which takes a release_share of 1; the steps' noise is 0.
     """
     require(is_number(release_share) and 0 <= release_share <= 1, "release_share", release_share,
-             "must lie in [0, 1]: it is a share of epsilon. Try 0.5.")
+            "must lie in [0, 1]: it is a share of epsilon. Try 0.5.")
     require((steps == 0) == (release_share == 1), "release_share", release_share,
-             f"must be 1 if and only if nothing else spends; here steps={steps}. Try 0.5, or 1 and steps=0.")
+            f"must be 1 if and only if nothing else spends; here steps={steps}. Try 0.5, or 1 and steps=0.")
     release_noise = math.inf if release_share == 0 else calibrate_noise(
         epsilon=release_share * epsilon, delta=delta, sampling_rate=1, steps=1)  # one step that every record enters
     if steps == 0:

@@ -56,6 +56,7 @@ def half_width(seeds: int) -> float:
 
 
 # Records
+
 def metrics(record: Record) -> dict[str, float]:
     """A record's metrics, flat: {"synthetic/ten_cnn": 0.94}. Items of a list of dicts go by their position.
 
@@ -110,6 +111,7 @@ def of(records: list[Record]) -> dict[str, Band]:
 
 
 # A verdict
+
 @dataclass(frozen=True)
 class Comparison:
     """A run's metrics against the bands of other seeds. values: by metric.  known: the bands there are, by metric."""

@@ -93,6 +93,7 @@ def _digest(roots: tuple[str, ...]) -> str:
 
 
 # The machine
+
 def _environment(gpu: str | None = None) -> dict:
     return {
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},

@@ -103,6 +103,7 @@ class Record:
 
 
 # Strict JSON
+
 def strict(value):
     """The value with each infinity as the string "inf" or "-inf", for strict JSON has no such number."""
     if isinstance(value, dict):
@@ -126,6 +127,7 @@ def content_address(config: dict, card: dict) -> str:
 
 
 # Reading
+
 def find(study: str, run_id: str) -> Record | None:
     """The run's record, or None. A current one wins over a stale one, then one computed here over a published one.
 
@@ -218,6 +220,7 @@ def staleness(record: Record) -> list[str]:
 
 
 # Writing
+
 def write(study: str, run_id: str, content: dict, artefacts: dict[str, bytes], store: Path | None = None) -> Record:
     """Store a completed run, in runs/ unless told otherwise; whole or not at all. The last writer of a run wins.
 
@@ -275,6 +278,7 @@ def _json_bytes(value) -> bytes:
 
 
 # The manifest of the published store
+
 def update_manifest() -> None:
     """Write the digest of every published record.json, under "<study>/<run id>"."""
     store = paths.published()

@@ -60,6 +60,7 @@ PIXEL_TOLERANCE = 0.01
 
 
 # Which record
+
 def find(text: str) -> Record:
     """A record by its folder, its record.json, or its run id or "<study>/<run id>" in the published store.
 
@@ -87,6 +88,7 @@ def _store() -> Path:
 
 
 # All checks
+
 def check(record: Record, *, deep: bool = False, progress: bool = False) -> list[Check]:
     """Every check of a record, in the order of a reader's questions: is it this record, its epsilon, its metrics?
 
@@ -128,10 +130,11 @@ def _claims_privacy(content: dict) -> bool:
 
 
 # Is it this record?
+
 def _identity(record: Record) -> Iterator[Check]:
     content = record.content
     yield equal("run id", record.run_id, content_address(content["config"], content["card"]),
-                 "by the hash of its config and card")
+                "by the hash of its config and card")
     if _is_published(record):
         folder = record.folder
         yield equal("place", f"{record.study}/{record.run_id}", f"{folder.parent.name}/{folder.name}", "by its folder")
@@ -190,6 +193,7 @@ def _sha256(content: bytes) -> str:
 
 
 # Its epsilon
+
 def _card(content: dict) -> Iterator[Check]:
     config, card = content["config"], content["card"]
     yield equal("records", config["privacy"]["records"], card["records"], "in its card")
@@ -216,7 +220,7 @@ def _privacy(content: dict) -> Iterator[Check]:
         stated = "epsilon_asked" if name == "epsilon" else name
         yield equal(stated.replace("_", " "), number(privacy[stated]), number(config[name]), "in its config")
     yield equal("release noise", number(privacy.get("release_noise", "inf")),
-                 number(content["config"].get("warm_start", {}).get("release_noise", "inf")), "in its config")
+                number(content["config"].get("warm_start", {}).get("release_noise", "inf")), "in its config")
     rate = number(config["expected_batch"]) / number(config["records"])
     yield equal("sampling rate", number(privacy["sampling_rate"]), rate, "by expected_batch / records of its config")
     yield equal("adjacency", privacy["adjacency"], ADJACENCY, "in what the accountants bound")
@@ -251,6 +255,7 @@ def _epsilons(**mechanism) -> dict[str, float]:
 
 
 # Its metrics, from the weights
+
 def _recomputed(record: Record, config: RunConfig, progress: bool) -> Iterator[Check]:
     """The sample grid and the accuracies of the published weights. Where a stale record differs, its row says so."""
     from types import SimpleNamespace
@@ -307,10 +312,11 @@ def _differences(recorded: dict, again: dict) -> Iterator[Check]:
         now = {tuple(pair): value for *pair, value in again[listed]}
         worst = max(now, key=lambda pair: abs(now[pair] - then.get(pair, math.inf)))
         yield near(f"{listed} {worst} from the weights, the least alike", then.get(worst, math.inf), now[worst],
-                    TOLERANCES[PAIRS[listed][1]])
+                   TOLERANCES[PAIRS[listed][1]])
 
 
 # What no check reaches
+
 def _beyond(record: Record) -> Iterator[Check]:
     if _claims_privacy(record.content):
         steps = record.privacy["steps"]

@@ -163,6 +163,7 @@ def seeds_badge(record: Record, records: list[Record]) -> str:
 
 
 # Fields: each value is HTML, escaped where it is made
+
 def _fields(record: Record, defaults: dict) -> dict[str, str]:
     privacy = record.privacy
     rdp = number(privacy["epsilon_spent"]["rdp"])
@@ -277,6 +278,7 @@ def _plumbing(record: Record) -> str:
 
 
 # The table
+
 def _caption(records: list[Record]) -> str:
     """Names the data where all runs have the same, so that a page's cards differ. Speaks of a plumbing check only if all
     runs are one; each says so in its own cell too.

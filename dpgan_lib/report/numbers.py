@@ -10,6 +10,7 @@ EPSILON_DIGITS = 3
 
 
 # Numbers
+
 def plain(value) -> str:
     """A value as one writes it: 10 for 10.0, 1e-5 for 1e-05, "inf" for an infinity."""
     if not isinstance(value, float):

@@ -40,11 +40,11 @@ class RunParameters:
         """The part of check() that holds for any data of that many records, and for any source of randomness."""
         require_one_of("profile", self.profile, PROFILES)
         require(self.epsilon in ("inf", math.inf) or _is_number(self.epsilon) and self.epsilon > 0, "epsilon",
-                 self.epsilon, 'must be a number above 0, or "inf" for a run without privacy')
+                self.epsilon, 'must be a number above 0, or "inf" for a run without privacy')
         require(_is_number(self.delta) and 0 < self.delta < 1 / records, "delta", self.delta,
-                 f"must lie in (0, 1/N) with N = {records} records: at 1/N a mechanism may publish a record. Try 1e-5")
+                f"must lie in (0, 1/N) with N = {records} records: at 1/N a mechanism may publish a record. Try 1e-5")
         require(_is_number(self.info_weight) and self.info_weight >= 0, "info_weight", self.info_weight,
-                 "must be a finite number, 0 or more (0 switches the information term off)")
+                "must be a finite number, 0 or more (0 switches the information term off)")
 
 
 def parameters_from(namespace: dict, kind: type = RunParameters):
@@ -59,7 +59,7 @@ def parameters_from(namespace: dict, kind: type = RunParameters):
               if not shell.fullmatch(name) and not isinstance(value, ModuleType)}
     for name in values:
         require(name in known, "parameter", name, f"is unknown: choose from {', '.join(known)}"
-                 + suggestion(name, known) + " (After running cells by hand, restart the kernel first.)")
+                + suggestion(name, known) + " (After running cells by hand, restart the kernel first.)")
     parameters = kind(**values)
     parameters.check()
     return parameters
@@ -78,7 +78,7 @@ def configure(parameters: RunParameters, records: int) -> RunConfig:
     """The run on data of that many records, its noise calibrated, for parameters that were checked."""
     profile, epsilon = PROFILES[parameters.profile], parameters.target_epsilon
     noise = calibration.calibrate_noise(epsilon=epsilon, delta=parameters.delta, steps=profile.steps,
-                                       sampling_rate=profile.expected_batch / records)
+                                        sampling_rate=profile.expected_batch / records)
     privacy = PrivacyConfig(
         epsilon=epsilon, delta=float(parameters.delta), records=records, expected_batch=profile.expected_batch,
         steps=profile.steps, clip_norm=profile.clip_norm if noise else math.inf, noise_multiplier=noise)

@@ -76,6 +76,7 @@ def _next_seed(name, cell) -> int:
 
 
 # What came of it
+
 def outcome(fresh: Record, plan: Reproduction) -> tuple[list[str], bool]:
     """A line a metric and a verdict, and whether the run is reproduced."""
     stale = [f"note: a published record is {cards.status(each)}" for each in plan.against if store.staleness(each)]
@@ -96,7 +97,7 @@ def _bands(fresh, others):
             lines.append(f"{'no band':<8} {name}: {value:.4g}, published {seen}")
     count = len(compared.known)
     return [*lines, f"{compared.verdict}: {compared.inside} of {count} metrics inside their {bands.LEVEL:.0%} bands; "
-                    f"by chance {(1 - bands.LEVEL) * count:.1f} would be outside"
+            f"by chance {(1 - bands.LEVEL) * count:.1f} would be outside"
             ], compared.verdict == bands.WITHIN
 
 

@@ -61,6 +61,7 @@ def basis(settings: FaceModelConfig, side: int) -> Tensor:
 
 
 # The release: what reads data
+
 def release(images: Tensor, categories: Tensor, attributes: int, settings: FaceModelConfig, noise_multiplier: float,
             rng: np.random.Generator) -> Tensor:
     """Second moments plus symmetric noise, (m, m) float64 with m = width + A + 1.
@@ -116,6 +117,7 @@ def _scale(settings):
 
 
 # Afterwards: what reads the released sums alone
+
 def read(sums: Tensor, attributes: int, side: int, settings: FaceModelConfig, noise_multiplier: float) -> FaceModel:
     """The model that the noisy sums (m, m) describe."""
     width = settings.width

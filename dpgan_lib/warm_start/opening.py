@@ -90,7 +90,7 @@ def begin(config: WarmRunConfig, first: First, records: Records, folder: Path) -
     if not opening.networks:
         started = time.monotonic()
         generator = fit.fit(generator, posterior, features, released, config.latent, config.warm_start,
-                                   lambda step: _stream(config, "latent", step))
+                            lambda step: _stream(config, "latent", step))
         opening.networks = _tensors({"generator": generator, "posterior": posterior})
         opening.seconds += time.monotonic() - started
         _save(config, opening, folder)
@@ -126,6 +126,7 @@ def _release(config: WarmRunConfig, first: First, features: Features, sums: list
 
 
 # Afterwards: what reads released sums alone
+
 def _embedding(config: WarmRunConfig, sums: list[Tensor]) -> Embedding:
     return Embedding(sums[-1], config.warm_start.embedding_noise)
 
@@ -160,6 +161,7 @@ def _witness(config: WarmRunConfig, features: Features, released: Embedding) -> 
 
 
 # On disk
+
 def _tensors(networks: dict[str, nn.Module]) -> dict[str, Tensor]:
     return {f"{name}/{key}": value.contiguous() for name, network in networks.items()
             for key, value in network.state_dict().items()}

@@ -95,6 +95,7 @@ def split(prototypes: Prototypes | None) -> Prototypes | None:
 
 
 # The release: what reads data
+
 @torch.no_grad()
 def style_sums(guess: Prototypes | None, images: Tensor, categories: Tensor, settings: PrototypeConfig) -> Tensor:
     """Sums over styles of the records' rows: (classes * styles, width) float64, moved by one record by at most 1 (L2).
@@ -146,6 +147,7 @@ def _relative(parameters):
 
 
 # Afterwards: what reads released sums alone
+
 def read(before: Prototypes | None, sums: Tensor, shape: torch.Size, settings: PrototypeConfig,
          noise_multiplier: float) -> Prototypes:
     """Prototypes from a round's noisy sums, and from those before. Means are drawn towards the guess that they started

@@ -127,7 +127,7 @@ def audited_run(config: RunConfig, images: np.ndarray, labels: np.ndarray, canar
     planned = Canaries(state.critic, canaries, LENGTH * claimed_clip, rng)
     data, rows = loop.on_device(config, images, labels), planned.rows(images.shape[1:], config.latent.categories)
     records = loop.Records(torch.cat([data.images, rows.images.to(data.images.device)]),
-                               torch.cat([data.categories, rows.categories.to(data.images.device)]))
+                           torch.cat([data.categories, rows.categories.to(data.images.device)]))
     planted = Planted(planned)
     while state.step < config.privacy.steps:
         loop.train_block(config, state, records, partial(steps.critic_step, private_mean=planted.mean))

@@ -39,7 +39,7 @@ def judge_memorisation(records: list[Record]) -> Verdict:
     learnt = sum(record.metrics["learnt"] >= LEARNT_DIGITS for record in private)
     verdict = FAILS if caught else NOT_MEASURABLE if shown < len(plain) else HOLDS if learnt else IN_PART
     return Verdict(verdict, f"memorisation found in {caught} of {len(private)} private runs, of which {learnt} learnt "
-                            f"to draw digits, and in {shown} of {len(plain)} without privacy{stale(records)}")
+                   f"to draw digits, and in {shown} of {len(plain)} without privacy{stale(records)}")
 
 
 def judge_accounting(records: list[Record]) -> Verdict:
@@ -67,12 +67,12 @@ def judge_accounting(records: list[Record]) -> Verdict:
 CLAIMS = (
     Claim(who=PAPER, words="Privacy prevents memorisation",
           rule="A permutation test of nearest neighbours finds memorisation in every run without privacy and in no private "
-               "one; in part, if no private run drew digits that are good enough to train on; not measurable, if it finds it in "
-               "no private run and not in every other. No proof of safety.",
+          "one; in part, if no private run drew digits that are good enough to train on; not measurable, if it finds it in "
+          "no private run and not in every other. No proof of safety.",
           study="audit", where="memorisation", judge=judge_memorisation, admits=on_mnist),
     Claim(who=BOOK, words="Epsilon can be checked, and holds",
           rule="No audit bounds the epsilon of a run above what it claims, and tests of the mechanism at level "
-               f"{canaries.TEST_LEVEL:g} refute it no more often than that; and audits see a run without noise, and tests half the "
-               "noise more often than not. In part, if one of the two.",
+          f"{canaries.TEST_LEVEL:g} refute it no more often than that; and audits see a run without noise, and tests half the "
+          "noise more often than not. In part, if one of the two.",
           study="audit", where="the-audit-one-run-many-canaries", judge=judge_accounting, admits=on_mnist),
 )

@@ -52,7 +52,7 @@ def release(config: RunConfig, images: np.ndarray, labels: np.ndarray, count: in
     while state.step < config.privacy.steps:
         loop.train_block(config, state, records)
     return classifiers.synthesise(state.average.cpu(), config.latent, classes(config, count),
-                                 stream(config.randomness, "evaluation", 0))
+                                  stream(config.randomness, "evaluation", 0))
 
 
 def classes(config: RunConfig, count: int) -> np.ndarray:
@@ -61,6 +61,7 @@ def classes(config: RunConfig, count: int) -> np.ndarray:
 
 
 # Nearest neighbours
+
 def share_nearer(to_train: np.ndarray, to_held_out: np.ndarray) -> float:
     """The share of generated images whose nearest neighbour is a training image; a tie counts half.
 
@@ -88,6 +89,7 @@ def swap_test(to_train: np.ndarray, to_held_out: np.ndarray, rng: np.random.Gene
 
 
 # Membership, from generated images alone
+
 def distance_scores(images: np.ndarray, generated: np.ndarray) -> np.ndarray:
     """Minus the distance to the nearest generated image, (n,): higher speaks for a training image."""
     return -distances(images, generated).min(1)

@@ -94,7 +94,7 @@ def run_of(asked: Parameters) -> RunConfig:
     size, epsilon = SIZES[asked.profile], asked.base.target_epsilon
     run = plan_run(replace(asked.base, epsilon="inf"))  # without a calibration that is not needed
     noise = calibration.calibrate_noise(epsilon=epsilon, delta=DELTA, steps=size.steps,
-                                       sampling_rate=size.expected_batch / size.images)
+                                        sampling_rate=size.expected_batch / size.images)
     privacy = replace(run.privacy, epsilon=epsilon, records=size.images, expected_batch=size.expected_batch,
                       steps=size.steps, noise_multiplier=noise, clip_norm=clip_norm(asked) if noise else math.inf)
     return replace(run, dataset=card(asked).name, privacy=privacy, model=replace(run.model, **size.model),

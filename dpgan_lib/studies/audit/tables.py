@@ -38,24 +38,24 @@ def distance_curves(record: Record) -> dict[str, tuple]:
 def nearest_table(records: list[Record]) -> str:
     """The swap test, and what the generator learnt, as HTML."""
     body = [html.table_row(cards.run_name(record),
-                             [f"{record.metrics['nearest']['share_nearer']:.1%}",
-                              f"{record.metrics['nearest']['p_value']:.3f}", f"{record.metrics['learnt']:.1%}"])
+                           [f"{record.metrics['nearest']['share_nearer']:.1%}",
+                            f"{record.metrics['nearest']['p_value']:.3f}", f"{record.metrics['learnt']:.1%}"])
             for record in records]
     return html.table("Generated images and their nearest neighbours",
-                        ["run", "nearer to a training image", "p-value of the swap test", "held-out digits named"],
-                        body)
+                      ["run", "nearer to a training image", "p-value of the swap test", "held-out digits named"],
+                      body)
 
 
 def audits_table(records: list[Record]) -> str:
     """Every audit with its ceiling, as HTML."""
     body = [html.table_row(f"{cards.run_name(record)}: {auditor}",
-                             [f"{claim(record):g}", f"{shown['correct']} of {shown['guesses']}",
-                              f"{shown['epsilon']:.2f}", f"{shown['ceiling']:.2f}", _typical(record)])
+                           [f"{claim(record):g}", f"{shown['correct']} of {shown['guesses']}",
+                            f"{shown['epsilon']:.2f}", f"{shown['ceiling']:.2f}", _typical(record)])
             for record in records for auditor, shown in record.metrics["audits"].items()]
     level = records[0].content["config"]["audit"]["level"]
     return html.table(f"Epsilon from below (delta = {numbers.plain(DELTA)}, add/remove), each at level {level:.2g}",
-                        ["run: an auditor who", "epsilon claimed", "guesses right", "bound",
-                         "ceiling: all guesses right", "the mechanism alone (median)"], body)
+                      ["run: an auditor who", "epsilon claimed", "guesses right", "bound",
+                       "ceiling: all guesses right", "the mechanism alone (median)"], body)
 
 
 def _typical(record):
@@ -85,8 +85,8 @@ def controls_table(records: list[Record]) -> str:
         above = sum(bound > asked for bound in alone["bounds"])
         body.append(html.table_row(cards.run_name(record), [*cells, f"{above} of {len(alone['bounds'])}"]))
     return html.table(f"The mechanism alone: tests at level {canaries.TEST_LEVEL:g} that refute it, and bounds above "
-                        "the claim", ["claimed", "as claimed: refuted", "half the noise: refuted",
-                                      "as claimed: bounds too high"], body)
+                      "the claim", ["claimed", "as claimed: refuted", "half the noise: refuted",
+                                    "as claimed: bounds too high"], body)
 
 
 def attack_rows(records: list[Record]) -> list[dict]:
@@ -104,7 +104,7 @@ def attacks_table(records: list[Record]) -> str:
                  for found in record.metrics["attacks"].values()]
         body.append(html.table_row(cards.run_name(record), [*cells, f"{most_advantage(record):.2f}"]))
     return html.table("Advantage in telling training images from held-out ones",
-                        ["run", *records[0].metrics["attacks"], "at most, by the trade-off curve"], body)
+                      ["run", *records[0].metrics["attacks"], "at most, by the trade-off curve"], body)
 
 
 def most_advantage(record: Record) -> float:

@@ -96,7 +96,7 @@ def _noises(epsilon: float, delta: float, sampling_rate: float, steps: int) -> t
     if epsilon == float("inf"):
         return 0.0, 0.0
     return calibration.split_budget(epsilon=epsilon, delta=delta, sampling_rate=sampling_rate, steps=steps,
-                                   release_share=RELEASE_SHARE)
+                                    release_share=RELEASE_SHARE)
 
 
 def card(asked: Parameters) -> DataCard:

@@ -156,7 +156,7 @@ def targets_table(rows: list[dict], info_weight: float) -> str:
     lines = [html.table_row(row["what"], [row["target"], row["measured"], reached[row["met"]], *row["beside"]])
              for row in targets(rows, info_weight)]
     return html.table("Targets, and what came out, in percent; published ones learnt from 162,770 images",
-                        ["measure", "target, two cores", "measured", "reached", "target, a GPU", "published"], lines)
+                      ["measure", "target, two cores", "measured", "reached", "target, a GPU", "published"], lines)
 
 
 def rare_table(record: Record) -> str:
@@ -216,7 +216,7 @@ def price_panel(rows: list[dict], names: tuple[str, ...]) -> dict:
 
     curves = {f"{label}: {words}": (private, [
         level([row for row in rows if row["epsilon"] == epsilon], measure) / level(plain, measure) for epsilon in private])
-        for measure, (label, words) in PRICED.items()}
+              for measure, (label, words) in PRICED.items()}
     return {"title": "what is left of what the run without privacy has", "curves": curves, "linear": "y",
             "ylabel": "share left"}
 

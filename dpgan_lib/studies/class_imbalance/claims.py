@@ -59,10 +59,10 @@ def judge_samples(records: list[Record]) -> Verdict:
 CLAIMS = (
     Claim(who=PAPER, words="Class imbalance is addressed",
           rule=f"Of a digit with {SCARCE:.0%} or less kept, a CNN finds more real ones with generated images added, at every "
-               "epsilon up to 10, than without, and than with the rare images repeated; in part, if only the former.",
+          "epsilon up to 10, than without, and than with the rare images repeated; in part, if only the former.",
           study="class_imbalance", where="recall-of-the-rare-digit", judge=judge_imbalance, admits=on_mnist),
     Claim(who=PAPER, words="It needs sufficient training samples",
           rule=f"At a fixed epsilon, a CNN trained on generated images gets better with every larger N, and the smallest N is at "
-               f"least {100 * SHORT:.0f} points behind; in part, if one of the two.",
+          f"least {100 * SHORT:.0f} points behind; in part, if one of the two.",
           study="class_imbalance", where="sufficient-training-samples", judge=judge_samples, admits=on_mnist),
 )

@@ -87,10 +87,10 @@ def remedy_table(rows: list[dict], classifier: str) -> str:
 def size_table(rows: list[dict]) -> str:
     """Accuracy over ten classes by N and epsilon, in percent, as HTML."""
     lines = [html.table_row(f"N = {row['records']:,}, {numbers.epsilon_name(row['epsilon'])}, seed {row['seed']}",
-                              [f"{100 * score(row, remedy, measure='accuracy'):.1f}" for remedy in ("synthetic", "real")])
+                            [f"{100 * score(row, remedy, measure='accuracy'):.1f}" for remedy in ("synthetic", "real")])
              for row in by_size(rows)]
     return html.table("Accuracy over ten classes on real test images, CNN, in percent",
-                        ["run", "trained on generated images", "trained on the N real ones"], lines)
+                      ["run", "trained on generated images", "trained on the N real ones"], lines)
 
 
 def run_name(row: dict) -> str:

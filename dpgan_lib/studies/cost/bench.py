@@ -4,7 +4,7 @@ Timings are medians in milliseconds over repeats in which the ways take turns, s
 each timed step follows an untimed one of its own way.
 `dpgan bench` makes a record of them. On a bare machine, with torch, numpy and safetensors alone,
 
-    python -m dpgan_lib.bench measured.json
+    python -m dpgan_lib.studies.cost.bench measured.json
 
 leaves them in a file for `dpgan bench --measured measured.json` elsewhere; a way whose package is absent is left out.
 """
@@ -284,7 +284,7 @@ def config() -> dict:
 
 def main() -> None:
     """Measure what privacy costs on this machine."""
-    parser = argparse.ArgumentParser(prog="python -m dpgan_lib.bench", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m dpgan_lib.studies.cost.bench", description=main.__doc__)
     parser.add_argument("file", type=Path, help="where the timings go, as JSON")
     target = parser.parse_args().file
     target.write_text(json.dumps(measure(lambda text: print(text, flush=True)), indent=1))

@@ -27,7 +27,7 @@ def judge_tenfold(records: list[Record]) -> Verdict:
     run = tables.run_ratio(record, "laptop")
     verdict = HOLDS if min(loop, run) >= tables.TENFOLD else IN_PART if loop >= tables.TENFOLD else FAILS
     return Verdict(verdict, f"{loop:.1f} times for a step, one record at a time; {run:.2f} times for a whole run with "
-                            f"the book's clipping ({cards.run_name(record)}{stale([record])})")
+                   f"the book's clipping ({cards.run_name(record)}{stale([record])})")
 
 
 def judge_speed(records: list[Record]) -> Verdict:
@@ -44,7 +44,7 @@ def judge_speed(records: list[Record]) -> Verdict:
 CLAIMS = (
     Claim(who=PAPER, words="Privacy makes training ten times longer",
           rule=f"Holds if a whole private run takes {tables.TENFOLD:g} times the time of a plain one; in part if only a step that "
-               "clips one record at a time does.",
+          "clips one record at a time does.",
           study="cost", where="targets-and-what-came-out", judge=judge_tenfold),
     Claim(who=BOOK, words="Privacy need not cost time",
           rule="Every target of time and memory that was set beforehand for a CPU is reached; in part, if some are.",

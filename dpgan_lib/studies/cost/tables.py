@@ -148,8 +148,8 @@ def targets_table(record: Record | None) -> str:
         body = [html.table_row(row["what"], [row["target"], _figure(row["measured"]), words[row["met"]]])
                 for row in targets(record)]
     return html.table(f"Targets and measurements, {'GPU' if record is None else cards.run_name(record)}: "
-                        "ratios to the same step or run without privacy, unless the row says otherwise",
-                        ["ratio", "target", "measured", "outcome"], body)
+                      "ratios to the same step or run without privacy, unless the row says otherwise",
+                      ["ratio", "target", "measured", "outcome"], body)
 
 
 def summary(record: Record) -> str:
@@ -173,7 +173,7 @@ def steps_table(record: Record, critic: str) -> str:
                                                 f"{_figure(row['peak_bytes'] / plain['peak_bytes'])})")
         body.append(html.table_row(way, cells))
     return html.table(f"{critic} critic: median time of a critic step (over the plain step's; peak memory over its)",
-                        ["way", *(f"batch {batch:,}" for batch in batches)], body)
+                      ["way", *(f"batch {batch:,}" for batch in batches)], body)
 
 
 def layer_table(model: ModelConfig) -> str:
@@ -189,7 +189,7 @@ def layer_table(model: ModelConfig) -> str:
         takes = "expands the square" if clipping.expands(positions, d, p) else "forms the gradient"
         body.append(html.table_row(name, [f"{number:,}" for number in (positions, d, p, formed, expanded)] + [takes]))
     return html.table("Multiplications for one record's norm", ["layer", "T", "d", "p", "T d p", "T² (d + p)", "takes"],
-                        body)
+                      body)
 
 
 def runs_table(record: Record) -> str:
@@ -200,9 +200,9 @@ def runs_table(record: Record) -> str:
                                if (row["profile"], row["is_private"]) == (profile, is_private))
                           for is_private in (False, True))
         body.append(html.table_row(profile, [str(steps), f"{plain:.1f} s", f"{private:.1f} s",
-                                               f"{private / plain:.2f}"]))
+                                             f"{private / plain:.2f}"]))
     return html.table("Whole runs on random images: seconds for equal critic steps",
-                        ["profile", "critic steps", "without privacy", "private", "ratio"], body)
+                      ["profile", "critic steps", "without privacy", "private", "ratio"], body)
 
 
 def quality_table(curves: list[dict], levels: tuple[float, ...] = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)) -> str:
@@ -211,7 +211,7 @@ def quality_table(curves: list[dict], levels: tuple[float, ...] = (0.2, 0.3, 0.4
     body = [html.table_row(f"{level:.0%}", ["not reached" if seconds is None else f"{seconds:.0f} s" for seconds in row])
             for level, row in zip(levels, cells)]
     return html.table("Seconds of training until an accuracy on real test images is first reached",
-                        ["accuracy", *(numbers.epsilon_name(curve["epsilon"]) for curve in curves)], body)
+                      ["accuracy", *(numbers.epsilon_name(curve["epsilon"]) for curve in curves)], body)
 
 
 def _figure(value: float | None) -> str:

@@ -171,21 +171,21 @@ def admissible(records: list[Record]) -> list[Record]:
 CLAIMS = (
     Claim(who=PAPER, words="On MNIST digit pairs, accuracy falls as privacy rises",
           rule="Mean accuracy over all pairs grows strictly with every larger epsilon published, to the run without privacy, "
-               "and Page's test for a trend agrees where there are three seeds; in part, if by one method of two.",
+          "and Page's test for a trend agrees where there are three seeds; in part, if by one method of two.",
           study="mnist_tradeoff", where="the-trade-off", judge=judge_fall, admits=admissible),
     Claim(who=PAPER, words="The fall is slight",
           rule=f"At most {100 * SLIGHTLY:.0f} points from no privacy to epsilon 1; in part, if by one method of two.",
           study="mnist_tradeoff", where="the-trade-off", judge=judge_slightly, admits=admissible),
     Claim(who=PAPER, words="Codes control what is generated",
           rule="A CNN trained on the digits asked for names more than half of the real ones, at every epsilon; in part, if "
-               "by one method of two.",
+          "by one method of two.",
           study="mnist_tradeoff", where="the-trade-off", judge=judge_control, admits=admissible),
     Claim(who=BOOK, words="Private digits are worth training on",
           rule="Every target of accuracy and fidelity that was set beforehand for two cores is reached; in part, if some are.",
           study="mnist_tradeoff", where="the-trade-off", judge=judge_utility, admits=admissible),
     Claim(who=BOOK, words="Releases and DP-SGD are worth more together",
           rule=f"At epsilon 1 and 10, over {HALVED_SEEDS} seeds or more, a CNN trained on the method's images does better than one "
-               "trained on those of each half with the whole budget, for every seed; in part, if only on average.",
+          "trained on those of each half with the whole budget, for every seed; in part, if only on average.",
           study="mnist_tradeoff", where="the-trade-off", judge=judge_halves, admits=admissible),
     Claim(who=BOOK, words="Every ingredient earns its place",
           rule=f"At epsilon {ABLATED:g}, leaving any one out lowers the accuracy of that CNN; in part, if leaving some out does.",

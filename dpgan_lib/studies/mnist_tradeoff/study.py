@@ -128,8 +128,8 @@ def noises(asked: Parameters, sampling_rate: float, steps: int) -> tuple[float, 
     if asked.target_epsilon == float("inf"):
         return 0.0, 0.0
     return calibration.split_budget(epsilon=asked.target_epsilon, delta=asked.delta,
-                                   sampling_rate=sampling_rate, steps=steps,
-                                   release_share=RELEASE_SHARE if steps else 1.0)
+                                    sampling_rate=sampling_rate, steps=steps,
+                                    release_share=RELEASE_SHARE if steps else 1.0)
 
 
 def rounds_at(epsilon: float) -> int:

@@ -64,7 +64,7 @@ def accuracy_table(rows: list[dict], real: dict) -> str:
                     numbers.percent(values(rows, metric, **of_line)) for metric in ACCURACIES)]))
     lines.append(html.table_row("real images (ceiling)", ["1", *(numbers.percent([real[metric]]) for metric in ACCURACIES)]))
     return html.table(f"Accuracy on real test images, in percent: means over seeds, with {numbers.INTERVAL_LEVEL:.0%} intervals for "
-                        "the mean where there are seeds for one", ["trained on", "seeds", *ACCURACIES.values()], lines)
+                      "the mean where there are seeds for one", ["trained on", "seeds", *ACCURACIES.values()], lines)
 
 
 def fidelity_table(rows: list[dict]) -> str:
@@ -76,12 +76,12 @@ def fidelity_table(rows: list[dict]) -> str:
                      for metric in FIDELITY}
             if found["fid_test"]:
                 lines.append(html.table_row(f"{recipe.name}, {numbers.epsilon_name(epsilon)}",
-                                              [f"{np.mean(each):.3g}" for each in found.values()]))
+                                            [f"{np.mean(each):.3g}" for each in found.values()]))
     floor = values(rows, "floor")
     if floor:
         lines.append(html.table_row("real training images", [f"{np.mean(floor):.3g}", *["&ndash;"] * (len(FIDELITY) - 1)]))
     return html.table("Fidelity, in the features of a small network trained on real training images",
-                        ["images of", *FIDELITY.values()], lines)
+                      ["images of", *FIDELITY.values()], lines)
 
 
 def halves_table(rows: list[dict]) -> str:
@@ -97,7 +97,7 @@ def halves_table(rows: list[dict]) -> str:
             cells += [str(len(shared)), numbers.percent([whole[run] - half[run] for run in shared])]
         lines.append(html.table_row(numbers.epsilon_name(epsilon), cells))
     return html.table("Accuracy of the CNN over ten classes: this book's method less each half, in points",
-                        ["", "seeds", "less releases alone", "seeds", "less DP-SGD alone"], lines)
+                      ["", "seeds", "less releases alone", "seeds", "less DP-SGD alone"], lines)
 
 
 def ablation_table(rows: list[dict], epsilon: float) -> str:
@@ -107,7 +107,7 @@ def ablation_table(rows: list[dict], epsilon: float) -> str:
         found = values(rows, "ten_cnn", method="both", ablation=ablation, epsilon=epsilon, seed=0)
         lines.append(html.table_row(words, [numbers.percent(found)]))
     return html.table(f"Accuracy of the CNN over ten classes, in percent, at {numbers.epsilon_name(epsilon)}, seed 0",
-                        ["the method", "accuracy"], lines)
+                      ["the method", "accuracy"], lines)
 
 
 def targets(rows: list[dict]) -> list[dict]:
@@ -148,7 +148,7 @@ def targets_table(rows: list[dict], fashion: list[dict]) -> str:
     lines = [html.table_row(row["what"], [row["target"], row["measured"], words[row["met"]], *row["beside"]])
              for row in targets(rows) + fashion_targets(fashion)]
     return html.table("Targets, and what came out; accuracies in percent on real test images",
-                        ["measure", "target, two cores", "measured", "reached", "target, a GPU", "published"], lines)
+                      ["measure", "target, two cores", "measured", "reached", "target, a GPU", "published"], lines)
 
 
 def fid_ratio(rows: list[dict]) -> float | None:
@@ -176,4 +176,4 @@ def budget_table(records: list[Record]) -> str:
                 steps=privacy["steps"], **alone))
         lines.append(html.table_row(name(record), [*parts, numbers.rounded_up(record.epsilon_spent)]))
     return html.table("Epsilon of each part alone, and of both together (PLD accountant)",
-                        ["run", "releases alone", "DP-SGD alone", "together"], lines)
+                      ["run", "releases alone", "DP-SGD alone", "together"], lines)

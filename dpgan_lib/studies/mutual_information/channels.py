@@ -15,6 +15,7 @@ CELLS_A_DEVIATION = 4  # of the narrowest Gaussian that a table holds; the midpo
 
 
 # What a channel tells, and what a reader gets of it
+
 def mutual_information(p: np.ndarray) -> float:
     """I(c; x) = sum p(c, x) log(p(c, x) / (p(c) p(x))) of a table p (codes, images)."""
     return float(rel_entr(p, np.outer(p.sum(1), p.sum(0))).sum())
@@ -40,6 +41,7 @@ def posterior(p: np.ndarray) -> np.ndarray:
 
 
 # Channels
+
 def confusion(count: int, accuracy: float) -> np.ndarray:
     """One of `count` equally likely codes, which arrives as it is with that probability, else as any of the others.
 
@@ -85,6 +87,7 @@ def cells(reach: float, finest: float) -> np.ndarray:
 
 
 # Readers
+
 def learn(p: np.ndarray, statistics: np.ndarray, steps: int, rate: float) -> np.ndarray:
     """L_I after each of 0..steps steps of gradient ascent on theta in Q(c | x) ~ p(c) exp(sum_s theta_s t_s(c, x)).
 

@@ -98,7 +98,7 @@ def run_name(row: dict) -> str:
 def moves_table(records: list[Record]) -> str:
     """Rank correlations of each run's continuous codes with slant and stroke width, all else random, as HTML."""
     body = [html.table_row(run_name(row(record)), [f"{code[name]['random']:+.2f}" for code in record.metrics["moves"]
-                                                     for name in codes.MEASURES]) for record in records]
+                                                   for name in codes.MEASURES]) for record in records]
     head = [f"code {number + 1}, {name}" for number in range(len(records[0].metrics["moves"]))
             for name in codes.MEASURES]
     return html.table("Rank correlations, all else random", ["run", *head], body)

@@ -14,6 +14,7 @@ ALIKE = 0.1  # accuracies of two short runs that are closer than this are called
 
 
 # What the records say
+
 def norm_curve(record: Record) -> dict:
     """For figures.norm_bands: name, epsilon, steps and norms (looks, quantiles) of the real records."""
     epsilon = store.number(record.content["config"]["run"]["privacy"]["epsilon"])

@@ -159,6 +159,7 @@ def descend(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
 
 
 # The judge
+
 def outcome(judge: nn.Module, images: Tensor, usual: float) -> dict:
     """classes: effectively drawn, of ten; variety: within a class, over that of real images; collapsed; score.
 

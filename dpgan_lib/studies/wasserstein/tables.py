@@ -33,8 +33,8 @@ def toy_table(rows: list[dict]) -> str:
         cells += [_spread([row[name] for row in own]) for name in ("gradient_norm", "slope")]
         body.append(html.table_row(f"{way}, {numbers.epsilon_name(epsilon)}", cells))
     return html.table("W1 to the law by critic steps for each generator step; then, over all of these runs, a real "
-                        "point's gradient norm and the critic's largest slope: mean (least to most)",
-                        ["f_w in W by", *map(str, ratios), "gradient norm", "slope"], body)
+                      "point's gradient norm and the critic's largest slope: mean (least to most)",
+                      ["f_w in W by", *map(str, ratios), "gradient norm", "slope"], body)
 
 
 def stability_table(runs: list[dict]) -> str:
@@ -46,7 +46,7 @@ def stability_table(runs: list[dict]) -> str:
                  *(_spread([run[name] for run in own]) for name in ("classes", "variety", "score"))]
         body.append(html.table_row(f"{loss}, rate {rate:g}, width {width}", cells))
     return html.table("GANs that differ in loss, learning rate and width; over seeds: mean (least to most)",
-                        ["loss", "collapsed", "classes", "variety", "score"], body)
+                      ["loss", "collapsed", "classes", "variety", "score"], body)
 
 
 def _spread(values: list[float]) -> str:

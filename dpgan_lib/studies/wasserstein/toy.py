@@ -115,6 +115,7 @@ def balanced(critic: nn.Module, real: Tensor, fake: Tensor, clip_norm: float, ba
 
 
 # The game
+
 def measure(config: ToyConfig, points: np.ndarray, progress: Callable[[], object] = lambda: None) -> dict:
     """A run for each ratio. points: (N, 2), the private data.  Returns runs, and floor: W1 of two draws of the law."""
     rng = config.stream(0, "evaluation")
