@@ -90,7 +90,8 @@ def measure(progress, records, study):
 
     chosen = [verify.find(record) for record in records]
     if study:
-        chosen += [record for record in store.published(study) if store.staleness(record) == [store.CHANGED[store.MEASURING]]]
+        chosen += [record for record in store.published(study)
+                   if store.staleness(record) == [store.CHANGED[store.MEASURING]]]
     if not chosen:
         raise ValueError("there is nothing to measure: name records, or with --study a study that has stale ones")
     for record in chosen:
@@ -157,7 +158,8 @@ def bench(progress, measured, as_json):
 @main.command()
 @click.argument("chapter", required=False)
 @_timeout
-@click.option("--holes", is_flag=True, help="Compute nothing: a cell of the grid without a current record stays a hole.")
+@click.option("--holes", is_flag=True, help="Compute nothing: a cell of the grid without a current record stays a "
+                                            "hole.")
 @click.pass_obj
 def publish(progress, chapter, timeout, holes):
     """Replace a chapter's published notebook and records, or every chapter's, if all of it succeeds."""
@@ -306,7 +308,8 @@ def reproduce(progress, chapter, parameters, run):
 
 @main.command()
 @click.argument("record")
-@click.option("--deep", is_flag=True, help="Also compute the metrics again from the weights: needs the data, 2 minutes.")
+@click.option("--deep", is_flag=True, help="Also compute the metrics again from the weights: needs the data, 2 "
+                                           "minutes.")
 @click.pass_obj
 def verify(progress, record, deep):
     """Check what a record says, by its folder or <study>/<run id>. Opens no data unless --deep."""

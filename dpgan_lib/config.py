@@ -86,7 +86,8 @@ class OptimiserConfig:
 
     def __post_init__(self):
         if self.pool % self.fakes:
-            raise ValueError(f"pool={self.pool} must be a multiple of fakes={self.fakes}: critic steps take it in turns")
+            raise ValueError(f"pool={self.pool} must be a multiple of fakes={self.fakes}: critic steps take it in "
+                             "turns")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,8 +187,9 @@ class WarmStartConfig:
     release_noise: s, the noise multiplier of one Gaussian mechanism that is as private as all releases together.
     embedding_share: of 1 / s^2, what the embedding's release takes; the first rounds share what is left.
     frequencies: of the random features, half their number.
-    steps: of the generator.  batch: images in a step.  rate: Adam's at the start, which falls linearly to 0; images that
-    are parameters move at image_rate times it, networks at network_rate times it.  info_weight: lambda, in units of |d|^2 per nat.  averaging: decay of the running mean.
+    steps: of the generator.  batch: images in a step.  rate: Adam's at the start, which falls linearly to 0; images
+    that are parameters move at image_rate times it, networks at network_rate times it.  info_weight: lambda, in units
+    of |d|^2 per nat.  averaging: decay of the running mean.
     witness_weight: of the closed-form critic, once there is a trained one beside it.
     """
 
@@ -245,8 +247,8 @@ def release_noise(config: RunConfig) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class FaceModelConfig:
-    """What is released of faces before the embedding. Public numbers, set by hand on drawings and on CelebA's validation
-    part, which trains nothing.
+    """What is released of faces before the embedding. Public numbers, set by hand on drawings and on CelebA's
+    validation part, which trains nothing.
 
     luma, chroma: sides of the squares of low frequencies that are kept of brightness and of each of two colours.
     level: root mean square of an image's pixels in [-1, 1] above which it is dimmed, so that its norm is bounded.

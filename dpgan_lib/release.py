@@ -9,7 +9,7 @@ its epsilon.
 import math
 import shutil
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -48,8 +48,9 @@ class Parameters(RunParameters):
 
     def check(self) -> None:
         """Raises ValueError: one line with the value, what is expected and the repair."""
-        require(self.seed is None, "seed", self.seed, "is refused: whoever knows the seed of a release can subtract its "
-                                                      "noise. Leave it out, or train a demonstration on public data")
+        require(self.seed is None, "seed", self.seed, "is refused: whoever knows the seed of a release can subtract "
+                                                      "its noise. Leave it out, or train a demonstration on public "
+                                                      "data")
         for name, least in (("records", 2), ("classes", 2), ("side", 8)):
             value = getattr(self, name)
             require(type(value) is int and value >= least, name, value, f"must be a whole number, {least} or more")
@@ -89,8 +90,9 @@ def obtain(parameters: Parameters, images: np.ndarray, labels: np.ndarray, out: 
                            progress=lambda step: bar.update(step - bar.n))
     if state.step < config.privacy.steps:
         return None
-    content = {"mode": "release", "asked": asdict(parameters), "config": config.to_dict(), "card": card, "seconds": {}, "provenance": origin,
-               "created": datetime.now(timezone.utc).strftime("%Y-%m-%d"),  # the hour would tell how long it took
+    content = {"mode": "release", "asked": asdict(parameters), "config": config.to_dict(), "card": card, "seconds": {},
+               "provenance": origin,
+               "created": datetime.now(UTC).strftime("%Y-%m-%d"),  # the hour would tell how long it took
                "privacy": privacy_statement(config, parameters.unit),
                "metrics": _on_public_test(config, state, public_test, parameters)}
     record = store.write(STUDY, run_id, content, _artefacts(config, state), store=out)

@@ -11,7 +11,8 @@ from dpgan_lib.report import cards, html, numbers
 from dpgan_lib.studies.mnist_tradeoff import tables
 
 NAMES: dict[str, Callable[[Record], str]] = {"mnist_tradeoff": tables.name}  # where settings say too little
-SETTINGS = ("dataset", "unit", "lipschitz", "info_weight", "conditional", "clip_norm", "expected_batch")  # that tell runs apart
+# What tells runs apart.
+SETTINGS = ("dataset", "unit", "lipschitz", "info_weight", "conditional", "clip_norm", "expected_batch")
 VERDICTS = (bands.WITHIN, bands.NOT_REPRODUCED, bands.NO_BAND)
 READERS = "committed manifest"  # this check depends on the commit at hand, and so on who asks
 

@@ -11,8 +11,8 @@ from dpgan_lib.studies.verdicts import BOOK, PAPER, Claim
 
 __all__ = ["BOOK", "PAPER", "address", "claims", "table"]
 CAPTIONS = {
-    True: "The claims of the paper, with verdicts by rule; accuracies are on real test images, with 95% intervals over seeds "
-          "where there are several",
+    True: "The claims of the paper, with verdicts by rule; accuracies are on real test images, with 95% intervals over "
+          "seeds where there are several",
     False: "What this book claims, with verdicts by rule; accuracies are on real test images"}
 
 
@@ -25,7 +25,9 @@ def claims(who: str | None = None, chapter: str | None = None) -> list[Claim]:
 
 
 def table(who: str, published: Callable[[str], list[Record]], chapter: str | None = None) -> str:
-    """The claims of PAPER or BOOK as an HTML table, one row each. published: study -> its records.  chapter: only its own."""
+    """The claims of PAPER or BOOK as an HTML table, one row each. published: study -> its records.  chapter: only its
+    own.
+    """
     rows = []
     for claim in claims(who, chapter):
         records = claim.admits(published(claim.study))

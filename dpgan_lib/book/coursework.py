@@ -53,7 +53,9 @@ def student(master: Path) -> NotebookNode:
 
 
 def _through(notebook: NotebookNode, *preprocessors) -> NotebookNode:
-    """The notebook after nbgrader's preprocessors. They raise for a marker without its pair or a grade_id used twice."""
+    """The notebook after nbgrader's preprocessors. They raise for a marker without its pair or a grade_id used
+    twice.
+    """
     for preprocessor in preprocessors:
         notebook, _ = preprocessor().preprocess(notebook, {})
     return notebook

@@ -82,8 +82,9 @@ def figures_html(methods: dict[str, list[Record]]) -> str:
     rows = [_row(f"playground-{method}", study.METHODS[method].words, _digit_cells(of_method, epsilons))
             for method, of_method in methods.items()]
     named = {tables.name(record): record for record in records}
-    words = (f"Generated digits, one grid for each run ({'; '.join(named)}). A row is a class asked for. All images have "
-             "the same z. Columns: slant at its least, in the middle and at its most; width at its least and at its most.")
+    words = (f"Generated digits, one grid for each run ({'; '.join(named)}). A row is a class asked for. All images "
+             "have the same z. Columns: slant at its least, in the middle and at its most; width at its least and at "
+             "its most.")
     return _live("playground-digits", rows, named, _still_html(FALLBACK, words))
 
 

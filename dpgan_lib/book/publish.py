@@ -20,8 +20,9 @@ from dpgan_lib.report import cards
 def publish_chapter(name: str, timeout: float = 3600, progress: bool = True, holes: bool = False) -> Path:
     """Replace a chapter's published notebook and its study's records, and return the notebook's path.
 
-    Records that are missing or stale are trained first (resumable) or, with holes, left out; then the chapter is executed
-    from a staged copy of the store, where training raises. Nothing published changes unless all of it succeeds.
+    Records that are missing or stale are trained first (resumable) or, with holes, left out; then the chapter is
+    executed from a staged copy of the store, where training raises. Nothing published changes unless all of it
+    succeeds.
     """
     from dpgan_lib.studies import registry  # late: it loads torch
 
@@ -91,7 +92,9 @@ def _tidy(notebook: Path) -> None:
 
 
 def _packed(picture: str) -> str:
-    """A PNG in base64 with the same pixels in fewer bytes: without an idle alpha, and as a palette where that is exact."""
+    """A PNG in base64 with the same pixels in fewer bytes: without an idle alpha, and as a palette where that is
+    exact.
+    """
     image = Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGBA")
     if image.getextrema()[3] == (255, 255):
         image = image.convert("RGB")

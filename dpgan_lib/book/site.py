@@ -41,7 +41,8 @@ def _stage(source: Path, replacements: dict[str, Path]) -> Path:
     The masters of the coursework hold solutions, and stay out.
     """
     shutil.rmtree(source, ignore_errors=True)
-    shutil.copytree(paths.project() / "book", source / "book", ignore=shutil.ignore_patterns("*.safetensors", "coursework"))
+    shutil.copytree(paths.project() / "book", source / "book",
+                    ignore=shutil.ignore_patterns("*.safetensors", "coursework"))
     (source / "notebooks").mkdir()
     for path in paths.project().glob("notebooks/*.ipynb"):
         _copy_marked(path, source / "notebooks" / path.name)

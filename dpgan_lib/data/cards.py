@@ -7,8 +7,6 @@ from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
 
 
-
-
 @dataclass(frozen=True, kw_only=True)
 class DataFile:
     """One published file: its name, size and SHA-256."""

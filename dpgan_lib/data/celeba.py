@@ -11,20 +11,20 @@ whose central 148x148 are taken, or squares. Images that are not there are left 
 import hashlib
 import io
 import json
-import numpy as np
 import os
 import zipfile
 import zlib
-from PIL import Image
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+
+import numpy as np
+from PIL import Image
 from tqdm import tqdm
 
 from dpgan_lib.paths import ROOT
-
 
 NAME = "celeba"
 ORIGINAL, CROP = (178, 218), 148  # pixels: width and height of the aligned frame, a side of its centre
@@ -60,18 +60,21 @@ class Faces:
         return self.images.astype(np.float32) / 127.5 - 1
 
 
-def load(attributes: tuple[str, ...], side: int = 32, *, only: str | None = None, progress: bool = True) -> dict[str, Faces]:
+def load(attributes: tuple[str, ...], side: int = 32, *, only: str | None = None,
+         progress: bool = True) -> dict[str, Faces]:
     """The parts "train", "valid" and "test" with the named attributes.
 
     only: a file beside this one with the numbers of the images to take, as bits; all that are at hand without it.
-    Images are decoded once, in parallel, and kept as bytes in the user's cache, by side and by what they were read from.
+    Images are decoded once, in parallel, and kept as bytes in the user's cache, by side and by what they were read
+    from.
     Raises ValueError, one line with the repair, for what is absent, broken, or without a row in a list.
     """
     listed = _listing()
     pixels = _cached(listed, side, progress)
     columns = [_column(listed, name) for name in attributes]
     taken = range(len(listed.names)) if only is None else _among(listed, only)
-    chosen = {part: [row for row in taken if listed.parts[listed.names[row]] == number] for number, part in enumerate(PARTS)}
+    chosen = {part: [row for row in taken if listed.parts[listed.names[row]] == number]
+              for number, part in enumerate(PARTS)}
     values = np.array([listed.attributes[name] for name in listed.names], dtype=bool)[:, columns]
     people = np.array([listed.people[name] for name in listed.names], dtype=np.int64)
     return {part: Faces(pixels[rows], values[rows], people[rows]) for part, rows in chosen.items()}
@@ -134,7 +137,8 @@ def _sources(folder: Path):
     digest = hashlib.sha256()
     if (folder / FOLDER).is_dir():
         files = sorted(path for path in (folder / FOLDER).iterdir() if path.is_file())
-        digest.update(json.dumps([[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in files]).encode())
+        digest.update(json.dumps([[path.name, path.stat().st_size, path.stat().st_mtime_ns]
+                                  for path in files]).encode())
         found.append({path.stem: (folder / FOLDER, path.name) for path in files})
     for archive in sorted(folder.glob(f"{FOLDER}*.zip")):
         try:
@@ -157,7 +161,8 @@ def _attributes(path: Path) -> tuple[list[str], dict[str, list[bool]]]:
     rows = {}
     for name, values in _rows(path, skip=2):
         if len(values) != len(names):
-            raise ValueError(f"{path} has {len(values)} values for {name} and {len(names)} attributes: restore the list.")
+            raise ValueError(f"{path} has {len(values)} values for {name} and {len(names)} attributes: restore the "
+                             "list.")
         rows[name] = [value == "1" for value in values]
     return names, rows
 

@@ -8,7 +8,6 @@ import numpy as np
 
 from dpgan_lib.data.celeba import Faces
 
-
 ATTRIBUTES = ("Smiling", "Eyeglasses", "Blond_Hair", "Bangs")
 SHARES = (0.5, 0.2, 0.3, 0.4)  # of drawings that have each; they are independent
 COUNTS = {"train": 3_000, "valid": 300, "test": 600}
@@ -74,7 +73,8 @@ def _draw(side, values, skin, background, pose, shift, scale) -> np.ndarray:
     eyes = np.minimum(np.hypot(look - 0.22, y + 0.08), np.hypot(look + 0.22, y + 0.08))
     paint(eyes < 0.07, flat(INK))
     curve = 0.42 + np.where(smiling, 0.16 - 2.2 * look**2, 0.04 + 0.3 * look**2)
-    paint((np.abs(y - curve) < np.where(smiling, 0.06, 0.04)) & (np.abs(look) < np.where(smiling, 0.27, 0.18)), flat(LIPS))
+    paint((np.abs(y - curve) < np.where(smiling, 0.06, 0.04)) & (np.abs(look) < np.where(smiling, 0.27, 0.18)),
+          flat(LIPS))
     bridge = (np.abs(y + 0.08) < 0.03) & (np.abs(look) < 0.1)
     paint(((np.abs(eyes - 0.16) < 0.035) | bridge) & glasses, flat(FRAME))
     pooled = canvas.reshape(len(values), 3, side, OVERSAMPLED, side, OVERSAMPLED).mean((3, 5))

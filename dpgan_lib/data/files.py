@@ -6,7 +6,6 @@ Files are read from $DPGAN_DATA/<name>/ or else from the user's cache, the one p
 import gzip
 import hashlib
 import http.client
-import numpy as np
 import os
 import struct
 import tempfile
@@ -15,9 +14,10 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from dpgan_lib.paths import ROOT
-from dpgan_lib.data.cards import DataCard, DataFile, card
+import numpy as np
 
+from dpgan_lib.data.cards import DataCard, DataFile, card
+from dpgan_lib.paths import ROOT
 
 CONNECT_SECONDS = 10
 CHUNK_BYTES = 1 << 16

@@ -7,9 +7,6 @@ in one way, and NumPy's RandomState, whose streams are frozen. No sine, no matri
 import numpy as np
 from sklearn.datasets import load_digits
 
-
-
-
 SIDE = 28
 TRAIN_RECORDS = 1437
 

@@ -51,8 +51,8 @@ def train(config: RunConfig, images: np.ndarray, labels: np.ndarray, folder: Pat
           progress: Callable[[int], None] = lambda step: None) -> State:
     """Train from folder's checkpoint, or from the start, until T critic steps are done or the time is up.
 
-    images (n, channels, side, side) float32 in [-1, 1], labels (n,) integers.  people (n,): whom each image shows, where
-    the unit of privacy is a person; else it is an image.
+    images (n, channels, side, side) float32 in [-1, 1], labels (n,) integers.  people (n,): whom each image shows,
+    where the unit of privacy is a person; else it is an image.
     start: what to begin with; a run that goes on needs the same again.  progress: told the number of steps done.
     Returns the state; it is complete when state.step == T.
     T is part of the calibration. A demonstration repeats a step after a crash with the same batch and the same noise:
@@ -122,7 +122,8 @@ def train_block(config: RunConfig, state: State, records: Records, step_of_criti
         rows = slice(start := (step - first) * settings.fakes % settings.pool, start + settings.fakes)
         (step_of_critic or critic_step)(
             state.critic, state.critic_optimiser, (records.images[batch], records.categories[batch]),
-            (fakes[0][rows], fakes[1][rows]), config.privacy, settings.clip_fakes, stream(config.randomness, "noise", step))
+            (fakes[0][rows], fakes[1][rows]), config.privacy, settings.clip_fakes,
+            stream(config.randomness, "noise", step))
     state.step = steps.stop
     if len(steps) == settings.critic_steps:
         z, code = draw_latent(config, settings.fakes, 2 * first + 1, records.images.device, state.start)

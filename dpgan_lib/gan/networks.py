@@ -62,7 +62,7 @@ class Critic(nn.Module):
         for parameter in self.parameters():
             parameter.clamp_(-self.model.weight_clip, self.model.weight_clip)
         if math.isfinite(self.model.spectral_norm):
-            for layer in (*self.features[::2], self.scores):
+            for layer in (*self.features[::2], self.scores):  # type: ignore[misc]  # a slice of nn.Sequential is one
                 project_spectral(layer, self.model.spectral_norm)
 
 

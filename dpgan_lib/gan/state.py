@@ -27,8 +27,8 @@ class Start:
     """What a run may begin with instead of untrained networks. It was paid for, if it knows anything of the data.
 
     shares: (K,) of the categories among the fakes, for a critic of pairs (x, y) would tell other shares from the data's
-    by y alone.  witness: a pool of fakes (images, one-hot categories) -> a fixed part of f_w. The critic that is trained
-    is what is added to it, and starts at 0: a fresh random one would undo what the generator has learnt.
+    by y alone.  witness: a pool of fakes (images, one-hot categories) -> a fixed part of f_w. The critic that is
+    trained is what is added to it, and starts at 0: a fresh random one would undo what the generator has learnt.
     """
 
     generator: nn.Module
@@ -62,9 +62,9 @@ def new_state(config: RunConfig, device: torch.device, start: Start | None = Non
     generator, critic, posterior = build_networks(config.latent, config.model,
                                                   stream(config.randomness, "initial weights"))
     if start:
-        generator, posterior = copy.deepcopy((start.generator, start.posterior))
+        generator, posterior = copy.deepcopy((start.generator, start.posterior))  # type: ignore[assignment]  # networks in their place
         start_at_zero(critic)
-    generator, critic, posterior = (network.to(device) for network in (generator, critic, posterior))
+    generator, critic, posterior = (network.to(device) for network in (generator, critic, posterior))  # type: ignore[assignment]  # each stays what it is
     z, code = draw_latent(config, 2, 0, device)
     check_separable(critic, generator(z, code).detach(), category(config.latent, code))
     settings = config.optimiser

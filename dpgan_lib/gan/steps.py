@@ -59,5 +59,5 @@ def update_average(average: Generator, generator: Generator, decay: float) -> No
     """Running mean of the generator's weights, decay * old + (1 - decay) * new; its batch statistics are copied."""
     for kept, new in zip(average.parameters(), generator.parameters()):
         kept.lerp_(new, 1 - decay)
-    for kept, new in zip(average.buffers(), generator.buffers()):
+    for kept, new in zip(average.buffers(), generator.buffers()):  # type: ignore[assignment]  # a name used twice
         kept.copy_(new)

@@ -24,7 +24,8 @@ RECORDS = 256  # looked at: the first of the training set, and as many fakes
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
-def states(config: RunConfig, records: loop.Records, every: int, step_of_critic: Callable | None = None) -> Iterator[State]:
+def states(config: RunConfig, records: loop.Records, every: int,
+           step_of_critic: Callable | None = None) -> Iterator[State]:
     """A run's state before its first step, after every so many critic steps, and after the last: one object, reused.
 
     step_of_critic: as of loop.train_block.

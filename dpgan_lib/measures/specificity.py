@@ -70,14 +70,14 @@ def through(model: nn.Module, images: np.ndarray) -> np.ndarray:
 
 
 def judged(read: np.ndarray, truth: np.ndarray) -> list[dict]:
-    """How well each attribute is read, for read and truth (n, A) bool: accuracy, and the shares of those with it, and of
-    those without it, that are read right. Raises ValueError if an attribute is in all images, or in none.
+    """How well each attribute is read, for read and truth (n, A) bool: accuracy, and the shares of those with it, and
+    of those without it, that are read right. Raises ValueError if an attribute is in all images, or in none.
     """
     found = []
     for column, (seen, true) in enumerate(zip(read.T, truth.T)):
         if true.all() or not true.any():
-            raise ValueError(f"attribute {column + 1} is in {int(true.sum())} of {len(true)} test images: a reader cannot "
-                             "be judged on it. Choose another.")
+            raise ValueError(f"attribute {column + 1} is in {int(true.sum())} of {len(true)} test images: a reader "
+                             "cannot be judged on it. Choose another.")
         found.append({"accuracy": float((seen == true).mean()), "with": float(seen[true].mean()),
                       "without": float((~seen[~true]).mean())})
     return found
@@ -118,7 +118,9 @@ def by_combination(asked: np.ndarray, read: np.ndarray) -> list[list[int]]:
 
 
 def interval(hits: int, count: int) -> tuple[float, float]:
-    """For a share of which `hits` in `count` were seen: Clopper and Pearson's, of level LEVEL, which is never too short."""
+    """For a share of which `hits` in `count` were seen: Clopper and Pearson's, of level LEVEL, which is never too
+    short.
+    """
     tail = (1 - LEVEL) / 2
     return 1 - audit.upper(count - hits, count, tail), audit.upper(hits, count, tail)
 
@@ -156,6 +158,8 @@ def effects(generator: nn.Module, latent: LatentConfig, read: Read, count: int, 
 
 
 def independence(matrix: np.ndarray) -> float:
-    """Of all that codes move, the share that is moved where it was asked for: 1 if each code moves its attribute alone."""
+    """Of all that codes move, the share that is moved where it was asked for: 1 if each code moves its attribute
+    alone.
+    """
     moved = np.abs(matrix)
     return float(np.trace(moved) / moved.sum()) if moved.sum() else 0.0

@@ -43,10 +43,11 @@ def epsilons(*, noise_multiplier: float, sampling_rate: float, steps: int, delta
     """The same T steps, and the release, by all three accountants: under the names "pld", "rdp" and "moments"."""
     mechanism = dict(noise_multiplier=noise_multiplier, sampling_rate=sampling_rate, steps=steps, delta=delta,
                      release_noise=release_noise)
-    return {"pld": epsilon_pld(**mechanism), "rdp": epsilon_rdp(**mechanism), "moments": epsilon_moments(**mechanism)}
+    return {"pld": epsilon_pld(**mechanism), "rdp": epsilon_rdp(**mechanism), "moments": epsilon_moments(**mechanism)}  # type: ignore[arg-type]  # the dict has numbers of both types
 
 
-def renyi_divergence(*, sampling_rate: float, noise_multiplier: float, orders: Sequence[float]) -> np.ndarray:
+def renyi_divergence(*, sampling_rate: float, noise_multiplier: float,
+                     orders: Sequence[float] | np.ndarray) -> np.ndarray:
     """D_alpha(mu || mu_0) = log(A_alpha) / (alpha - 1), A_alpha = E_{z ~ mu_0} [(mu(z) / mu_0(z))^alpha], of one step.
 
     noise_multiplier: 0 (infinite divergence) or 0.01 to 1000.  orders: (K,), alpha > 1.
@@ -236,9 +237,10 @@ def require(condition: bool, name: str, value: object, rest: str) -> None:
 
 
 # An epsilon for one record means more for a group of k, say k images of one person. Not k times epsilon: that holds for
-# epsilon alone, and delta would grow too. The group's own mechanism is looked at instead. In a Poisson batch so many of the
-# k come together as k coins of probability q say, and each moves the sum by at most C: a mixture of Gaussians at 0, C, ...,
-# kC with binomial weights, which no other group of k beats (Ganesh 2024). A sum without sampling moves by at most k.
+# epsilon alone, and delta would grow too. The group's own mechanism is looked at instead. In a Poisson batch so many of
+# the k come together as k coins of probability q say, and each moves the sum by at most C: a mixture of Gaussians at 0,
+# C, ..., kC with binomial weights, which no other group of k beats (Ganesh 2024). A sum without sampling moves by at
+# most k.
 GROUP_INTERVAL = 1e-3  # of the discretised privacy loss; losses are rounded up, so that the answer is an upper bound
 
 
@@ -262,6 +264,7 @@ def epsilon_of_group(k: int, *, noise_multiplier: float, sampling_rate: float, s
                                                    value_discretization_interval=GROUP_INTERVAL)
         parts.append(step.self_compose(steps))
     if math.isfinite(release_noise):
-        parts.append(pld.from_gaussian_mechanism(release_noise, sensitivity=k, value_discretization_interval=GROUP_INTERVAL))
+        parts.append(pld.from_gaussian_mechanism(release_noise, sensitivity=k,
+                                                 value_discretization_interval=GROUP_INTERVAL))
     composed = parts[0] if len(parts) == 1 else parts[0].compose(parts[1])
     return float(composed.get_epsilon_for_delta(delta))

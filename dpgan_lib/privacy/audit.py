@@ -22,7 +22,7 @@ PROFILE_POINTS = 500  # epsilons at which delta(epsilon) is evaluated
 
 
 def trade_off(*, noise_multiplier: float, sampling_rate: float, steps: int,
-              false_alarms: Sequence[float]) -> np.ndarray:
+              false_alarms: Sequence[float] | np.ndarray) -> np.ndarray:
     """The least type II error of any test of "your record was in", at each type I error.
 
     noise_multiplier: 0.01 to 1000.  false_alarms: (K,) type I errors alpha in [0, 1].

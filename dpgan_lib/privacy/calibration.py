@@ -74,7 +74,7 @@ def calibrate_noise_rdp(*, epsilon: float, delta: float, sampling_rate: float, s
         return 0.0
     run = dict(delta=delta, sampling_rate=sampling_rate, steps=steps, release_noise=release_noise)
     noise = _rdp_tick(epsilon, run) / NOISE_TICKS
-    _check_reached(epsilon, epsilon_rdp(noise_multiplier=noise, **run), run)
+    _check_reached(epsilon, epsilon_rdp(noise_multiplier=noise, **run), run)  # type: ignore[arg-type]  # the dict has numbers of both types
     return noise
 
 
@@ -84,7 +84,7 @@ def _calibrate(epsilon: float, delta: float, sampling_rate: float, steps: int, r
 
     @lru_cache
     def spent(tick: int, coarseness: int = 1) -> float:
-        return pld_of(tick / NOISE_TICKS, **run, coarseness=coarseness)
+        return pld_of(tick / NOISE_TICKS, **run, coarseness=coarseness)  # type: ignore[arg-type]  # the dict has numbers of both types
 
     enough = _rough_tick(partial(spent, coarseness=10), epsilon, run)
     if spent(enough) > epsilon:

@@ -101,7 +101,8 @@ def tape(model: nn.Module, rows: tuple[Tensor, ...]) -> tuple[dict[str, nn.Modul
     return layers, [activations[layer] for layer in layers.values()], list(gradients)
 
 
-def _factors(layer: nn.Module, activation: Tensor, output_gradient: Tensor) -> tuple[Tensor, list[Tensor] | None]:
+def _factors(layer: nn.Linear | nn.Conv2d, activation: Tensor,
+             output_gradient: Tensor) -> tuple[Tensor, list[Tensor] | None]:
     """Each record's squared gradient norm in one layer, (B,); and its gradients (weight, bias) where they were formed.
 
     The gradient of record i is sum_t g_t a_t^T over T positions, with a_t of size d and g_t of size p. Either form it,
@@ -116,7 +117,7 @@ def _factors(layer: nn.Module, activation: Tensor, output_gradient: Tensor) -> t
     if expands(positions, d, p):
         return ((a @ a.mT) * (g @ g.mT)).sum((1, 2)) + sum(map(_squares, bias)), None
     gradients = [(g.mT @ a).flatten(1), *bias]
-    return sum(map(_squares, gradients)), gradients
+    return sum(map(_squares, gradients)), gradients  # type: ignore[return-value]  # one summand at least
 
 
 def expands(positions: int, d: int, p: int) -> bool:
@@ -133,9 +134,10 @@ def patches(layer: nn.Conv2d, images: Tensor) -> Tensor:
 
     Channels last, so that a copy moves runs of (kernel width * C) numbers; F.unfold moves single ones.
     """
-    (above, left), (down, right), (tall, wide) = layer.padding, layer.stride, layer.dilation
+    (above, left), (down, right), (tall, wide) = layer.padding, layer.stride, layer.dilation  # type: ignore[str-unpack]  # clip refuses padding in words
     kernel = height, width = layer.kernel_size
-    padded = F.pad(images, [left, left, above, above]).movedim(1, -1).contiguous()  # (B, H, W, C)
+    padded = F.pad(
+        images, [left, left, above, above]).movedim(1, -1).contiguous()  # type: ignore[list-item]  # (B, H, W, C)
     records, *sides, channels = padded.shape
     places = [(side - spread * (reach - 1) - 1) // stride + 1
               for side, spread, reach, stride in zip(sides, layer.dilation, kernel, layer.stride)]
@@ -201,7 +203,8 @@ def _check_scores(model, example):
     parameters = dict(model.named_parameters())
     owners = {id(parameter) for parameter in parameters.values()}
     if len(owners) != sum(len(list(layer.parameters(recurse=False))) for layer in trainable_layers(model).values()):
-        raise ValueError("two layers share a parameter, so its per-example gradient has cross terms: give each its own.")
+        raise ValueError("two layers share a parameter, so its per-example gradient has cross terms: give each its "
+                         "own.")
     gradients = torch.autograd.grad(model(*example).sum(), list(parameters.values()), allow_unused=True)
     for name, gradient in zip(parameters, gradients):
         if gradient is None:

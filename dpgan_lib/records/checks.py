@@ -29,7 +29,7 @@ class Check:
 
 def gathered(name: str, rows: Iterable[Check]) -> list[Check]:
     """The rows; a field that is absent, or no number where one must be, is one more that failed."""
-    found = []
+    found: list[Check] = []
     try:
         found.extend(rows)
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, OSError) as error:
@@ -63,7 +63,8 @@ MEAN_TOLERANCE = 1e-12  # 45 numbers of at most 1, in another order of summation
 # ten_cnn and ten_logistic, 0.0016 for a pair, which has about 2,000 test images, and 0.0001 for the mean of the pairs.
 TOLERANCES = {"ten_cnn": 0.01, "ten_mlp": 0.01, "ten_logistic": 0.005, "pairs_logistic": 0.001, "pairs_worst": 0.01,
               "pairs_cnn": 0.005, "pairs_cnn_worst": 0.03}
-PAIRS = {"pairs": ("pairs_logistic", "pairs_worst"), "cnn_pairs": ("pairs_cnn", "pairs_cnn_worst")}  # list -> mean, least
+# List -> mean, least.
+PAIRS = {"pairs": ("pairs_logistic", "pairs_worst"), "cnn_pairs": ("pairs_cnn", "pairs_cnn_worst")}
 
 
 def is_demonstration(content: dict) -> bool:
@@ -136,6 +137,8 @@ def _faces(metrics: dict, config: dict) -> Iterator[Check]:
     yield equal("training images counted", sum(metrics["counts"]), card.records, "in this library's card")
     for judged in ("reader", "ceiling", "utility"):
         odd = [name for name, found in zip(names, metrics[judged], strict=True)
-               if not 0 <= min(found["with"], found["without"]) <= found["accuracy"] <= max(found["with"], found["without"]) <= 1]
-        yield Check(judged, FAILED if odd else OK, f"accuracy of {', '.join(odd)} out of range, or not between that with "
-                    "the attribute and that without" if odd else f"{len(names)} accuracies, each between its two parts")
+               if not 0 <= min(found["with"], found["without"]) <= found["accuracy"]
+               <= max(found["with"], found["without"]) <= 1]
+        yield Check(judged, FAILED if odd else OK, f"accuracy of {', '.join(odd)} out of range, or not between that "
+                                                   "with the attribute and that without" if odd
+                    else f"{len(names)} accuracies, each between its two parts")

@@ -1,12 +1,13 @@
 """What a result was computed by: a hash of the definitions that are reached from where its computation begins.
 
 A definition is a top-level function, class or constant of the package. From a few roots, such as a study's measure, all
-are followed that they name, and what those name in turn; the hash is of their syntax trees. What computes nothing does not
-count: names of modules and of definitions, import lines, docstrings, comments, annotations of functions, and whatever is
-not reached. So a definition may be moved or renamed, and dead code be deleted, and no record becomes stale.
+are followed that they name, and what those name in turn; the hash is of their syntax trees. What computes nothing does
+not count: names of modules and of definitions, import lines, docstrings, comments, annotations of functions, and
+whatever is not reached. So a definition may be moved or renamed, and dead code be deleted, and no record becomes stale.
 
-An attribute of a module is the definition of that name there. Any other attribute is a method of a class that is reached;
-where none of these has it, every method of that name in the package counts, for the object may be any of theirs.
+An attribute of a module is the definition of that name there. Any other attribute is a method of a class that is
+reached; where none of these has it, every method of that name in the package counts, for the object may be any of
+theirs.
 Never imports what it reads.
 """
 
@@ -14,14 +15,15 @@ import ast
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
+from typing import Any
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 SCOPES = (*FUNCTIONS, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
-# What is checked or recorded by other means. A card is part of a run's id; files, and the pixels of stand-ins, are checked
-# against it before they are read; a ledger is kept by releases alone, and no release is ever computed again.
+# What is checked or recorded by other means. A card is part of a run's id; files, and the pixels of stand-ins, are
+# checked against it before they are read; a ledger is kept by releases alone, and no release is ever computed again.
 NOT_FOLLOWED = frozenset({"card", "check", "fetch", "_produce", "charge", "charged"})
 
 
@@ -31,12 +33,14 @@ class Definition:
 
     module: str
     name: str
-    node: ast.AST = field(compare=False, repr=False)
+    node: Any = field(compare=False, repr=False)
 
 
 @dataclass
 class _Module:
-    """A parsed file. imports: what a name stands for, as ("module", dotted) or ("name", module, name), or None: foreign."""
+    """A parsed file. imports: what a name stands for, as ("module", dotted) or ("name", module, name), or None:
+    foreign.
+    """
 
     definitions: dict[str, Definition]
     imports: dict[str, tuple | None]
@@ -48,9 +52,7 @@ class Package:
     def __init__(self, folder: Path):
         self.name = folder.name
         paths = {_dotted(folder, path): path for path in sorted(folder.rglob("*.py"))}
-        self.modules = {name: None for name in paths}
-        for name, path in paths.items():
-            self.modules[name] = self._parse(name, path)
+        self.modules = {name: self._parse(name, path) for name, path in paths.items()}
         self.methods: dict[str, list[Definition]] = {}
         for module in self.modules.values():
             for owner in module.definitions.values():
@@ -71,7 +73,7 @@ class Package:
 
         is_local: a function imports it for itself.
         """
-        seen = set()
+        seen: set[tuple[str, str]] = set()
         while (module, name) not in seen:
             parsed = self.modules[module]
             if name in parsed.definitions and not (is_local and not seen):
@@ -91,20 +93,21 @@ class Package:
     def named_in_call(self, module: str, call: str, key: str, value: str, arguments: tuple[str, ...]) -> list[str]:
         """The definitions, as "module.name", that some arguments of a call at the top of a module name, in their order.
 
-        call: the class that is called, or how names of its subclasses end.  The call is the one whose argument `key` is the text `value`. An argument that is
-        not given, the key too, has its default, which stands with the class.
+        call: the class that is called, or how names of its subclasses end.  The call is the one whose argument `key` is
+        the text `value`. An argument that is not given, the key too, has its default, which stands with the class.
         Raises ValueError if there is no such call.
         """
-        owner = self.definition(f"{module}.{call}") if module in self.modules else None
-        for node in _calls(self.modules[module].definitions if owner else {}, call):
-            given = _defaults(owner.node) | {word.arg: (module, word.value) for word in node.keywords}
-            if _text(given.get(key)) == value:
-                named = []
-                for argument in arguments:
-                    if argument in given:
-                        place, expression = given[argument]
-                        named += self._named(place or owner.module, expression)
-                return named
+        if module in self.modules:
+            owner = self.definition(f"{module}.{call}")
+            for node in _calls(self.modules[module].definitions, call):
+                given = _defaults(owner.node) | {word.arg: (module, word.value) for word in node.keywords}
+                if _text(given.get(key)) == value:
+                    named = []
+                    for argument in arguments:
+                        if argument in given:
+                            place, expression = given[argument]
+                            named += self._named(place or owner.module, expression)
+                    return named
         raise ValueError(f"{self.name}.{module} has no {call}({key}={value!r}, ...)")
 
     def _named(self, module: str, expression: ast.expr) -> list[str]:
@@ -114,7 +117,7 @@ class Package:
 
     def _parse(self, name: str, path: Path) -> _Module:
         tree = _tree(path.read_text(encoding="utf-8"))
-        definitions = {}
+        definitions: dict[str, Definition] = {}
         for statement in _top_level(tree.body):
             for defined in _names_of(statement):
                 # A constant that is assigned in parts counts with all of them.
@@ -182,11 +185,14 @@ class Package:
     def _any_of(self, name: str) -> list[Definition]:
         """Every method of that name, in an order that does not depend on where they stand."""
         return sorted(self.methods.get(name, []),
-                      key=lambda method: (method.name, _Speller(self, method.module, {}, anonymous=True).spell(method.node)))
+                      key=lambda method: (method.name,
+                                          _Speller(self, method.module, {}, anonymous=True).spell(method.node)))
 
 
 class _Speller:
-    """A syntax tree as text that every supported Python spells alike, with references as numbers in order of meeting."""
+    """A syntax tree as text that every supported Python spells alike, with references as numbers in order of
+    meeting.
+    """
 
     def __init__(self, package: Package, module: str, numbers: dict[Definition, int], anonymous: bool = False):
         self.package, self.module, self.numbers, self.anonymous = package, module, numbers, anonymous
@@ -278,18 +284,22 @@ def _calls(definitions: dict[str, Definition], name: str) -> Iterator[ast.Call]:
     for definition in definitions.values():
         for statement in definition.node.body:
             for node in ast.walk(statement) if isinstance(statement, ast.Assign | ast.AnnAssign) else ():
-                called = getattr(node.func, "id", getattr(node.func, "attr", "")) if isinstance(node, ast.Call) else ""
-                if called.endswith(name):
+                if isinstance(node, ast.Call) and _called(node).endswith(name):
                     yield node
+
+
+def _called(node: ast.Call) -> str:
+    return getattr(node.func, "id", getattr(node.func, "attr", ""))
 
 
 def _defaults(owner: ast.Module) -> dict[str, tuple[None, ast.expr]]:
     """The defaults of a dataclass's fields; None stands for the module of the class."""
-    return {field.target.id: (None, field.value) for definition in owner.body for field in definition.body
-            if isinstance(field, ast.AnnAssign) and field.value is not None}
+    fields = [field for definition in owner.body if isinstance(definition, ast.ClassDef) for field in definition.body]
+    return {field.target.id: (None, field.value) for field in fields
+            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and field.value is not None}
 
 
-def _text(given: tuple | None) -> str | None:
+def _text(given: tuple | None) -> object:
     return given[1].value if given and isinstance(given[1], ast.Constant) else None
 
 
@@ -319,7 +329,7 @@ def _names_of(statement: ast.stmt) -> list[str]:
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
 
 
-def _methods(node: ast.AST) -> list[ast.AST]:
+def _methods(node: ast.AST) -> list[Any]:
     return [method for owner in getattr(node, "body", []) if isinstance(owner, ast.ClassDef)
             for method in owner.body if isinstance(method, FUNCTIONS)]
 
@@ -337,19 +347,21 @@ def _members(node: ast.AST) -> frozenset[str]:
     return frozenset(found)
 
 
-@lru_cache(maxsize=None)
-def _bound(node: ast.AST) -> frozenset[str]:
-    """The names that a function or comprehension binds for itself, but for imports, which stand for what they import."""
-    found, waiting = set(), []
+@cache
+def _bound(node: Any) -> frozenset[str]:
+    """The names that a function or comprehension binds for itself, but for imports, which stand for what they
+    import.
+    """
+    found: set[str] = set()
     if isinstance(node, (*FUNCTIONS, ast.Lambda)):
         arguments = node.args
         for each in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg):
             if each is not None:
                 found.add(each.arg)
-        waiting = list(node.body) if isinstance(node.body, list) else [node.body]
+        waiting: list[Any] = list(node.body) if isinstance(node.body, list) else [node.body]
     else:
         waiting = [generator.target for generator in node.generators]
-    elsewhere = set()
+    elsewhere: set[str] = set()
     while waiting:
         inner = waiting.pop()
         if isinstance(inner, (*FUNCTIONS, ast.ClassDef)):
@@ -364,13 +376,13 @@ def _bound(node: ast.AST) -> frozenset[str]:
         if isinstance(inner, ast.MatchMapping) and inner.rest:
             found.add(inner.rest)
         if not isinstance(inner, (ast.Lambda, *SCOPES[3:])):
-            waiting += ast.iter_child_nodes(inner)
+            waiting.extend(ast.iter_child_nodes(inner))
         else:  # a walrus binds in the function around
             found.update(name.target.id for name in ast.walk(inner) if isinstance(name, ast.NamedExpr))
     return frozenset(found - elsewhere)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _imported(node: ast.AST) -> frozenset[str]:
     """The names that imports within a function bind."""
     statements = [inner for inner in ast.walk(node) if isinstance(inner, ast.Import | ast.ImportFrom)]

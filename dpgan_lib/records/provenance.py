@@ -59,7 +59,9 @@ def measuring_source(chapter: str, kind: str) -> dict:
 
 
 def source_changes(chapter: str, recorded: dict) -> list[str]:
-    """Which parts of a result would be computed by other source today: of TRAINING and MEASURING, those that changed."""
+    """Which parts of a result would be computed by other source today: of TRAINING and MEASURING, those that
+    changed.
+    """
     changed = []
     measuring = recorded["sources"].get(MEASURING)
     of_study = (chapter, measuring["kind"]) if measuring else ()

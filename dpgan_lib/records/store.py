@@ -14,7 +14,7 @@ import shutil
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
@@ -27,8 +27,10 @@ from dpgan_lib.records.provenance import MEASURING, TRAINING, source_changes, ve
 RECORD = "record.json"
 MANIFEST = "MANIFEST.json"
 SCHEMA = 2
-GIVEN = ("mode", "asked", "config", "card", "privacy", "metrics", "seconds", "provenance")  # what a caller of write() supplies
-CHANGED = {TRAINING: "the source that trains it has changed since", MEASURING: "the source that measures it has changed since"}
+# What a caller of write() supplies.
+GIVEN = ("mode", "asked", "config", "card", "privacy", "metrics", "seconds", "provenance")
+CHANGED = {TRAINING: "the source that trains it has changed since",
+           MEASURING: "the source that measures it has changed since"}
 ADDED = ("schema", "study", "run_id", "created", "artefacts")  # what write() adds
 RECORDS_ONLY = "DPGAN_RECORDS_ONLY"  # set while published notebooks are checked
 SWAP_SECONDS = 1.0  # a replaced record is missing between two renames; a reader waits this long for it
@@ -144,7 +146,9 @@ def local(study: str) -> list[Record]:
 
 
 def published(study: str) -> list[Record]:
-    """The study's published records by epsilon, then seed, where they have these. Raises ValueError, with the path, for a corrupt one."""
+    """The study's published records by epsilon, then seed, where they have these. Raises ValueError, with the path, for
+    a corrupt one.
+    """
     return _records(paths.published(), study)
 
 
@@ -229,7 +233,7 @@ def write(study: str, run_id: str, content: dict, artefacts: dict[str, bytes], s
     """
     _check(study, run_id, content, artefacts)
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(artefacts.items())}
-    created = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     content = strict({"created": created} | content
                      | {"schema": SCHEMA, "study": study, "run_id": run_id, "artefacts": digests})
     files = artefacts | {RECORD: _json_bytes(content)}

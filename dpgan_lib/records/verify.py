@@ -69,7 +69,7 @@ def find(text: str) -> Record:
     path = Path(text)
     folder = path.parent if path.name == RECORD else path
     if os.path.isfile(folder / RECORD):  # of a name that is too long, pathlib's raises
-        return read(folder.resolve())
+        return read(folder.resolve())  # type: ignore[return-value]  # it is a file
     folders = [path.parent for path in _store().glob(f"[!.]*/[!.]*/{RECORD}")]
     known = {f"{folder.parent.name}/{folder.name}": folder for folder in folders}
     asked = text.strip("/")
@@ -79,7 +79,7 @@ def find(text: str) -> Record:
         raise ValueError(
             f"record={text!r} must be a record's folder, its {RECORD}, or its <study>/<run id> or unique run id in the "
             f"published store. {f'The nearest there: {near}' if near else 'That store is empty'}.")
-    return read(known[named[0]].resolve())
+    return read(known[named[0]].resolve())  # type: ignore[return-value]  # a glob found it
 
 
 def _store() -> Path:
@@ -102,15 +102,16 @@ def check(record: Record, *, deep: bool = False, progress: bool = False) -> list
             *gathered("manifest", _manifest(record))]
     if _claims_privacy(record.content):
         rows += [*gathered("card", _card(record.content)), *gathered("privacy", _privacy(record.content)),
-                 *gathered("epsilon", _epsilon(record.privacy)), *gathered("metrics", checks.metrics_checks(record.content))]
+                 *gathered("epsilon", _epsilon(record.privacy)),
+                 *gathered("metrics", checks.metrics_checks(record.content))]
     else:
         rows += [Check("epsilon", NOT_CHECKED, "the record claims none, and is not a training run's own"),
                  Check("metrics", NOT_CHECKED, "they are not those of a trained generator")]
     if not deep:
         rows.append(Check(DEEP, NOT_CHECKED, "only --deep computes them again"))
     elif config is None:
-        rows.append(Check(DEEP, NOT_CHECKED, "its metrics are others than those of a training chapter, or this version of "
-                                             "the library trains no such configuration"))
+        rows.append(Check(DEEP, NOT_CHECKED, "its metrics are others than those of a training chapter, or this version "
+                                             "of the library trains no such configuration"))
     else:
         rows += gathered(DEEP, _recomputed(record, config, progress))
     return [*rows, *gathered("origin", _beyond(record))]
@@ -270,7 +271,7 @@ def _recomputed(record: Record, config: RunConfig, progress: bool) -> Iterator[C
     yield _grid(record, grid)
     files = data.load(config.dataset, progress=progress)
     with tqdm(desc="evaluating", unit=" parts", disable=not progress) as bar:
-        again = utility.measure(config, SimpleNamespace(average=generator), files, bar.update)
+        again = utility.measure(config, SimpleNamespace(average=generator), files, bar.update)  # type: ignore[arg-type]  # no more of it is read
     stale = "; ".join(staleness(record))
     for row in _differences(record.metrics["synthetic"], again["synthetic"]):
         remark = f" (the record is stale: {stale})" if stale and row.outcome == FAILED else ""

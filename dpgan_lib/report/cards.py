@@ -20,7 +20,8 @@ WORDS = {"epsilon": "epsilon asked", "info_weight": "lambda (info_weight)"}
 CLAIM = "enters no claim"
 
 
-def computed_by(records: list[Record], command: str, defaults: dict, name: Callable[[Record], str] | None = None) -> str:
+def computed_by(records: list[Record], command: str, defaults: dict,
+                name: Callable[[Record], str] | None = None) -> str:
     """The card at a chapter's end: one column a record, one row a field, as HTML.
 
     command: what computes the records again.  name: a record -> its column's heading, run_name by default.
@@ -169,7 +170,8 @@ def _fields(record: Record, defaults: dict) -> dict[str, str]:
     rdp = number(privacy["epsilon_spent"]["rdp"])
     text = {
         "computed": moment(record),
-        "took": ", ".join(f"{part} {duration(seconds)}" for part, seconds in sorted(record.seconds.items(), reverse=True)),
+        "took": ", ".join(f"{part} {duration(seconds)}"
+                          for part, seconds in sorted(record.seconds.items(), reverse=True)),
         "data": data_words(record),
     }
     after = {
@@ -221,7 +223,8 @@ def _digests(record: Record) -> dict[str, str]:
 
 def sources(record: Record) -> str:
     """The first 12 hex digits of the hash of the definitions behind each part of a result, as HTML."""
-    return ", ".join(f"{part} <code>{source['sha256'][:12]}</code>" for part, source in record.provenance["sources"].items())
+    return ", ".join(f"{part} <code>{source['sha256'][:12]}</code>"
+                     for part, source in record.provenance["sources"].items())
 
 
 def commit(record: Record) -> str:
@@ -280,8 +283,8 @@ def _plumbing(record: Record) -> str:
 # The table
 
 def _caption(records: list[Record]) -> str:
-    """Names the data where all runs have the same, so that a page's cards differ. Speaks of a plumbing check only if all
-    runs are one; each says so in its own cell too.
+    """Names the data where all runs have the same, so that a page's cards differ. Speaks of a plumbing check only if
+    all runs are one; each says so in its own cell too.
     """
     titles = {record.card["title"] for record in records}
     behind = f"The runs behind this page, on {titles.pop()}" if len(titles) == 1 else "The runs behind this page"

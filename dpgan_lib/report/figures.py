@@ -13,7 +13,8 @@ EPSILON_RANGE = (0.1, 30.0)  # of the colour scale: one colour an epsilon in the
 INFINITY_GAP = 4.0  # the run without privacy stands this factor to the right of the largest epsilon
 GRIDS_IN_A_ROW = 3
 MARKERS = ("o", "s", "^", "D")
-DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (1, 3)))  # so that no curve is told by its colour alone
+# So that no curve is told by its colour alone.
+DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (1, 3)))
 
 
 def epsilon_colour(epsilon: float) -> tuple:
@@ -58,7 +59,8 @@ def tradeoff(points: list[dict], ceilings: dict[str, float], delta: float) -> Fi
         axis.minorticks_off()
         axis.grid(alpha=0.3)
     named = {label: handle for axis in np.atleast_1d(axes) for handle, label in zip(*axis.get_legend_handles_labels())}
-    figure.legend(named.values(), named.keys(), loc="outside upper center", ncols=2, frameon=False)  # clear of all marks
+    # Clear of all marks.
+    figure.legend(named.values(), named.keys(), loc="outside upper center", ncols=2, frameon=False)
     return _closed(figure)
 
 
@@ -208,7 +210,9 @@ def bars(shares: dict[str, float], xlabel: str) -> Figure:
 
 
 def blank(width: float, height: float) -> Figure:
-    """An empty figure, inches. From pyplot, whose first figure makes a notebook draw figures: before it shows a name."""
+    """An empty figure, inches. From pyplot, whose first figure makes a notebook draw figures: before it shows a
+    name.
+    """
     return _closed(plt.figure(figsize=(width, height), layout="constrained"))
 
 
@@ -236,5 +240,6 @@ def colour_png(grid: np.ndarray) -> bytes:
     rows, columns, _, side, _ = grid.shape
     pixels = np.rint((grid.clip(-1, 1) + 1) * 127.5).astype(np.uint8)
     file = io.BytesIO()
-    Image.fromarray(pixels.transpose(0, 3, 1, 4, 2).reshape(rows * side, columns * side, 3)).save(file, "PNG", optimize=True)
+    Image.fromarray(pixels.transpose(0, 3, 1, 4, 2).reshape(rows * side, columns * side, 3)).save(
+        file, "PNG", optimize=True)
     return file.getvalue()

@@ -89,8 +89,8 @@ def configure(parameters: RunParameters, records: int) -> RunConfig:
 
 
 def without_labels(config: RunConfig) -> RunConfig:
-    """The run with a critic of images alone, as in the paper. At laptop's size it has a smaller generator that steps more
-    often, as was tried on the grown digits without privacy: so more of its codes come to be read, in less time.
+    """The run with a critic of images alone, as in the paper. At laptop's size it has a smaller generator that steps
+    more often, as was tried on the grown digits without privacy: so more of its codes come to be read, in less time.
     """
     config = replace(config, model=replace(config.model, conditional=False))
     if config.profile != "laptop":

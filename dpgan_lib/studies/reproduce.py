@@ -48,7 +48,8 @@ def plan(name: str, values: dict, run: str | None = None) -> Reproduction:
 
 def words(plan: Reproduction) -> str:
     """What is computed, and what it is held against."""
-    return f"{study.words(plan.asked)}, to be compared with {'that record' if plan.is_repeat else f'{len(plan.against)} published seeds'}"
+    return (f"{study.words(plan.asked)}, to be compared with "
+            f"{'that record' if plan.is_repeat else f'{len(plan.against)} published seeds'}")
 
 
 def _cell(name, values, run):

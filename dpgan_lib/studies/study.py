@@ -60,8 +60,8 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSet:
-    """What a run is trained on: images (n, channels, side, side) float32 in [-1, 1], labels (n,); people (n,) where the unit
-    of privacy is a person.
+    """What a run is trained on: images (n, channels, side, side) float32 in [-1, 1], labels (n,); people (n,) where the
+    unit of privacy is a person.
     """
 
     images: np.ndarray
@@ -101,7 +101,8 @@ class Study:
     measure: (asked, plan, trained, data, progress: called after each part) -> (metrics, files by name).
     vary: what may differ between points of one figure.  compared: what was asked for, by name, as it is compared then.
 
-    provenance.measuring_source and training_source read load, training_set and measure from the call that makes a study.
+    provenance.measuring_source and training_source read load, training_set and measure from the call that makes a
+    study.
     """
 
     chapter: str
@@ -122,7 +123,9 @@ class Study:
         return self.plan(asked).address
 
     def asked_of(self, record: Record):
-        """The parameters that a record answers to. Raises TypeError where parameters have been added or dropped since."""
+        """The parameters that a record answers to. Raises TypeError where parameters have been added or dropped
+        since.
+        """
         return self.asked(**record.asked)
 
     def comparable(self, records: list[Record], asked) -> list[Record]:
@@ -165,7 +168,7 @@ class Study:
             return found
         if found and reasons == [store.CHANGED[MEASURING]] and self.can_measure(found):
             return self.measure_again(found, progress=progress)
-        return self.obtain(asked, fresh=True, progress=progress)
+        return self.obtain(asked, fresh=True, progress=progress)  # type: ignore[return-value]  # None comes of max_minutes alone
 
     def _compute(self, asked, max_minutes, progress):
         plan = self.plan(asked)
@@ -234,15 +237,16 @@ class Study:
         asked = self.asked_of(record)
         plan = self.plan(asked)
         if plan.address != record.run_id:
-            raise ValueError(f"{record.study}/{record.run_id} was planned otherwise than today, as {plan.address}: compute "
-                             "it again.")
+            raise ValueError(f"{record.study}/{record.run_id} was planned otherwise than today, as {plan.address}: "
+                             "compute it again.")
         origin = provenance({TRAINING: record.provenance["sources"][TRAINING],
                              MEASURING: measuring_source(self.chapter, self.kind)})
         origin |= {"trained_on": record.provenance["trained_on"]}
         kept = {name: (record.folder / name).read_bytes() for name in record.content["artefacts"]}
         files = self.load(asked, progress)
         metrics, artefacts, took = self._measured(asked, plan, kept_of(record), files, progress)
-        content = {name: record.content[name] for name in (*store.GIVEN, "history", "released") if name in record.content}
+        content = {name: record.content[name] for name in (*store.GIVEN, "history", "released")
+                   if name in record.content}
         content |= {"metrics": metrics, "provenance": origin, "seconds": record.seconds | {"evaluation": took}}
         return store.write(self.chapter, record.run_id, content, kept | artefacts)
 
@@ -251,12 +255,12 @@ class Study:
     def prepare(self, asked) -> Path:
         """Lay out run.json and data.npz for `python -m dpgan_lib.remote` on a machine without the rest of the stack."""
         plan, folder = self.plan(asked), self.work_folder(asked)
-        given = self.training_set(asked, self.load(asked, True))
+        given = self.training_set(asked, self.load(asked, True))  # type: ignore[misc]  # a study that trains has both
         folder.mkdir(parents=True, exist_ok=True)
         people = {} if given.people is None else {"people": given.people}
         np.savez_compressed(folder / "data.npz", images=np.rint((given.images + 1) * 127.5).astype(np.uint8),
-                            labels=given.labels, **people)
-        (folder / "run.json").write_text(json.dumps(plan.run.to_dict(), indent=1))
+                            labels=given.labels, **people)  # type: ignore[arg-type]  # arrays by name
+        (folder / "run.json").write_text(json.dumps(plan.run.to_dict(), indent=1))  # type: ignore[attr-defined]  # a RunConfig
         return folder
 
     # The grid
@@ -294,7 +298,7 @@ def words(asked) -> str:
 def weights(trained: Trained, with_posterior: bool = False) -> dict[str, bytes]:
     """The files that keep a generator, and Q where asked for."""
     files = {WEIGHTS: save(trained.average.state_dict())}
-    return files | ({POSTERIOR: save(trained.posterior.state_dict())} if with_posterior else {})
+    return files | ({POSTERIOR: save(trained.posterior.state_dict())} if with_posterior else {})  # type: ignore[union-attr]  # what was trained has Q
 
 
 def generator_of(record: Record) -> nn.Module:
@@ -321,7 +325,7 @@ def _values(asked) -> dict:
 def _as_dict(value) -> dict:
     if isinstance(value, RunConfig | DataCard):
         return value.to_dict()
-    return strict(asdict(value)) if is_dataclass(value) else value
+    return strict(asdict(value)) if is_dataclass(value) else value  # type: ignore[arg-type]  # never a class
 
 
 def _statement(plan: Plan) -> dict:

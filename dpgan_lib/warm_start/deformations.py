@@ -48,4 +48,5 @@ def warp(images: Tensor, maps: Tensor, field: Tensor | None = None) -> Tensor:
         return images  # affine_grid knows no empty batch
     grid = F.affine_grid(maps, list(images.shape), align_corners=False)
     grid = grid if field is None else grid + field
-    return torch.cat([F.grid_sample(*part, align_corners=False) for part in zip(images.split(CHUNK), grid.split(CHUNK))])
+    return torch.cat([F.grid_sample(*part, align_corners=False)
+                      for part in zip(images.split(CHUNK), grid.split(CHUNK))])

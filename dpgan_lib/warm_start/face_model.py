@@ -1,9 +1,9 @@
 """A Gaussian model of faces given their attributes, from one private release of second moments.
 
 Each record is a row of its low frequencies, its attributes and a 1; the release is the sum of the rows' outer products
-with Gaussian noise, as in Dwork et al. 2014 ("Analyze Gauss"). All that a Gaussian model needs is in it: the mean face, how
-each attribute changes it (a regression), and how faces vary beside (eigenfaces). In terms of Eq. 1, it is the maximum
-over all critics that are quadratic in a row, in closed form: their gap is a difference of second moments.
+with Gaussian noise, as in Dwork et al. 2014 ("Analyze Gauss"). All that a Gaussian model needs is in it: the mean face,
+how each attribute changes it (a regression), and how faces vary beside (eigenfaces). In terms of Eq. 1, it is the
+maximum over all critics that are quadratic in a row, in closed form: their gap is a difference of second moments.
 """
 
 import math
@@ -89,7 +89,8 @@ def second_moments(images: Tensor, categories: Tensor, attributes: int, settings
 
 
 def bounded_rows(images: Tensor, signs: Tensor, frequencies: Tensor, settings: FaceModelConfig) -> Tensor:
-    """(low frequencies, attributes, 1) of each record, each part by its weight: (B, width + A + 1) float64, norm at most 1.
+    """(low frequencies, attributes, 1) of each record, each part by its weight: (B, width + A + 1) float64, norm at
+    most 1.
 
     images (B, 3, side, side) and signs (B, A) of any values: nothing is raised for a record's sake. Pixels outside
     [-1, 1] are clipped, those that are no number count as 0, and so do attributes.
@@ -142,8 +143,9 @@ def denoised_directions(symmetric: Tensor, noise: float, components: int) -> Ten
     """The leading eigenvectors times the roots of their variances, (components, width), of a matrix seen through noise.
 
     noise: standard deviation of each entry off the diagonal. Noise alone has eigenvalues up to 2 e, e = noise
-    sqrt(width). A variance v > e shows as v + e^2 / v, and its eigenvector turns away by a known angle (Benaych-Georges,
-    Nadakuditi 2011); what is left along what is seen is v - e^2 / v. What does not stand out of noise counts as 0.
+    sqrt(width). A variance v > e shows as v + e^2 / v, and its eigenvector turns away by a known angle
+    (Benaych-Georges, Nadakuditi 2011); what is left along what is seen is v - e^2 / v. What does not stand out of noise
+    counts as 0.
     """
     values, vectors = torch.linalg.eigh(symmetric)
     values, vectors = values.flip(0)[:components], vectors.flip(1)[:, :components]

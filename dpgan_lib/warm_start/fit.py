@@ -39,8 +39,8 @@ def fit(generator: nn.Module, posterior: Posterior, features: Features, released
 
 
 def _groups(generator, posterior, settings):
-    """Parameters with their rates. Prototypes, where a generator has any, start near their end, and networks are stirred
-    by less than a few numbers of a class: both move less.
+    """Parameters with their rates. Prototypes, where a generator has any, start near their end, and networks are
+    stirred by less than a few numbers of a class: both move less.
     """
     groups = [{"params": list(posterior.parameters()), "lr": settings.rate * settings.network_rate}]
     for name, parameter in generator.named_parameters():

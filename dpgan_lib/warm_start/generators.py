@@ -58,16 +58,18 @@ class DeformingGenerator(nn.Module):
         knots = rows(self.log_bend, y).exp()[:, None, None, None] * z[:, PARAMETERS:].view(-1, 2, KNOTS, KNOTS)
         image = rows(self.images.flatten(0, 1), y * self.images.shape[1] + style)
         pixels = warp(image, maps, displacements(knots, image.shape[-1]))
-        threshold = rows(self.threshold, y) - rows(self.log_threshold_spread, y).exp() * width  # a low one widens strokes
+        # A low one widens strokes.
+        threshold = rows(self.threshold, y) - rows(self.log_threshold_spread, y).exp() * width
         ink = sharpen(pixels, rows(self.log_contrast, y).exp(), threshold)
         return 2 * self.correction(ink, torch.cat([z, code], 1)) - 1
 
 
 class Correction(nn.Module):
-    """Redraws pixels (B, channels, side, side) in [0, 1], by local convolutions and a smooth map of a latent (B, inputs).
+    """Redraws pixels (B, channels, side, side) in [0, 1], by local convolutions and a smooth map of a latent (B,
+    inputs).
 
-    It adds to the pixels' logits, and at first nothing. So what pixels alone cannot say, as how strokes end or meet, can
-    still be learnt.
+    It adds to the pixels' logits, and at first nothing. So what pixels alone cannot say, as how strokes end or meet,
+    can still be learnt.
     """
 
     def __init__(self, inputs: int, channels: int, side: int):
@@ -93,7 +95,9 @@ def rows(table: Tensor, index: Tensor) -> Tensor:
 
 
 def sharpen(pixels: Tensor, contrast: Tensor, threshold: Tensor) -> Tensor:
-    """A curve through 0 and nearly 1, steep at the threshold: pixels (B, channels, side, side); contrast, threshold (B,)."""
+    """A curve through 0 and nearly 1, steep at the threshold: pixels (B, channels, side, side); contrast, threshold
+    (B,).
+    """
     contrast, threshold = (each[:, None, None, None] for each in (contrast, threshold))
     lowest = torch.sigmoid(-contrast * threshold)
     return (torch.sigmoid(contrast * (pixels - threshold)) - lowest) / (1 - lowest)
@@ -110,9 +114,9 @@ class FaceGenerator(nn.Module):
         super().__init__()
         components = len(model.eigenfaces)
         if latent.z_dim + latent.continuous != components or latent.categories != 2 ** len(model.changes):
-            raise ValueError(f"z_dim={latent.z_dim}, continuous={latent.continuous} and categories={latent.categories} do "
-                             f"not fit {components} eigenfaces and {len(model.changes)} attributes: one number moves "
-                             "each eigenface, and a category is a combination of attributes")
+            raise ValueError(f"z_dim={latent.z_dim}, continuous={latent.continuous} and categories={latent.categories} "
+                             f"do not fit {components} eigenfaces and {len(model.changes)} attributes: one number "
+                             "moves each eigenface, and a category is a combination of attributes")
         self.side = math.isqrt(frequencies.shape[1] // 3)
         self.images = nn.Parameter(torch.cat([model.mean[None], model.changes, model.eigenfaces]))
         self.correction = Correction(latent.z_dim + latent.code_dim, 3, self.side)

@@ -19,7 +19,8 @@ from dpgan_lib.warm_start.prototypes import Prototypes
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """How runs are trained whose configuration is of one class: with start, if they do not begin with untrained networks.
+    """How runs are trained whose configuration is of one class: with start, if they do not begin with untrained
+    networks.
 
     empty: config -> its generator, to load weights into.
     """

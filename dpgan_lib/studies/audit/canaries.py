@@ -92,15 +92,16 @@ class Heard:
 class Planted:
     """The private mean of a critic's step with canaries in its sum, and what is heard of it.
 
-    Where the mechanism sums clipped gradients, this adds those of the canaries that were drawn; then it listens to what is
-    released. All else is the library's own.
+    Where the mechanism sums clipped gradients, this adds those of the canaries that were drawn; then it listens to what
+    is released. All else is the library's own.
     """
 
     def __init__(self, canaries: Canaries):
         self.canaries = canaries
         self.heard = Heard(np.zeros(len(canaries)), np.zeros(len(canaries)))
 
-    def mean(self, model: nn.Module, inputs: tuple[Tensor, Tensor], *, expected_batch: int, **public) -> dict[str, Tensor]:
+    def mean(self, model: nn.Module, inputs: tuple[Tensor, Tensor], *, expected_batch: int,
+             **public) -> dict[str, Tensor]:
         """As mechanism.noisy_mean."""
         released = steps.noisy_mean(model, inputs, expected_batch=expected_batch, sum_of=self.sum_of, **public)
         self.heard.released += expected_batch * self.canaries.project(released)

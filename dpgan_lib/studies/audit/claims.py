@@ -45,34 +45,37 @@ def judge_memorisation(records: list[Record]) -> Verdict:
 def judge_accounting(records: list[Record]) -> Verdict:
     """No audit of a mechanism as claimed refutes it, and audits do refute what is broken; in part, if one of the two.
 
-    Broken are a run without noise and clip, held against BROKEN_CLAIM by an auditor who knows the data, and the mechanism
-    with half its noise.
+    Broken are a run without noise and clip, held against BROKEN_CLAIM by an auditor who knows the data, and the
+    mechanism with half its noise.
     """
     private = [record for record in records if record.metrics["alone"]]
     plain = [record for record in records if not record.metrics["alone"]]
     if not private or not plain:
         return Verdict(NOT_MEASURED, "needs private runs, and runs without noise")
-    above = [found["epsilon"] > tables.claim(record) for record in private for found in record.metrics["audits"].values()]
+    above = [found["epsilon"] > tables.claim(record) for record in private
+             for found in record.metrics["audits"].values()]
     caught = [record.metrics["audits"]["knows the data"]["epsilon"] > study.BROKEN_CLAIM for record in plain]
     tests = {name: [sum(record.metrics["alone"][name][part] for record in private) for part in ("refuted", "tests")]
              for name in ("correct", "halved")}
     sound = not any(above) and tests["correct"][0] <= canaries.TEST_LEVEL * tests["correct"][1]
     sharp = all(caught) and tests["halved"][0] > tests["halved"][1] / 2
     return Verdict(of_parts([sound, sharp]),
-                   f"bounds above the claim: {sum(above)} of {len(above)}; without noise: {sum(caught)} of {len(caught)}; tests "
-                   f"that refute the mechanism as claimed: {tests['correct'][0]} of {tests['correct'][1]}, with half its "
+                   f"bounds above the claim: {sum(above)} of {len(above)}; without noise: {sum(caught)} of "
+                   f"{len(caught)}; tests that refute the mechanism as claimed: {tests['correct'][0]} of "
+                   f"{tests['correct'][1]}, with half its "
                    f"noise: {tests['halved'][0]} of {tests['halved'][1]}{stale(records)}")
 
 
 CLAIMS = (
     Claim(who=PAPER, words="Privacy prevents memorisation",
-          rule="A permutation test of nearest neighbours finds memorisation in every run without privacy and in no private "
-          "one; in part, if no private run drew digits that are good enough to train on; not measurable, if it finds it in "
+          rule="A permutation test of nearest neighbours finds memorisation in every run without privacy and in no "
+               "private one; in part, if no private run drew digits that are good enough to train on; not measurable, "
+               "if it finds it in "
           "no private run and not in every other. No proof of safety.",
           study="audit", where="memorisation", judge=judge_memorisation, admits=on_mnist),
     Claim(who=BOOK, words="Epsilon can be checked, and holds",
           rule="No audit bounds the epsilon of a run above what it claims, and tests of the mechanism at level "
-          f"{canaries.TEST_LEVEL:g} refute it no more often than that; and audits see a run without noise, and tests half the "
-          "noise more often than not. In part, if one of the two.",
+          f"{canaries.TEST_LEVEL:g} refute it no more often than that; and audits see a run without noise, and tests "
+          "half the noise more often than not. In part, if one of the two.",
           study="audit", where="the-audit-one-run-many-canaries", judge=judge_accounting, admits=on_mnist),
 )

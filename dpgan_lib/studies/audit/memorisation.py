@@ -76,8 +76,8 @@ def swap_test(to_train: np.ndarray, to_held_out: np.ndarray, rng: np.random.Gene
 
     Null hypothesis: the generator does not depend on which image of each pair (training i, held-out i) it learnt from.
     Both were dealt out at random, so under the null a fair coin may swap each pair. The p-value is the rank of the
-    share among those after SWAPS rounds of swapping, (1 + #{at least as large}) / (1 + SWAPS). Generated images need not
-    be independent of each other: they stay fixed.
+    share among those after SWAPS rounds of swapping, (1 + #{at least as large}) / (1 + SWAPS). Generated images need
+    not be independent of each other: they stay fixed.
     """
     seen = share_nearer(to_train, to_held_out)
     reached = 0

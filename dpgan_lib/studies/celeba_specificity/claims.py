@@ -22,8 +22,8 @@ FACE_WORDS = {"specificity": "specificity", "balanced": "balanced accuracy"}
 
 
 def judge_faces(records: list[Record]) -> Verdict:
-    """At every epsilon up to 10, an image at a time, specificity and balanced accuracy reach STEERED and FACE_UTILITY, on
-    average over seeds, for every attribute asked for: in part, where only some do.
+    """At every epsilon up to 10, an image at a time, specificity and balanced accuracy reach STEERED and FACE_UTILITY,
+    on average over seeds, for every attribute asked for: in part, where only some do.
     """
     rows = [tables.row(record) for record in records
             if record.config.unit == "image" and record.config.privacy.epsilon <= 10]
@@ -53,11 +53,14 @@ def admissible_faces(records: list[Record]) -> list[Record]:
 
 CLAIMS = (
     Claim(who=PAPER, words="The approach extends to CelebA",
-          rule=f"At every epsilon up to 10 and for every attribute asked for, at least {STEERED:.0%} of the images are read as "
-          f"asked for, and a network that learnt from generated images alone reads at least {FACE_UTILITY:.0%} of the "
-          "real ones right, on average of those with the attribute and those without; in part, if only some do.",
+          rule=f"At every epsilon up to 10 and for every attribute asked for, at least {STEERED:.0%} of the images are "
+               f"read as asked for, and a network that learnt from generated images alone reads at least "
+               f"{FACE_UTILITY:.0%} of the real ones right, on average of those with the attribute and those without; "
+               "in part, if only some do.",
           study="celeba_specificity", where="do-you-get-what-you-ask-for", judge=judge_faces, admits=admissible_faces),
     Claim(who=BOOK, words="Private faces can be steered, and are worth training on",
-          rule="Every target of specificity and accuracy that was set beforehand for two cores is reached; in part, if some are.",
-          study="celeba_specificity", where="do-you-get-what-you-ask-for", judge=judge_steering, admits=admissible_faces),
+          rule="Every target of specificity and accuracy that was set beforehand for two cores is reached; in part, if "
+               "some are.",
+          study="celeba_specificity", where="do-you-get-what-you-ask-for", judge=judge_steering,
+          admits=admissible_faces),
 )

@@ -18,8 +18,10 @@ COLUMNS = 8  # of a sample grid
 READER_SEED = 0  # one reader for all runs of a profile
 
 
-def measure(config: FaceRunConfig, generator: nn.Module, shares: np.ndarray, faces: dict[str, Faces], moved: int) -> dict:
-    """All metrics. shares (K,): of the combinations, as the run released them.  moved: images that each code is moved in.
+def measure(config: FaceRunConfig, generator: nn.Module, shares: np.ndarray, faces: dict[str, Faces],
+            moved: int) -> dict:
+    """All metrics. shares (K,): of the combinations, as the run released them.  moved: images that each code is moved
+    in.
 
     reader: how well attributes are read on real test images.  obeyed, combinations: counts, as specificity's functions
     give them, of images asked for equally often by combination.  counts: real training images by combination.
@@ -60,7 +62,8 @@ def _utility(config, generator, shares, test) -> list[dict]:
     """Train on synthetic, with combinations in the shares that were released; test on real."""
     categories = _rng(config, 2).choice(len(shares), config.evaluation.images, p=shares / shares.sum())
     images = specificity.drawn(generator, config.latent, categories, _rng(config, 3))
-    network = specificity.train_reader(images, _attributes(categories, config), config.evaluation.cnn_steps, _rng(config, 4))
+    network = specificity.train_reader(images, _attributes(categories, config), config.evaluation.cnn_steps,
+                                       _rng(config, 4))
     return specificity.judged(specificity.reading(network)(test.images), test.attributes)
 
 

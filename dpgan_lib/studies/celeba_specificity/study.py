@@ -80,7 +80,8 @@ def run_of(asked: Parameters) -> FaceRunConfig:
         witness_weight=30.0, face_model=model)
     return FaceRunConfig(
         dataset=asked.dataset, profile=asked.profile, seed=asked.seed,
-        latent=replace(profile.latent, categories=2 ** len(asked.names), z_dim=model.components - profile.latent.continuous),
+        latent=replace(profile.latent, categories=2 ** len(asked.names),
+                       z_dim=model.components - profile.latent.continuous),
         model=replace(profile.model, image_side=FACE_SIDE, channels=3, conditional=True, spectral_norm=1.0),
         privacy=PrivacyConfig(epsilon=epsilon, delta=float(asked.delta), records=asked.records,
                               expected_batch=sizes["expected_batch"], steps=sizes["steps"],
@@ -132,7 +133,9 @@ def measure(asked: Parameters, plan: Plan, trained: Trained, faces: dict[str, Fa
 
 
 def may_show(config: FaceRunConfig) -> bool:
-    """Whether images and weights may leave: CelebA may not be passed on, and a model without privacy can memorise it."""
+    """Whether images and weights may leave: CelebA may not be passed on, and a model without privacy can memorise
+    it.
+    """
     return config.dataset == "drawn_faces" or config.privacy.is_private
 
 

@@ -43,8 +43,9 @@ def run_name(record: Record) -> str:
 
 
 def row(record: Record) -> dict:
-    """A run as a line of a table. By attribute, in [0, 1]: specificity, its interval, specificity corrected for what the
-    reader gets wrong; utility, an accuracy, and balanced: its mean over images with the attribute and those without.
+    """A run as a line of a table. By attribute, in [0, 1]: specificity, its interval, specificity corrected for what
+    the reader gets wrong; utility, an accuracy, and balanced: its mean over images with the attribute and those
+    without.
     joint: all attributes at once.  independence: as specificity.independence.
     """
     config, metrics = record.config, record.metrics
@@ -57,7 +58,8 @@ def row(record: Record) -> dict:
         found |= {("specificity", name): hits / asked, ("interval", name): specificity.interval(hits, asked),
                   ("corrected", name): _corrected(counts, reader), ("reader", name): reader["accuracy"],
                   ("utility", name): utility["accuracy"],
-                  ("balanced", name): (utility["with"] + utility["without"]) / 2, ("ceiling", name): ceiling["accuracy"]}
+                  ("balanced", name): (utility["with"] + utility["without"]) / 2,
+                  ("ceiling", name): ceiling["accuracy"]}
     hits, asked = np.sum(metrics["combinations"], axis=0).tolist()
     return found | {("specificity", "joint"): hits / asked, ("interval", "joint"): specificity.interval(hits, asked)}
 
@@ -67,7 +69,8 @@ def _corrected(counts, reader) -> float | None:
     if reader["with"] + reader["without"] <= 1:
         return None
     shares = []
-    for side, right, wrong in (("with", reader["with"], reader["without"]), ("without", reader["without"], reader["with"])):
+    for side, right, wrong in (("with", reader["with"], reader["without"]),
+                               ("without", reader["without"], reader["with"])):
         hits, asked = counts[side]
         shares.append(specificity.corrected(hits / asked, right, wrong))
     return float(np.mean(shares))
@@ -113,8 +116,8 @@ def specificity_table(records: list[Record]) -> str:
         *(f"{100 * of_reader['reader', name]:.1f}" for name in names), "&ndash;", "&ndash;"]))
     lines.append(html.table_row("by chance", [*["50"] * len(names), f"{100 / 2 ** len(names):.1f}", "&ndash;"]))
     return html.table(
-        f"Images read as asked for, in percent, with {specificity.LEVEL:.0%} intervals over images; in brackets, corrected "
-        "for what the reader gets wrong", ["run", *map(words, names), "all at once", "independence"], lines)
+        f"Images read as asked for, in percent, with {specificity.LEVEL:.0%} intervals over images; in brackets, "
+        "corrected for what the reader gets wrong", ["run", *map(words, names), "all at once", "independence"], lines)
 
 
 def _share(found, name):
@@ -133,9 +136,11 @@ def utility_table(records: list[Record]) -> str:
             *(f"{100 * found['utility', name]:.1f}" for name in names), *(f"{found[name]:.3g}" for name in FIDELITY)]))
     real = row(records[0])
     lines.append(html.table_row("real training images", [
-        *(f"{100 * real['ceiling', name]:.1f}" for name in names), f"{real['floor']:.3g}", *["&ndash;"] * (len(FIDELITY) - 1)]))
+        *(f"{100 * real['ceiling', name]:.1f}" for name in names), f"{real['floor']:.3g}",
+        *["&ndash;"] * (len(FIDELITY) - 1)]))
     head = ["trained on images of", *map(words, names), "FID to test", "precision", "recall", "coverage"]
-    return html.table("Accuracy on real test images, in percent, and fidelity in the features of the reader", head, lines)
+    return html.table("Accuracy on real test images, in percent, and fidelity in the features of the reader", head,
+                      lines)
 
 
 def targets(rows: list[dict], info_weight: float) -> list[dict]:
@@ -144,8 +149,10 @@ def targets(rows: list[dict], info_weight: float) -> list[dict]:
     for measure, name, epsilon, laptop, paper, published in TARGETS:
         values = [row[measure, name] for row in usual(rows, info_weight)
                   if row["epsilon"] == epsilon and (measure, name) in row]
-        found.append({"what": f"{words(name)}, epsilon {epsilon:g}: {MEASURES[measure]}", "target": f"{100 * laptop:.0f}",
-                      "measured": mean_words(values) if values else "not measured", "met": bool(np.mean(values) >= laptop) if values else None,
+        found.append({"what": f"{words(name)}, epsilon {epsilon:g}: {MEASURES[measure]}",
+                      "target": f"{100 * laptop:.0f}",
+                      "measured": mean_words(values) if values else "not measured",
+                      "met": bool(np.mean(values) >= laptop) if values else None,
                       "beside": [f"{100 * paper:.0f}, not measured", published]})
     return found
 
@@ -215,7 +222,8 @@ def price_panel(rows: list[dict], names: tuple[str, ...]) -> dict:
         return float(np.mean([row[measure, name] - 0.5 for row in some for name in names]))
 
     curves = {f"{label}: {words}": (private, [
-        level([row for row in rows if row["epsilon"] == epsilon], measure) / level(plain, measure) for epsilon in private])
+        level([row for row in rows if row["epsilon"] == epsilon], measure) / level(plain, measure)
+        for epsilon in private])
               for measure, (label, words) in PRICED.items()}
     return {"title": "what is left of what the run without privacy has", "curves": curves, "linear": "y",
             "ylabel": "share left"}

@@ -40,8 +40,8 @@ def judge_imbalance(records: list[Record]) -> Verdict:
 
 
 def judge_samples(records: list[Record]) -> Verdict:
-    """At each epsilon, what a CNN learns from generated images rises with every larger N, and the smallest N is at least
-    SHORT behind the largest: in part, where only one of these is so.
+    """At each epsilon, what a CNN learns from generated images rises with every larger N, and the smallest N is at
+    least SHORT behind the largest: in part, where only one of these is so.
     """
     rows = tables.by_size(list(map(tables.row, records)))
     curves = {epsilon: {row["records"]: tables.score(row, "synthetic", measure="accuracy")
@@ -51,18 +51,20 @@ def judge_samples(records: list[Record]) -> Verdict:
     accuracies = [list(curve.values()) for curve in curves.values()]
     kept = [all(less < more for each in accuracies for less, more in pairwise(each)),
             all(each[-1] - each[0] >= SHORT for each in accuracies)]
-    measured = "; ".join(f"{numbers.epsilon_name(epsilon)}: " + ", ".join(f"N = {size:,}: {value:.1%}" for size, value in curve.items())
+    measured = "; ".join(f"{numbers.epsilon_name(epsilon)}: "
+                         + ", ".join(f"N = {size:,}: {value:.1%}" for size, value in curve.items())
                          for epsilon, curve in sorted(curves.items()))
     return Verdict(of_parts(kept), measured + stale(records))
 
 
 CLAIMS = (
     Claim(who=PAPER, words="Class imbalance is addressed",
-          rule=f"Of a digit with {SCARCE:.0%} or less kept, a CNN finds more real ones with generated images added, at every "
-          "epsilon up to 10, than without, and than with the rare images repeated; in part, if only the former.",
+          rule=f"Of a digit with {SCARCE:.0%} or less kept, a CNN finds more real ones with generated images added, at "
+               "every epsilon up to 10, than without, and than with the rare images repeated; in part, if only the "
+               "former.",
           study="class_imbalance", where="recall-of-the-rare-digit", judge=judge_imbalance, admits=on_mnist),
     Claim(who=PAPER, words="It needs sufficient training samples",
-          rule=f"At a fixed epsilon, a CNN trained on generated images gets better with every larger N, and the smallest N is at "
-          f"least {100 * SHORT:.0f} points behind; in part, if one of the two.",
+          rule=f"At a fixed epsilon, a CNN trained on generated images gets better with every larger N, and the "
+               f"smallest N is at least {100 * SHORT:.0f} points behind; in part, if one of the two.",
           study="class_imbalance", where="sufficient-training-samples", judge=judge_samples, admits=on_mnist),
 )

@@ -79,7 +79,8 @@ def card(parameters: Parameters, records: int) -> data.DataCard:
     """Of that data set, a public construction."""
     whole = data.card(parameters.dataset)
     thinned = f"{parameters.kept:g} of the {RARE}s" if parameters.kept < 1 else "all digits"
-    return replace(whole, name=f"{whole.name}_{records}_{parameters.kept:g}", title=f"{records:,} images of {whole.title}",
+    return replace(whole, name=f"{whole.name}_{records}_{parameters.kept:g}",
+                   title=f"{records:,} images of {whole.title}",
                    records=records, caption=f"{whole.caption}; {thinned}, chosen by seed")
 
 

@@ -30,13 +30,15 @@ def _scarcity(row):
 
 def grids(records: list[Record]) -> dict:
     """Sample grids of the runs in which the digit is rare, by name, for figures.sample_grids."""
-    of_rare = sorted((record for record in records if row(record)["kept"] < 1), key=lambda record: _scarcity(row(record)))
+    of_rare = sorted((record for record in records if row(record)["kept"] < 1),
+                     key=lambda record: _scarcity(row(record)))
     return {run_name(row(record)): read_samples(record) for record in of_rare}
 
 
 def by_size(rows: list[dict]) -> list[dict]:
     """The runs in which every digit is kept, by epsilon and then by N."""
-    return sorted((row for row in rows if row["kept"] == 1), key=lambda row: (row["epsilon"], row["records"], row["seed"]))
+    return sorted((row for row in rows if row["kept"] == 1),
+                  key=lambda row: (row["epsilon"], row["records"], row["seed"]))
 
 
 def score(row: dict, remedy: str, classifier: str = "cnn", measure: str = "recall") -> float | None:
@@ -79,8 +81,8 @@ def remedy_table(rows: list[dict], classifier: str) -> str:
             cells.append("&ndash;" if found is None else
                          f"{100 * found:.1f} ({100 * score(row, remedy, classifier, 'precision'):.0f})")
         lines.append(html.table_row(run_name(row), cells))
-    caption = (f"Share of real test {RARE}s found by {CLASSIFIERS[classifier]} and, in brackets, share of what it calls "
-               f"{RARE} that is one, in percent")
+    caption = (f"Share of real test {RARE}s found by {CLASSIFIERS[classifier]} and, in brackets, share of what it "
+               f"calls {RARE} that is one, in percent")
     return html.table(caption, ["run", f"{RARE}s left", *WORDS.values()], lines)
 
 

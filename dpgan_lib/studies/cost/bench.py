@@ -278,7 +278,8 @@ def sources() -> dict:
 def config() -> dict:
     """What is measured, as plain JSON types."""
     return {"critics": {name: plain(asdict(model)) for name, model in CRITICS.items()}, "batches": list(BATCHES),
-            "ways": list(WAYS), "run_steps": RUN_STEPS, "scales": {name: list(values) for name, values in SCALES.items()},
+            "ways": list(WAYS), "run_steps": RUN_STEPS,
+            "scales": {name: list(values) for name, values in SCALES.items()},
             "threads": torch.get_num_threads()}
 
 

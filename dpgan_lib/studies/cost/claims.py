@@ -37,14 +37,15 @@ def judge_speed(records: list[Record]) -> Verdict:
         return Verdict(NOT_MEASURED, "no benchmark of a CPU")
     met = [row["met"] for row in tables.targets(on_cpu[0])]
     run = tables.run_ratio(on_cpu[0], "laptop")
-    return Verdict(of_parts([bool(each) for each in met]), f"{sum(map(bool, met))} of {len(met)} targets reached; a whole "
-                   f"private run takes {run:.2f} times a plain one ({cards.run_name(on_cpu[0])}{stale(on_cpu[:1])})")
+    return Verdict(of_parts([bool(each) for each in met]), f"{sum(map(bool, met))} of {len(met)} targets reached; a "
+                                                           f"whole private run takes {run:.2f} times a plain one "
+                                                           f"({cards.run_name(on_cpu[0])}{stale(on_cpu[:1])})")
 
 
 CLAIMS = (
     Claim(who=PAPER, words="Privacy makes training ten times longer",
-          rule=f"Holds if a whole private run takes {tables.TENFOLD:g} times the time of a plain one; in part if only a step that "
-          "clips one record at a time does.",
+          rule=f"Holds if a whole private run takes {tables.TENFOLD:g} times the time of a plain one; in part if only "
+               "a step that clips one record at a time does.",
           study="cost", where="targets-and-what-came-out", judge=judge_tenfold),
     Claim(who=BOOK, words="Privacy need not cost time",
           rule="Every target of time and memory that was set beforehand for a CPU is reached; in part, if some are.",

@@ -18,7 +18,8 @@ from dpgan_lib.studies.cost.tables import FILL, device_of
 from dpgan_lib.studies.parameters import RunParameters, plan_run
 from dpgan_lib.studies.study import Plan, Study
 
-QUALITY = tuple(RunParameters(epsilon=epsilon) for epsilon in (1.0, 10.0, "inf"))  # whose accuracy is followed over time
+# Whose accuracy is followed over time.
+QUALITY = tuple(RunParameters(epsilon=epsilon) for epsilon in (1.0, 10.0, "inf"))
 SNAPSHOT_STEPS = 200  # critic steps between two looks at a run
 SNAPSHOT = EvaluationConfig(images=5_000, cnn_steps=200)  # a short recipe: many looks, no comparison with a chapter
 
@@ -44,9 +45,8 @@ def plan(machine: dict) -> Plan:
 
 
 def measure(measured: dict, progress: Callable[[str], object]) -> dict:
-    """All metrics of this machine. measured: of bench.measure(), to which accuracy against seconds of training is added:
-
-    "quality" has the runs (each a configuration), the recipe of the classifier, and the rows.
+    """All metrics of this machine. measured: of bench.measure(), to which accuracy against seconds of training
+    is added: "quality" has the runs (each a configuration), the recipe of the classifier, and the rows.
     """
     runs = [plan_run(asked) for asked in QUALITY]
     return measured["metrics"] | {"quality": {
@@ -74,8 +74,8 @@ def quality_curve(config: RunConfig, progress: Callable[[str], object] = lambda 
 def benchmark(measured: dict | None = None, progress: Callable[[str], object] = lambda text: None) -> Record:
     """Measure what privacy costs on this machine, and record it.
 
-    measured: of bench.measure() on another machine, which needs no data; else all is measured here, and so is the accuracy
-    against seconds of training.  progress: told what comes next.
+    measured: of bench.measure() on another machine, which needs no data; else all is measured here, and so is the
+    accuracy against seconds of training.  progress: told what comes next.
     """
     if measured is not None:
         return _write(measured, measured["metrics"] | {"quality": {}})
@@ -88,7 +88,8 @@ def benchmark(measured: dict | None = None, progress: Callable[[str], object] = 
 def _write(measured: dict, metrics: dict) -> Record:
     origin = measured["provenance"]
     card = plan(origin["hardware"]).card_described
-    content = {"mode": "demo", "asked": {}, "config": measured["config"], "card": card, "privacy": {}, "metrics": metrics,
+    content = {"mode": "demo", "asked": {}, "config": measured["config"], "card": card, "privacy": {},
+               "metrics": metrics,
                "provenance": origin, "seconds": {"benchmark": measured["seconds"]}}
     return store.write(STUDY.chapter, store.content_address(measured["config"], card), content, {})
 

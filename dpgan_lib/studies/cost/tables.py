@@ -60,7 +60,9 @@ def times(record: Record, critic: str, of: str = "milliseconds") -> dict[str, tu
 
 
 def scaling(record: Record, factor: str, of: str = "milliseconds") -> dict[str, tuple[list, list]]:
-    """Way -> (values of the factor, medians): one number grows and the others stay. factor "parameters": the width's."""
+    """Way -> (values of the factor, medians): one number grows and the others stay. factor "parameters": the
+    width's.
+    """
     curves: dict[str, tuple[list, list]] = {}
     for row in record.metrics["scaling"]:
         if row["factor"] == ("critic_width" if factor == "parameters" else factor):
@@ -86,7 +88,9 @@ def growth(record: Record, axes: dict[str, str]) -> str:
 
 
 def quality(record: Record) -> list[dict]:
-    """Accuracy against seconds of training, a curve for each epsilon: dicts with epsilon, seconds, accuracy and step."""
+    """Accuracy against seconds of training, a curve for each epsilon: dicts with epsilon, seconds, accuracy and
+    step.
+    """
     curves: dict[float, dict] = {}
     for row in record.metrics["quality"].get("rows", []):
         epsilon = store.number(row["epsilon"])
@@ -116,9 +120,11 @@ def targets(record: Record) -> list[dict]:
     for critic, batch in itertools.product(bench.CRITICS, TARGET_BATCHES):
         step = f"{critic}, batch {batch:,}"
         for way in (REAL, BOTH):
-            row(f"time, {way.removeprefix('ours, ')} clipped, {step}", TIME[way][where], ratio(record, critic, batch, way))
+            row(f"time, {way.removeprefix('ours, ')} clipped, {step}", TIME[way][where],
+                ratio(record, critic, batch, way))
         for way in LIBRARIES:
-            row(f"time of {way}, over ours, {step}", FASTER, ratio(record, critic, batch, way, over=REAL), at_most=False)
+            row(f"time of {way}, over ours, {step}", FASTER, ratio(record, critic, batch, way, over=REAL),
+                at_most=False)
         row(f"peak memory, real half clipped, {step}", MEMORY, ratio(record, critic, batch, REAL, of="peak_bytes"))
     for profile in bench.RUN_STEPS:
         row(f"a whole run, {profile} profile", RUN, run_ratio(record, profile))
@@ -169,7 +175,8 @@ def steps_table(record: Record, critic: str) -> str:
         cells = []
         for batch in batches:
             row, plain = by.get((way, batch)), by[PLAIN, batch]
-            cells.append("" if row is None else f"{row['milliseconds']:.1f} ms ({_figure(row['milliseconds'] / plain['milliseconds'])}; "
+            cells.append("" if row is None else f"{row['milliseconds']:.1f} ms "
+                                                f"({_figure(row['milliseconds'] / plain['milliseconds'])}; "
                                                 f"{_figure(row['peak_bytes'] / plain['peak_bytes'])})")
         body.append(html.table_row(way, cells))
     return html.table(f"{critic} critic: median time of a critic step (over the plain step's; peak memory over its)",
@@ -177,7 +184,9 @@ def steps_table(record: Record, critic: str) -> str:
 
 
 def layer_table(model: ModelConfig) -> str:
-    """Each layer of a critic: positions T, sizes d and p, the multiplications of both ways to a norm, and which it takes."""
+    """Each layer of a critic: positions T, sizes d and p, the multiplications of both ways to a norm, and which it
+    takes.
+    """
     critic = bench.new_critic(model)
     images, categories = bench.random_half(model, 2, 0)
     layers, activations, gradients = clipping.tape(critic, (images, categories))
@@ -208,7 +217,8 @@ def runs_table(record: Record) -> str:
 def quality_table(curves: list[dict], levels: tuple[float, ...] = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)) -> str:
     """Seconds of training until each accuracy is reached, a column for each curve of quality(), as HTML."""
     cells = [[seconds_to(curve, level) for curve in curves] for level in levels]
-    body = [html.table_row(f"{level:.0%}", ["not reached" if seconds is None else f"{seconds:.0f} s" for seconds in row])
+    body = [html.table_row(f"{level:.0%}",
+                           ["not reached" if seconds is None else f"{seconds:.0f} s" for seconds in row])
             for level, row in zip(levels, cells)]
     return html.table("Seconds of training until an accuracy on real test images is first reached",
                       ["accuracy", *(numbers.epsilon_name(curve["epsilon"]) for curve in curves)], body)

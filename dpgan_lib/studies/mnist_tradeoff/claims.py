@@ -76,7 +76,8 @@ def judge_fall(records: list[Record]) -> Verdict:
     rises = all(low < high for low, high in pairwise(accuracy.values()))
     p_value = trend(records, "pairs_logistic")
     test = "" if p_value is None else f"; Page's test for a trend: p = {p_value:.2g}"
-    return verdict_of(rises and (p_value is None or p_value <= TREND), _listed(records, "pairs_logistic") + test, records)
+    return verdict_of(rises and (p_value is None or p_value <= TREND), _listed(records, "pairs_logistic") + test,
+                      records)
 
 
 def trend(records: list[Record], metric: str) -> float | None:
@@ -88,7 +89,8 @@ def trend(records: list[Record], metric: str) -> float | None:
     common = sorted(set.intersection(*map(set, several))) if len(several) >= 3 else []
     if len(common) < 3:
         return None
-    return float(page_trend_test([[values[epsilon] for epsilon in common] for values in several], method="exact").pvalue)
+    return float(page_trend_test([[values[epsilon] for epsilon in common] for values in several],
+                                 method="exact").pvalue)
 
 
 @by_each_method
@@ -113,7 +115,8 @@ def judge_control(records: list[Record]) -> Verdict:
 
 
 def _learnt_nothing(accuracy):
-    return Verdict(NOT_MEASURABLE, f"without privacy it learnt nothing that privacy could cost: {accuracy[math.inf]:.1%}")
+    return Verdict(NOT_MEASURABLE, f"without privacy it learnt nothing that privacy could cost: "
+                                   f"{accuracy[math.inf]:.1%}")
 
 
 def _listed(records, metric):
@@ -121,7 +124,8 @@ def _listed(records, metric):
     found: dict[float, list[float]] = {}
     for record in records:
         found.setdefault(record.config.privacy.epsilon, []).append(record.metrics["synthetic"][metric])
-    return ", ".join(f"{numbers.epsilon_name(epsilon)}: {mean_words(values)}" for epsilon, values in sorted(found.items()))
+    return ", ".join(f"{numbers.epsilon_name(epsilon)}: {mean_words(values)}"
+                     for epsilon, values in sorted(found.items()))
 
 
 HALVES = {"releases": "releases alone", "dp_sgd": "DP-SGD alone"}
@@ -135,10 +139,13 @@ def judge_utility(records: list[Record]) -> Verdict:
 
 
 def judge_halves(records: list[Record]) -> Verdict:
-    """The whole is better than each half with all of the budget, for every seed; in part, if only on average over seeds."""
+    """The whole is better than each half with all of the budget, for every seed; in part, if only on average over
+    seeds.
+    """
     accuracy = {(record.asked["method"], record.config.privacy.epsilon, record.config.seed):
                 record.metrics["synthetic"]["ten_cnn"] for record in records}
-    gains = {(half, epsilon): [value - accuracy[half, epsilon, seed] for (method, at, seed), value in sorted(accuracy.items())
+    gains = {(half, epsilon): [value - accuracy[half, epsilon, seed]
+                               for (method, at, seed), value in sorted(accuracy.items())
                                if method == "both" and at == epsilon and (half, epsilon, seed) in accuracy]
              for half in HALVES for epsilon in HALVED_EPSILONS}
     if min(map(len, gains.values())) < HALVED_SEEDS:
@@ -170,24 +177,28 @@ def admissible(records: list[Record]) -> list[Record]:
 
 CLAIMS = (
     Claim(who=PAPER, words="On MNIST digit pairs, accuracy falls as privacy rises",
-          rule="Mean accuracy over all pairs grows strictly with every larger epsilon published, to the run without privacy, "
-          "and Page's test for a trend agrees where there are three seeds; in part, if by one method of two.",
+          rule="Mean accuracy over all pairs grows strictly with every larger epsilon published, to the run without "
+               "privacy, and Page's test for a trend agrees where there are three seeds; in part, if by one method of "
+               "two.",
           study="mnist_tradeoff", where="the-trade-off", judge=judge_fall, admits=admissible),
     Claim(who=PAPER, words="The fall is slight",
           rule=f"At most {100 * SLIGHTLY:.0f} points from no privacy to epsilon 1; in part, if by one method of two.",
           study="mnist_tradeoff", where="the-trade-off", judge=judge_slightly, admits=admissible),
     Claim(who=PAPER, words="Codes control what is generated",
-          rule="A CNN trained on the digits asked for names more than half of the real ones, at every epsilon; in part, if "
-          "by one method of two.",
+          rule="A CNN trained on the digits asked for names more than half of the real ones, at every epsilon; in "
+               "part, if by one method of two.",
           study="mnist_tradeoff", where="the-trade-off", judge=judge_control, admits=admissible),
     Claim(who=BOOK, words="Private digits are worth training on",
-          rule="Every target of accuracy and fidelity that was set beforehand for two cores is reached; in part, if some are.",
+          rule="Every target of accuracy and fidelity that was set beforehand for two cores is reached; in part, if "
+               "some are.",
           study="mnist_tradeoff", where="the-trade-off", judge=judge_utility, admits=admissible),
     Claim(who=BOOK, words="Releases and DP-SGD are worth more together",
-          rule=f"At epsilon 1 and 10, over {HALVED_SEEDS} seeds or more, a CNN trained on the method's images does better than one "
-          "trained on those of each half with the whole budget, for every seed; in part, if only on average.",
+          rule=f"At epsilon 1 and 10, over {HALVED_SEEDS} seeds or more, a CNN trained on the method's images does "
+               "better than one trained on those of each half with the whole budget, for every seed; in part, if only "
+               "on average.",
           study="mnist_tradeoff", where="the-trade-off", judge=judge_halves, admits=admissible),
     Claim(who=BOOK, words="Every ingredient earns its place",
-          rule=f"At epsilon {ABLATED:g}, leaving any one out lowers the accuracy of that CNN; in part, if leaving some out does.",
+          rule=f"At epsilon {ABLATED:g}, leaving any one out lowers the accuracy of that CNN; in part, if leaving some "
+               "out does.",
           study="mnist_tradeoff", where="the-trade-off", judge=judge_ingredients, admits=on_mnist),
 )

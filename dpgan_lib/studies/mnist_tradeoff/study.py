@@ -151,7 +151,8 @@ class Recipe:
 
 
 METHODS = {
-    "paper": Recipe(words="as in the paper: a critic of images alone, DP-SGD from the first step", name="as in the paper",
+    "paper": Recipe(words="as in the paper: a critic of images alone, DP-SGD from the first step",
+                    name="as in the paper",
                     info_weight=1.0, run_of=_as_in_the_paper),
     "dp_sgd": Recipe(words="a critic of images with labels, DP-SGD from the first step", name="DP-SGD alone",
                      info_weight=0.1, run_of=_from_the_first_step),
@@ -203,7 +204,9 @@ STUDY = Study(
 
 @dataclass(frozen=True, kw_only=True)
 class Ceiling:
-    """Real training images in the place of generated ones. Its record is disclosed: it reads data and claims no epsilon."""
+    """Real training images in the place of generated ones. Its record is disclosed: it reads data and claims no
+    epsilon.
+    """
 
     dataset: str = "mnist"
     profile: str = "laptop"

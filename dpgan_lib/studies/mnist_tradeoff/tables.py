@@ -62,9 +62,11 @@ def accuracy_table(rows: list[dict], real: dict) -> str:
             if seeds:
                 lines.append(html.table_row(f"{recipe.name}, {numbers.epsilon_name(epsilon)}", [str(seeds), *(
                     numbers.percent(values(rows, metric, **of_line)) for metric in ACCURACIES)]))
-    lines.append(html.table_row("real images (ceiling)", ["1", *(numbers.percent([real[metric]]) for metric in ACCURACIES)]))
-    return html.table(f"Accuracy on real test images, in percent: means over seeds, with {numbers.INTERVAL_LEVEL:.0%} intervals for "
-                      "the mean where there are seeds for one", ["trained on", "seeds", *ACCURACIES.values()], lines)
+    lines.append(html.table_row("real images (ceiling)",
+                                ["1", *(numbers.percent([real[metric]]) for metric in ACCURACIES)]))
+    return html.table(f"Accuracy on real test images, in percent: means over seeds, with {numbers.INTERVAL_LEVEL:.0%} "
+                      "intervals for the mean where there are seeds for one",
+                      ["trained on", "seeds", *ACCURACIES.values()], lines)
 
 
 def fidelity_table(rows: list[dict]) -> str:
@@ -79,13 +81,16 @@ def fidelity_table(rows: list[dict]) -> str:
                                             [f"{np.mean(each):.3g}" for each in found.values()]))
     floor = values(rows, "floor")
     if floor:
-        lines.append(html.table_row("real training images", [f"{np.mean(floor):.3g}", *["&ndash;"] * (len(FIDELITY) - 1)]))
+        lines.append(html.table_row("real training images",
+                                    [f"{np.mean(floor):.3g}", *["&ndash;"] * (len(FIDELITY) - 1)]))
     return html.table("Fidelity, in the features of a small network trained on real training images",
                       ["images of", *FIDELITY.values()], lines)
 
 
 def halves_table(rows: list[dict]) -> str:
-    """How far the whole is above each half with the same epsilon, by epsilon, over the seeds that both have, as HTML."""
+    """How far the whole is above each half with the same epsilon, by epsilon, over the seeds that both have, as
+    HTML.
+    """
     of_method = {method: {(row["epsilon"], row["seed"]): row["ten_cnn"] for row in rows
                           if row["method"] == method and row["ablation"] == "none"} for method in study.METHODS}
     whole, halves = of_method["both"], [of_method["releases"], of_method["dp_sgd"]]
@@ -111,8 +116,8 @@ def ablation_table(rows: list[dict], epsilon: float) -> str:
 
 
 def targets(rows: list[dict]) -> list[dict]:
-    """A row for each target: what, target on two cores, measured in words, met (None if it was not measured), and beside
-    them the target on a GPU and what others published.
+    """A row for each target: what, target on two cores, measured in words, met (None if it was not measured), and
+    beside them the target on a GPU and what others published.
     """
     found = []
     for epsilon, metric, laptop, paper, published in TARGETS:
@@ -143,7 +148,9 @@ def fashion_targets(rows: list[dict]) -> list[dict]:
 
 
 def targets_table(rows: list[dict], fashion: list[dict]) -> str:
-    """The targets set beforehand, what was measured, and what others published, as HTML. fashion: rows of Fashion-MNIST."""
+    """The targets set beforehand, what was measured, and what others published, as HTML. fashion: rows of
+    Fashion-MNIST.
+    """
     words = {None: "&ndash;", True: "yes", False: "no"}
     lines = [html.table_row(row["what"], [row["target"], row["measured"], words[row["met"]], *row["beside"]])
              for row in targets(rows) + fashion_targets(fashion)]

@@ -46,11 +46,11 @@ def _by_weight(records, value):
 
 CLAIMS = (
     Claim(who=PAPER, words="Maximising I(c; G(z, c)) makes images depend on their code",
-          rule=f"Without labels or privacy, a network that met neither Q nor G reads more than {READ:.0%} of the codes of "
-          "new images at lambda 1, and for every seed more than at lambda 0.",
+          rule=f"Without labels or privacy, a network that met neither Q nor G reads more than {READ:.0%} of the codes "
+               "of new images at lambda 1, and for every seed more than at lambda 0.",
           study="mutual_information", where="in-a-gan", judge=judge_readable, admits=on_mnist),
     Claim(who=PAPER, words="The latent representations learnt are meaningful",
-          rule=f"Without labels or privacy, more than {MEANT:.0%} of the images of a code are one digit, at some lambda "
-          "above 0, on average over seeds.",
+          rule=f"Without labels or privacy, more than {MEANT:.0%} of the images of a code are one digit, at some "
+               "lambda above 0, on average over seeds.",
           study="mutual_information", where="in-a-gan", judge=judge_meaning, admits=on_mnist),
 )

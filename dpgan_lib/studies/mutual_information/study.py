@@ -66,7 +66,8 @@ STUDY = Study(
     chapter="mutual_information", asked=Parameters, plan=plan, measure=measure,
     vary=("epsilon", "seed", "info_weight", "conditional"),
     grid=(*(Parameters(info_weight=weight, seed=seed) for weight in INFO_WEIGHTS for seed in SEEDS),
-          *(Parameters(info_weight=weight, epsilon=epsilon) for epsilon in (10.0, 1.0) for weight in FEWER_INFO_WEIGHTS),
+          *(Parameters(info_weight=weight, epsilon=epsilon) for epsilon in (10.0, 1.0)
+            for weight in FEWER_INFO_WEIGHTS),
           *(Parameters(info_weight=weight, conditional=True) for weight in FEWER_INFO_WEIGHTS)))
 
 

@@ -52,7 +52,8 @@ class Parameters:
 
 
 def run_of(asked: Parameters) -> RunConfig:
-    """The page's own run: the smoke profile's networks on the embedded digits. Its epsilon is what it spends, rounded up.
+    """The page's own run: the smoke profile's networks on the embedded digits. Its epsilon is what it spends, rounded
+    up.
 
     Rounded, for it names the run's random numbers, and the last digits of a PLD differ between machines.
     """
@@ -107,12 +108,15 @@ class _Experiment:
 
     @property
     def base(self) -> RunParameters:
-        return RunParameters(epsilon=self.epsilon, dataset=self.dataset, profile=self.profile, seed=self.seed, delta=DELTA)
+        return RunParameters(epsilon=self.epsilon, dataset=self.dataset, profile=self.profile, seed=self.seed,
+                             delta=DELTA)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Norms(_Experiment):
-    """Norms of the critic's gradients over a run, at the profile's batch and C. every: critic steps between two looks."""
+    """Norms of the critic's gradients over a run, at the profile's batch and C. every: critic steps between two
+    looks.
+    """
 
     steps: int = 1_000
     every: int = 40

@@ -28,7 +28,7 @@ def admissible_sweeps(records: list[Record]) -> list[Record]:
 
 CLAIMS = (
     Claim(who=PAPER, words="Wasserstein training is stable",
-          rule=f"At most {STABLE:.0%} of the runs collapse, over learning rates, widths and seeds, and fewer than of a GAN that "
-          "differs in its loss; in part, if one of the two.",
+          rule=f"At most {STABLE:.0%} of the runs collapse, over learning rates, widths and seeds, and fewer than of a "
+               "GAN that differs in its loss; in part, if one of the two.",
           study="wasserstein", where="is-training-more-stable", judge=judge_stability, admits=admissible_sweeps),
 )
