@@ -614,7 +614,7 @@ point = registry.obtain("wasserstein", parameters)
 games = {record.run_id: record for record in [
     *tables.of(published, "toy", profile), point]}
 rows = tables.toy_rows(list(games.values()), known)
-privacy = parameters.config().privacy
+privacy = study.plan_toy(parameters).run.privacy
 scope = figures.epsilon_label(privacy.delta)
 print(cards.status(point))
 print(f"N = {privacy.records}, q N = {privacy.expected_batch}, "

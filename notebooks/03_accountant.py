@@ -373,11 +373,11 @@ glue("epsilon_pld", rounded_up(spent["pld"]), display=False)
 # parameters.
 
 # %%
-from dpgan_lib.book.chapters import root
+from dpgan_lib.paths import project
 
 by_name = {"moments_classic": epsilon_moments, "rdp": epsilon_rdp,
            "prv": epsilon_prv}
-reference = root() / "tests" / "reference" / "accounting_vectors.csv"
+reference = project() / "tests" / "reference" / "accounting_vectors.csv"
 vectors = list(csv.DictReader(reference.read_text().splitlines()))
 for row in vectors:
     known = {name: float(row[name]) for name in run if name != "steps"}

@@ -60,9 +60,9 @@ from myst_nb import glue
 from scipy.stats import binom, chi2
 
 from dpgan_lib import data, release
-from dpgan_lib.book.chapters import root
 from dpgan_lib.gan import latent, loop, networks, steps
 from dpgan_lib.measures import classifiers, probe
+from dpgan_lib.paths import project
 from dpgan_lib.privacy import ledger, mechanism, streams
 from dpgan_lib.privacy.clipping import clipped_sum
 from dpgan_lib.privacy.mechanism import noisy_mean, poisson_sample
@@ -535,7 +535,7 @@ assert state.history == replayed.history
 # law must fail.
 
 # %% tags=["hide-input"]
-laws = root() / "tests" / "test_laws.py"
+laws = project() / "tests" / "test_laws.py"
 Markdown(cards.source_in(laws, "law_the_generator_learns_from_published_critics_alone"))
 
 # %% [markdown]

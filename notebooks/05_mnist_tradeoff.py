@@ -195,7 +195,7 @@ rows = [tables.row(other) | {"is_new": other.run_id not in is_known} for other i
 # %% mystnb={"image": {"alt": "Accuracy on real test images against epsilon, one panel for ten classes and two for digit pairs, a line for each method, with the accuracy of classifiers trained on real images as a dotted ceiling"}}
 drawn = {"ten_cnn": "ten classes (CNN)", "pairs_cnn": "digit pairs (CNN, mean)",
          "pairs_logistic": "digit pairs (logistic regression, mean)"}
-points = [row | {"method": tables.NAMES[row["method"]]}
+points = [row | {"method": study.METHODS[row["method"]].name}
           | {words: row[metric] for metric, words in drawn.items() if metric in row}
           for row in rows if row["ablation"] == "none" or row["is_new"]]
 figures.tradeoff(points, {words: real[metric] for metric, words in drawn.items()}, privacy.delta)

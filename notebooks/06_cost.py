@@ -53,7 +53,7 @@ from dpgan_lib.report import cards, figures
 from dpgan_lib.studies.cost import bench
 
 records = store.published("cost")
-record = next(each for each in records if tables.device(each) == "cpu")
+record = next(each for each in records if tables.device_of(each) == "cpu")
 print(cards.status(record))
 
 # %% tags=["remove-cell"]
@@ -255,7 +255,7 @@ HTML(tables.quality_table(curves))
 HTML(tables.targets_table(record))
 
 # %% tags=["hide-input"]
-gpu = next((each for each in records if tables.device(each) == "gpu"), None)
+gpu = next((each for each in records if tables.device_of(each) == "gpu"), None)
 HTML(tables.targets_table(gpu))
 
 # %% [markdown]
