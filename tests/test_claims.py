@@ -5,26 +5,24 @@ from types import SimpleNamespace
 
 import pytest
 
-from dpgan_lib.book.claims import PAPER, paper_table
+from dpgan_lib.book.claims import PAPER, table
+from dpgan_lib.book.claims import claims as all_claims
 from dpgan_lib.records import store
 from dpgan_lib.studies.class_imbalance.claims import judge_imbalance, judge_samples
 from dpgan_lib.studies.mnist_tradeoff import claims
-from dpgan_lib.studies.mnist_tradeoff import study as mnist_tradeoff_study
-from dpgan_lib.studies.study import NOT_MEASURABLE, NOT_MEASURED
+from dpgan_lib.studies.verdicts import NOT_MEASURABLE, NOT_MEASURED
 
 
 def record(epsilon, pairs, ten=0.9, seed=0, profile="laptop", method="both", ablation="none"):
-    config = SimpleNamespace(privacy=SimpleNamespace(epsilon=epsilon), seed=seed, dataset="mnist", profile=profile,
-                             method=method, ablation=ablation)
-    return SimpleNamespace(config=config, content={"config": {}},
+    config = SimpleNamespace(privacy=SimpleNamespace(epsilon=epsilon), seed=seed)
+    asked = {"dataset": "mnist", "profile": profile, "method": method, "ablation": ablation}
+    return SimpleNamespace(config=config, asked=asked, kind="run",
                            metrics={"synthetic": {"pairs_logistic": pairs, "ten_cnn": ten}})
 
 
 @pytest.fixture(autouse=True)
 def current(monkeypatch):
     monkeypatch.setattr(store, "staleness", lambda record: [])
-    monkeypatch.setattr(mnist_tradeoff_study, "method_of", lambda config: config.method)
-    monkeypatch.setattr(mnist_tradeoff_study, "ablation_of", lambda config: config.ablation)
 
 
 def sweep(*pairs, **rest):
@@ -52,8 +50,8 @@ def test_control(ten, verdict):
 
 
 def test_a_smoke_run_enters_no_claim():
-    page = paper_table(lambda study: {"mnist_tradeoff": sweep(0.8, 0.9, 0.95, profile="smoke")}.get(study, []))
-    assert page.count(NOT_MEASURED) == len(PAPER)
+    page = table(PAPER, lambda study: {"mnist_tradeoff": sweep(0.8, 0.9, 0.95, profile="smoke")}.get(study, []))
+    assert page.count(NOT_MEASURED) == len(all_claims(PAPER))
 
 
 def test_a_stale_record_is_said_to_be_one(monkeypatch):
@@ -105,13 +103,13 @@ def test_an_ablation_enters_no_claim():
 
 
 def test_the_table_has_a_row_for_each_claim_and_hides_no_negative():
-    page = paper_table(lambda study: {"mnist_tradeoff": sweep(0.9, 0.8, 0.95)}.get(study, []))
-    assert page.count('<th scope="row">') == len(PAPER)
+    page = table(PAPER, lambda study: {"mnist_tradeoff": sweep(0.9, 0.8, 0.95)}.get(study, []))
+    assert page.count('<th scope="row">') == len(all_claims(PAPER))
     assert "does not hold" in page and NOT_MEASURED in page
 
 
 def test_a_claim_links_to_where_it_is_measured_once_it_is():
-    page = paper_table(lambda study: {"mnist_tradeoff": sweep(0.9, 0.8, 0.95)}.get(study, []))
+    page = table(PAPER, lambda study: {"mnist_tradeoff": sweep(0.9, 0.8, 0.95)}.get(study, []))
     assert page.count('href="05_mnist_tradeoff.html#the-trade-off">chapter 5</a>') == 3 and "08_celeba" not in page
 
 

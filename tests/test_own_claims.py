@@ -7,26 +7,24 @@ from types import SimpleNamespace
 
 import pytest
 
-from dpgan_lib.book.claims import OWN, PAPER, own_table
+from dpgan_lib.book.claims import BOOK, address, table
+from dpgan_lib.book.claims import claims as all_claims
 from dpgan_lib.records import store
 from dpgan_lib.studies.audit.claims import judge_accounting
 from dpgan_lib.studies.mnist_tradeoff import claims
-from dpgan_lib.studies.mnist_tradeoff import study as mnist_tradeoff_study
-from dpgan_lib.studies.study import NOT_MEASURED, of_targets
+from dpgan_lib.studies.verdicts import NOT_MEASURED, of_targets
 
 
 def run(method, epsilon=2.0, ten=0.9, seed=0, ablation="none"):
-    config = SimpleNamespace(privacy=SimpleNamespace(epsilon=epsilon), seed=seed, method=method, ablation=ablation,
-                             dataset="mnist", profile="laptop")
-    return SimpleNamespace(config=config, metrics={"synthetic": {"ten_cnn": ten, "pairs_cnn": 0.9},
-                                                   "fidelity": {"fid_test": 10.0}})
+    config = SimpleNamespace(privacy=SimpleNamespace(epsilon=epsilon), seed=seed)
+    asked = {"dataset": "mnist", "profile": "laptop", "method": method, "ablation": ablation}
+    return SimpleNamespace(config=config, asked=asked, kind="run", metrics={
+        "synthetic": {"ten_cnn": ten, "pairs_cnn": 0.9}, "fidelity": {"fid_test": 10.0}})
 
 
 @pytest.fixture(autouse=True)
 def current(monkeypatch):
     monkeypatch.setattr(store, "staleness", lambda record: [])
-    monkeypatch.setattr(mnist_tradeoff_study, "method_of", lambda config: config.method)
-    monkeypatch.setattr(mnist_tradeoff_study, "ablation_of", lambda config: config.ablation)
 
 
 # Halves
@@ -71,8 +69,8 @@ def test_a_target_that_nothing_measured_is_not_reached(met, verdict):
 
 
 def test_without_records_every_claim_is_not_yet_measured():
-    page = own_table(lambda study: [])
-    assert page.count(NOT_MEASURED) == page.count('<th scope="row">') == len(OWN)
+    page = table(BOOK, lambda study: [])
+    assert page.count(NOT_MEASURED) == page.count('<th scope="row">') == len(all_claims(BOOK))
 
 
 def test_the_targets_of_digits_are_read_from_records():
@@ -102,9 +100,9 @@ def test_audits(records, verdict):
 
 # Links
 
-@pytest.mark.parametrize("claim", PAPER + OWN, ids=lambda claim: claim.words)
+@pytest.mark.parametrize("claim", all_claims(), ids=lambda claim: claim.words)
 def test_a_claim_links_to_a_heading_of_its_chapter(claim):
-    chapter, _, anchor = claim.where.partition(".html#")
+    chapter, _, anchor = address(claim).partition(".html#")
     source = (Path(__file__).resolve().parents[1] / "notebooks" / f"{chapter}.py").read_text(encoding="utf-8")
     headings = re.findall(r"^# ## (.+)$", source, re.MULTILINE)
     assert anchor in [re.sub(r"[^a-z0-9]+", "-", heading.lower()).strip("-") for heading in headings]
