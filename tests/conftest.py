@@ -15,6 +15,24 @@ from dpgan_lib.book import chapters, publish
 ROOT = Path(__file__).resolve().parent.parent
 
 
+# What takes a browser, the whole book or real data belongs to the full tier without saying so.
+FULL = {"browser", "page", "site", "real_mnist"}
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if FULL & set(getattr(item, "fixturenames", ())):
+            item.add_marker("full")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def home(tmp_path_factory):
+    """runs/ and build/ of this worker, in a temporary folder: no test writes into the checkout's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DPGAN_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
+
+
 @pytest.fixture(autouse=True, scope="module")
 def training_allowed():
     """`make test` forbids training to the published notebooks; the tests train on purpose."""

@@ -77,7 +77,8 @@ def watch_critic_steps(patch: pytest.MonkeyPatch, run: Recording, replay: Record
     patch.setattr(loop, "critic_step", watched)
 
 
-def listen(patch: pytest.MonkeyPatch, values: list[tuple], draw: Callable = as_drawn, common: int | None = None) -> None:
+def listen(patch: pytest.MonkeyPatch, values: list[tuple], draw: Callable = as_drawn,
+           common: int | None = None) -> None:
     """Log what the mechanism is asked for and the noise it draws. Never the batch: its size is secret.
 
     common: draw batches from this many records, those that neighbours share; draw decides of the one more.

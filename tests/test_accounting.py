@@ -221,7 +221,7 @@ def test_an_event_refutes_what_it_should():
 def test_the_central_limit_is_no_upper_bound():
     for steps in (10, 100, 1000):
         mu = 0.001 * math.sqrt(steps * math.expm1(0.8**-2))  # Bu et al. 2020
-        gdp = brentq(lambda epsilon: gaussian_delta(epsilon, 1 / mu) - 1e-6, 0, 20 * mu)
+        gdp = brentq(lambda epsilon, noise=1 / mu: gaussian_delta(epsilon, noise) - 1e-6, 0, 20 * mu)
         shown = epsilon_lower_bound(**largest_sum(0.8, 0.001, steps), delta=1e-6)
         assert gdp < shown <= pld(0.8, 0.001, steps, 1e-6)
 

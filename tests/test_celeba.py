@@ -154,8 +154,8 @@ def test_chunks_change_nothing(folder, monkeypatch):
     (lambda place: (place / "img_align_celeba.zip").write_bytes(b"PK half"), "no whole zip file"),
     (lambda place: (squares(place), lists(place, without="000002")), "1 images have no row in .*list_attr.*000002"),
     (lambda place: (squares(place), (place / celeba.IDENTITY).write_text("")), "4 images have no row in .*identity"),
-    (lambda place: (squares(place), (place / celeba.PARTITION).unlink()), "list_eval_partition.txt of CelebA is absent.*"
-                                                                          "non-commercial"),
+    (lambda place: (squares(place), (place / celeba.PARTITION).unlink()),
+     "list_eval_partition.txt of CelebA is absent.*non-commercial"),
     (lambda place: None, "there is no image of CelebA.*mmlab"),
     (lambda place: (squares(place), (place / celeba.ATTRIBUTES).write_text("1\nMale Smiling\n000001.jpg 1\n")),
      "1 values for 000001 and 2 attributes"),

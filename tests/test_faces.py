@@ -1,4 +1,6 @@
-"""Faces: the release of second moments and what is read from it, the generator, the study, its records and its chapter."""
+"""Faces: the release of second moments and what is read from it, the generator, the study, its records and its
+chapter.
+"""
 
 import json
 import math
@@ -148,7 +150,8 @@ def test_a_combination_and_its_category_say_the_same():
 def generator(attributes=ATTRIBUTES, **change):
     config = study.plan(Parameters(**DRAWN, epsilon="inf"))
     latent = replace(config.latent, categories=2**attributes, z_dim=SETTINGS.components - 2, **change)
-    model = face_model.FaceModel(*(torch.randn(*shape, SETTINGS.width) for shape in ((), (attributes,), (SETTINGS.components,))))
+    model = face_model.FaceModel(*(torch.randn(*shape, SETTINGS.width)
+                                   for shape in ((), (attributes,), (SETTINGS.components,))))
     return latent, model, FaceGenerator(latent, model, basis(SETTINGS, SIDE))
 
 
@@ -167,7 +170,8 @@ def test_a_generator_is_read_back_from_its_weights():
     latent, _, network = generator()
     other = FaceGenerator.empty(latent, basis(SETTINGS, SIDE))
     other.load_state_dict(network.state_dict())
-    z, code = torch.randn(3, latent.z_dim), torch.cat([one_hot(torch.tensor([0, 1, 3]), 4).float(), torch.rand(3, 2)], 1)
+    z, code = torch.randn(3, latent.z_dim), torch.cat(
+        [one_hot(torch.tensor([0, 1, 3]), 4).float(), torch.rand(3, 2)], 1)
     assert torch.equal(network(z, code), other(z, code))
     with pytest.raises(ValueError, match="do not fit"):
         FaceGenerator(replace(latent, z_dim=3), _, basis(SETTINGS, SIDE))
@@ -212,7 +216,8 @@ def test_a_run_spends_no_more_than_asked_and_almost_that(epsilon, unit):
 
 
 @pytest.mark.parametrize("wrong, words", [
-    ({"dataset": "celeb"}, "Did you mean 'celeba'"), ({"unit": "family"}, "unit='family'"), ({"attributes": "Smilin"}, "'Smiling'"),
+    ({"dataset": "celeb"}, "Did you mean 'celeba'"), ({"unit": "family"}, "unit='family'"),
+    ({"attributes": "Smilin"}, "'Smiling'"),
     ({"attributes": ""}, "attributes=''"), ({"attributes": "Male,Male"}, "different names"), ({"seed": -1}, "seed=-1"),
     ({"dataset": "drawn_faces", "attributes": "Male"}, "attribute='Male'"), ({"delta": 0.1}, "delta=0.1")])
 def test_what_makes_no_sense_is_refused_in_one_line(wrong, words):
@@ -223,7 +228,8 @@ def test_what_makes_no_sense_is_refused_in_one_line(wrong, words):
 
 def test_each_parameter_makes_another_run():
     changes = ({}, {"unit": "person"}, {"seed": 1}, {"info_weight": 0.0}, {"attributes": "Smiling"})
-    assert len({study.address(Parameters(**{**DRAWN, "epsilon": "inf", **change})) for change in changes}) == len(changes)
+    assert len({study.address(Parameters(**{**DRAWN, "epsilon": "inf", **change}))
+                for change in changes}) == len(changes)
 
 
 def test_the_people_of_the_drawings_are_counted():
@@ -271,7 +277,8 @@ def test_a_record_of_drawings(store, unit):
     assert 0 <= row["specificity", "joint"] <= min(row["specificity", name] for name in ("Smiling", "Eyeglasses"))
     low, high = row["interval", "Smiling"]
     assert low <= row["specificity", "Smiling"] <= high
-    assert "Eyeglasses" in tables.rare_table(record) and "The rarest, Smiling, Eyeglasses (295" in tables.rare_words(record)
+    assert "Eyeglasses" in tables.rare_table(record)
+    assert "The rarest, Smiling, Eyeglasses (295" in tables.rare_words(record)
     assert "Smiling" in tables.specificity_table([record])
     assert tables.rare_panel([record])["curves"] and "FID" in tables.utility_table([record])
     assert claims.admissible_faces([record]) == []
@@ -293,7 +300,8 @@ def priced(epsilon, control, utility, looks):
 
 
 def test_what_privacy_takes_is_counted_from_chance_against_no_privacy():
-    rows = [priced(np.inf, 0.9, 0.9, 0.8), priced(1.0, 0.7, 0.8, 0.2), priced(1.0, 0.7, 0.8, 0.4), priced(10.0, 0.9, 0.9, 0.8)]
+    rows = [priced(np.inf, 0.9, 0.9, 0.8), priced(1.0, 0.7, 0.8, 0.2), priced(1.0, 0.7, 0.8, 0.4),
+            priced(10.0, 0.9, 0.9, 0.8)]
     panel = tables.price_panel(rows, ("Male",))
     shares = [(epsilons, [round(share, 6) for share in shares]) for epsilons, shares in panel["curves"].values()]
     assert shares == [([1, 10], [0.5, 1]), ([1, 10], [0.75, 1]), ([1, 10], [0.375, 1])]
@@ -312,7 +320,8 @@ def changing(unit="image", info_weight=2.0, seed=0, specificity=0.8):
 
 
 def test_a_change_is_held_against_the_run_that_differs_in_nothing_else():
-    rows = [changing(), changing(seed=1, specificity=0.9), changing(info_weight=0.0, specificity=0.6), changing(unit="person")]
+    rows = [changing(), changing(seed=1, specificity=0.9), changing(info_weight=0.0, specificity=0.6),
+            changing(unit="person")]
     words = tables.change_words(rows, ("Male",), 2.0, {"info_weight": 0.0})
     assert words == "epsilon 1, seed 0: utility 0.700 to 0.700, specificity 0.800 to 0.600, recall 0.500 to 0.500"
     assert tables.change_words(rows[:2], ("Male",), 2.0, {"unit": "person"}) == "not measured"
@@ -336,5 +345,6 @@ def verdict(specificity, utility):
 
 
 def test_the_claim_on_faces_by_its_rule():
-    assert verdict(0.9, 0.8) == "holds" and verdict(0.9, 0.7) == "holds in part" and verdict(0.6, 0.6) == "does not hold"
+    assert verdict(0.9, 0.8) == "holds" and verdict(0.9, 0.7) == "holds in part"
+    assert verdict(0.6, 0.6) == "does not hold"
     assert claims.judge_faces([]).verdict == NOT_MEASURED

@@ -55,7 +55,8 @@ def test_each_data_set_has_an_address_of_its_own():
     assert len({study.address(Parameters(**SMOKE | {"epsilon": "inf"} | change)) for change in changes}) == 4
 
 
-@pytest.mark.parametrize("wrong, words", [({"kept": 0}, "kept=0"), ({"kept": True}, "kept=True"), ({"kept": 1.5}, "kept=1.5"),
+@pytest.mark.parametrize("wrong, words",
+                         [({"kept": 0}, "kept=0"), ({"kept": True}, "kept=True"), ({"kept": 1.5}, "kept=1.5"),
                                           ({"records": 3}, "records=3"), ({"records": 10**6}, "records=1000000"),
                                           ({"records": 600, "kept": 0.5}, "kept=0.5")])
 def test_what_makes_no_sense_is_refused(wrong, words):
@@ -91,7 +92,8 @@ def test_a_record_and_what_each_remedy_trains_on(digits, tmp_path, monkeypatch):
     assert record.run_id == study.address(parameters) and store.staleness(record) == []
     assert record.metrics["remedies"].keys() == study.REMEDIES.keys() and not list(tmp_path.glob("*/.work*"))
     row = tables.row(record)
-    assert row["kept"] == 0.05 and row["rare"] == record.metrics["counts"][RARE] == round(0.05 * (digits.train_labels == RARE).sum())
+    assert row["kept"] == 0.05
+    assert row["rare"] == record.metrics["counts"][RARE] == round(0.05 * (digits.train_labels == RARE).sum())
     real, oversampled, topped_up, synthetic = (np.bincount(labels, minlength=10) for labels in trained)
     level = int(np.median(real))
     assert real.tolist() == record.metrics["counts"]

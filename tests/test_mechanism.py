@@ -1,4 +1,6 @@
-"""The clipped sum: what any record must leave standing on any architecture, oracles, and the models that are refused."""
+"""The clipped sum: what any record must leave standing on any architecture, oracles, and the models that are
+refused.
+"""
 
 import inspect
 import math
@@ -133,7 +135,8 @@ def test_the_step_ends_inside_w():
     images, categories = generator(z, code).detach(), category(PROFILE.latent, code)
     steps.critic_step(critic, torch.optim.SGD(critic.parameters(), lr=100.0), (images, categories),
                       (images, categories), PRIVACY, True, np.random.default_rng(0))
-    assert max(parameter.detach().abs().max().item() for parameter in critic.parameters()) <= np.float32(critic.model.weight_clip)
+    assert max(parameter.detach().abs().max().item()
+               for parameter in critic.parameters()) <= np.float32(critic.model.weight_clip)
 
 
 REFUSED = {

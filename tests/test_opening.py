@@ -19,7 +19,8 @@ from dpgan_lib.warm_start.methods import PrototypeStart
 
 WARM = PrototypeStartConfig(
     release_noise=2.0, embedding_share=0.2, prototypes=PrototypeConfig(rounds=2, candidates=4, level=0.35),
-    frequencies=50, steps=3, batch=40, rate=0.01, image_rate=0.3, network_rate=0.1, info_weight=0.1, averaging=0.5, witness_weight=1.0)
+    frequencies=50, steps=3, batch=40, rate=0.01, image_rate=0.3, network_rate=0.1, info_weight=0.1, averaging=0.5,
+    witness_weight=1.0)
 STEPS = 6
 
 
@@ -178,7 +179,8 @@ def test_given_what_was_released_the_data_enter_no_more(digits, tmp_path, monkey
 @pytest.fixture(scope="module")
 def start(digits, tmp_path_factory):
     config = warm_run(release_noise=0.0)
-    return opening.begin(config, PrototypeStart(), loop.on_device(config, *digits), tmp_path_factory.mktemp("opening"))[0]
+    return opening.begin(config, PrototypeStart(), loop.on_device(config, *digits),
+                         tmp_path_factory.mktemp("opening"))[0]
 
 
 def test_the_critic_starts_at_zero_beside_its_witness_and_learns(digits, start):

@@ -90,7 +90,8 @@ def audited(bound, correct=0, halved=20, epsilon=1.0):
 
 
 @pytest.mark.parametrize("records, verdict", [
-    ([audited(0.5), audited(3.0, epsilon=math.inf)], "holds"), ([audited(1.5), audited(3.0, epsilon=math.inf)], "holds in part"),
+    ([audited(0.5), audited(3.0, epsilon=math.inf)], "holds"),
+    ([audited(1.5), audited(3.0, epsilon=math.inf)], "holds in part"),
     ([audited(0.5, correct=2), audited(3.0, epsilon=math.inf)], "holds in part"),
     ([audited(0.5, halved=9), audited(3.0, epsilon=math.inf)], "holds in part"),
     ([audited(1.5), audited(0.9, epsilon=math.inf)], "does not hold"), ([audited(0.5)], NOT_MEASURED)])

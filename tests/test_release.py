@@ -49,7 +49,8 @@ def saved(path: Path, images, labels) -> Path:
 
 
 def arguments(path, out):
-    return ["release", str(path), "--name", "clinic", "--records", "1500", "--classes", "10", "--epsilon", "3", "--delta",
+    return ["release", str(path), "--name", "clinic", "--records", "1500", "--classes", "10", "--epsilon", "3",
+            "--delta",
             "1e-5", "--profile", "smoke", "--out", str(out)]
 
 
@@ -63,8 +64,10 @@ def traces(images, labels) -> list[bytes]:
     """What data or one record of it would look like in a file: as it is, as text, as a digest, as a number."""
     raw = [CANARY.tobytes()[:16], (CANARY.astype(np.float32) / 127.5 - 1).tobytes()[:32]]
     whole = [CANARY.tobytes(), images.tobytes(), labels.tobytes(), (images.astype(np.float32) / 127.5 - 1).tobytes()]
-    digests = [hashlib.new(name, each).hexdigest().encode()[:16] for name in ("md5", "sha1", "sha256") for each in whole]
-    shifted = [base64.b64encode(each[start : start + 12]) for each in raw for start in range(3)]  # its words have 3 bytes
+    digests = [hashlib.new(name, each).hexdigest().encode()[:16] for name in ("md5", "sha1", "sha256")
+               for each in whole]
+    # Its words have 3 bytes.
+    shifted = [base64.b64encode(each[start : start + 12]) for each in raw for start in range(3)]
     texts = [form for each in raw for form in (each, each.hex().encode())]
     numbers = [f" {CANARY_LABEL}", f" {len(images)}", ", ".join(map(str, CANARY.ravel()[:4]))]
     return texts + shifted + digests + [number.encode() for number in numbers]
@@ -130,7 +133,8 @@ def test_a_record_holds_what_was_declared_and_nothing_that_was_found(short, tmp_
 def test_two_releases_share_no_number(short):
     config = release.plan(release.Parameters(**DECLARED))
     one, other = (new_state(config, torch.device("cpu")) for _ in range(2))
-    assert not any(torch.equal(mine, yours) for mine, yours in zip(one.generator.parameters(), other.generator.parameters())
+    assert not any(torch.equal(mine, yours)
+                   for mine, yours in zip(one.generator.parameters(), other.generator.parameters())
                    if mine.dim() > 1)
     assert all(torch.equal(mine, kept) for mine, kept in zip(one.generator.parameters(), one.average.parameters()))
     drawn = [streams.stream(config.randomness, "noise", 3).standard_normal(4).tolist() for _ in range(3)]
@@ -199,7 +203,8 @@ def test_the_same_release_twice_is_refused(short, tmp_path):
 # What is refused ------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("change, says", [
-    ({"seed": 1}, "seed=1 is refused"), ({"epsilon": "inf"}, "must be finite"), ({"records": 100}, "expected batch of 128"),
+    ({"seed": 1}, "seed=1 is refused"), ({"epsilon": "inf"}, "must be finite"),
+    ({"records": 100}, "expected batch of 128"),
     ({"side": 30}, "multiple of 4"), ({"delta": 1e-3}, r"\(0, 1/N\) with N = 1500"), ({"classes": 1}, "2 or more")])
 def test_a_wrong_declaration_is_refused_in_one_line(change, says):
     with pytest.raises(ValueError, match=says) as refusal:

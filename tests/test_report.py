@@ -266,7 +266,8 @@ def luminance(colour: str) -> float:
 def test_the_command_gives_every_parameter_exactly_and_quoted():
     values = {"epsilon": math.inf, "delta": 1.00001e-05, "seed": 3, "info_weight": 0.1, "dataset": "a b;"}
     assert cards.command("mnist_tradeoff", values) == (
-        "dpgan train --study mnist_tradeoff --fresh -p epsilon inf -p delta 1.00001e-5 -p seed 3 -p info_weight 0.1 -p dataset 'a b;'")
+        "dpgan train --study mnist_tradeoff --fresh -p epsilon inf -p delta 1.00001e-5 -p seed 3 -p info_weight 0.1 -p "
+        "dataset 'a b;'")
 
 
 def test_source_is_the_function_as_the_library_has_it():

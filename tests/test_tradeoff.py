@@ -61,7 +61,8 @@ def test_a_configuration_of_other_sizes_is_another():
 
 
 @pytest.mark.parametrize("wrong, words", [
-    ({"method": "papr"}, "Did you mean 'paper'"), ({"method": 3}, "method=3"), ({"ablation": "x"}, "must be one of none"),
+    ({"method": "papr"}, "Did you mean 'paper'"), ({"method": 3}, "method=3"),
+    ({"ablation": "x"}, "must be one of none"),
     ({"method": "paper", "ablation": "unfitted"}, 'takes something out of method="both"')])
 def test_a_wrong_method_is_refused_in_one_line(wrong, words):
     with pytest.raises(ValueError) as refusal:
@@ -108,7 +109,8 @@ def test_means_have_intervals_where_there_are_seeds():
     half = 100 * 4.302653 * 0.02 / math.sqrt(3)  # Student's t at 97.5%, two degrees of freedom
     assert numbers.percent(tables.values(rows, "ten_cnn")) == f"92.0 &plusmn; {half:.1f}"
     assert numbers.percent([0.9]) == "90.0" and numbers.percent([]) == "not measured"
-    page = tables.accuracy_table(rows + [row(ablation="one_style", ten_cnn=0.1)], dict.fromkeys(tables.ACCURACIES, 0.99))
+    page = tables.accuracy_table(rows + [row(ablation="one_style", ten_cnn=0.1)],
+                                 dict.fromkeys(tables.ACCURACIES, 0.99))
     assert "92.0" in page and "10.0" not in page and texts(page)[-1][:3] == ["real", "images", "(ceiling)"]
 
 

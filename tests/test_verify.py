@@ -357,7 +357,8 @@ def test_metrics_computed_again_from_the_weights_agree(run):
     record = read(run)
     rows = verify.check(record, deep=True)
     assert not [str(row) for row in rows if row.outcome == checks.FAILED]
-    assert sum("from the weights" in row.name for row in rows) == 1 + 5 + 1  # the grid, accuracies, and the pair that differs most
+    # The grid, accuracies, and the pair that differs most.
+    assert sum("from the weights" in row.name for row in rows) == 1 + 5 + 1
 
 
 @pytest.mark.parametrize("edit, expected", [

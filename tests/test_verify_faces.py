@@ -1,4 +1,6 @@
-"""What `dpgan verify` checks of a record of faces: its metrics agree with each other, and no edit of one gets through."""
+"""What `dpgan verify` checks of a record of faces: its metrics agree with each other, and no edit of one gets
+through.
+"""
 
 import copy
 
@@ -32,7 +34,8 @@ def add(number, *place):
 
 @pytest.mark.parametrize("edit, name", [
     (add(1, "combinations", 0, 1), "images asked for"), (add(1, "obeyed", 1, "with", 1), "images asked for, Smiling"),
-    (add(-9_000, "obeyed", 0, "with", 0), "specificity"), (add(-5_000, "obeyed", 3, "with", 0), "specificity"), (add(20_000, "combinations", 0, 0), "specificity"),
+    (add(-9_000, "obeyed", 0, "with", 0), "specificity"), (add(-5_000, "obeyed", 3, "with", 0), "specificity"),
+    (add(20_000, "combinations", 0, 0), "specificity"),
     (add(1, "counts", 3), "training images counted"), (add(0.5, "utility", 0, "accuracy"), "utility"),
     (add(-1, "reader", 2, "with"), "reader"), (add(1, "ceiling", 0, "without"), "ceiling"),
     (add(-1, "fidelity", "recall"), "fidelity"), (lambda metrics: metrics["obeyed"].pop(), "faces")])
