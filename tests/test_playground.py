@@ -11,13 +11,12 @@ import torch
 
 from dpgan_lib.book import playground
 from dpgan_lib.book import scripts as generator_scripts
-from dpgan_lib.book.scripts import generator_of
 from dpgan_lib.gan.latent import make_code, sample_latent
 from dpgan_lib.measures import codes
 from dpgan_lib.records import store
-from dpgan_lib.studies.celeba_specificity.study import Parameters, plan
+from dpgan_lib.studies.celeba_specificity.study import Parameters, run_of
 from dpgan_lib.studies.mnist_tradeoff import tables
-from dpgan_lib.studies.mnist_tradeoff.study import method_of
+from dpgan_lib.studies.study import generator_of
 from dpgan_lib.warm_start import face_model
 from dpgan_lib.warm_start.generators import FaceGenerator
 
@@ -32,7 +31,7 @@ DRAW = "([run, zs, codes]) => zs.map((z, i) => [...dpganForward[dpganModels[run]
 
 
 def name(record):
-    method = "faces" if record in FACES else method_of(record.config)
+    method = "faces" if record in FACES else record.asked["method"]
     return f"{method}-{record.config.privacy.epsilon:g}"
 
 
@@ -101,7 +100,7 @@ def test_another_class_changes_images_and_of_the_papers_some_mean_the_same(recor
     of_classes = np.stack([images(record, np.full(100, label)) for label in range(10)])
     by_class = np.abs(of_classes[1:] - of_classes[:-1]).mean()
     by_z = np.abs(of_classes[:, 1:] - of_classes[:, :-1]).mean()
-    if method_of(record.config) == "both":
+    if record.asked["method"] == "both":
         assert by_class > by_z
     else:
         assert by_z / 2 < by_class < 2 * by_z  # "about as much": within a factor of two
@@ -141,7 +140,7 @@ def difference(page, record, forward=FORWARD):
 @torch.no_grad()
 def face_difference(page, forward=FORWARD):
     """As `difference`, of a generator of faces with weights by chance, of the laptop profile's sizes."""
-    config = plan(Parameters(epsilon="inf"))
+    config = run_of(Parameters(epsilon="inf"))
     settings = config.warm_start.face_model
     frequencies = face_model.basis(settings, config.model.image_side)
     with torch.random.fork_rng():
@@ -324,7 +323,7 @@ def test_a_canvas_says_what_it_shows_and_its_caption_what_it_cost(playing):
     pictures(playing)
     for record in SHOWN:
         canvas = playing.locator(f"canvas[data-run='{record.run_id}']")
-        noun = "digit" if method_of(record.config) == "both" else "class"
+        noun = "digit" if record.asked["method"] == "both" else "class"
         assert f"{noun} 5 asked for, slant 1.00, width 0.00, z number 1" in canvas.get_attribute("aria-label")
         caption = canvas.locator("xpath=../figcaption").inner_text()
         words = ("delta = 1e-5", "add/remove one record", "PLD accountant") if record.config.privacy.is_private else (

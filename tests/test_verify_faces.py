@@ -10,7 +10,7 @@ from dpgan_lib.records import checks, store, verify
 from dpgan_lib.records.checks import FAILED
 from dpgan_lib.studies.celeba_specificity import study
 
-PUBLISHED = store.published(study.STUDY_NAME)
+PUBLISHED = store.published(study.STUDY.chapter)
 
 
 def failed(content) -> list[str]:
