@@ -13,8 +13,7 @@ from sample_record import run_config
 from scipy.special import expit, logit
 from scipy.stats import binom, norm
 
-from dpgan_lib.gan import state
-from dpgan_lib.gan.steps import critic_step
+from dpgan_lib.gan import state, steps
 from dpgan_lib.privacy import accounting, audit, calibration, clipping, mechanism
 from dpgan_lib.studies.audit import canaries, memorisation, study
 
@@ -186,20 +185,27 @@ def test_a_drawn_canary_adds_its_clipped_length_if_it_is_in(set_out, images, cli
     critic, seven = set_out
     rows, real = seven.rows((1, 28, 28), 10), torch.from_numpy(images[0][:6])
     batch = torch.cat([real, rows.images]), torch.cat([torch.eye(10)[:6], rows.categories])
-    with canaries.planted(seven) as heard:
-        sums = clipping.clipped_sum(critic, batch, clip_norm)
+    planted = canaries.Planted(seven)
+    sums = planted.sum_of(critic, batch, clip_norm)
     plain = clipping.clipped_sum(critic, (real, torch.eye(10)[:6]), clip_norm)
     # float32 sums near 100
     assert np.allclose(seven.project(sums) - seven.project(plain), length * seven.included, atol=1e-3)
-    assert np.array_equal(heard.data, seven.project(plain))
+    assert np.array_equal(planted.heard.data, seven.project(plain))
     assert 0 < seven.included.sum() < 7
 
 
-def test_what_was_patched_is_put_back(set_out):
-    with pytest.raises(KeyError), canaries.planted(set_out[1]):
-        raise KeyError
-    assert clipping.clipped_sum is clipping.clipped_sum and critic_step.__globals__["noisy_mean"] is (
-        mechanism.noisy_mean)
+class Watched(canaries.Planted):
+    def sum_of(self, *arguments):
+        assert mechanism.clipped_sum is clipping.clipped_sum and steps.noisy_mean is mechanism.noisy_mean
+        return super().sum_of(*arguments)
+
+
+def test_nothing_is_patched_and_without_a_drawn_canary_what_is_released_is_the_mechanisms(set_out, images):
+    critic, seven = set_out
+    batch = torch.from_numpy(images[0][:6]), torch.eye(10)[:6]
+    released, plain = (mean(critic, batch, clip_norm=0.5, noise_multiplier=1.0, expected_batch=10,
+                            rng=np.random.default_rng(7)) for mean in (Watched(seven).mean, mechanism.noisy_mean))
+    assert released.keys() == plain.keys() and all(torch.equal(released[name], plain[name]) for name in plain)
 
 
 def test_a_canary_is_drawn_like_any_record(planned, images):

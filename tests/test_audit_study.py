@@ -1,6 +1,5 @@
 """The chapter on audits in small: its parameters, its records and its claim."""
 
-import shutil
 from dataclasses import asdict
 from types import SimpleNamespace
 
@@ -9,17 +8,17 @@ import nbformat
 import pytest
 import torch
 
-from dpgan_lib import data, profiles
+from dpgan_lib import data, paths, profiles
 from dpgan_lib.book import chapters
 from dpgan_lib.gan import state
 from dpgan_lib.privacy import accounting
 from dpgan_lib.records import checks, verify
 from dpgan_lib.records import store as run_store
-from dpgan_lib.records.store import ROOT, staleness
+from dpgan_lib.records.store import staleness
 from dpgan_lib.studies import registry
 from dpgan_lib.studies.audit import claims, study
 from dpgan_lib.studies.parameters import parameters_from
-from dpgan_lib.studies.study import NOT_MEASURABLE, NOT_MEASURED
+from dpgan_lib.studies.verdicts import NOT_MEASURABLE, NOT_MEASURED
 
 SMALL = dict(dataset="digits", profile="smoke", canaries=200)
 
@@ -27,7 +26,7 @@ SMALL = dict(dataset="digits", profile="smoke", canaries=200)
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_store, "LOCAL", tmp_path_factory.mktemp("runs"))
+        patch.setenv("DPGAN_HOME", str(tmp_path_factory.mktemp("home")))
         yield
 
 
@@ -48,7 +47,7 @@ def test_a_wrong_parameter_is_refused_in_one_line(field, value):
 def test_every_profile_has_data_and_room_for_its_canaries():
     for profile in profiles.PROFILES:
         parameters = study.Parameters(dataset="digits", profile=profile, epsilon="inf")
-        run = study.plan(parameters)
+        run = study.run_of(parameters)
         assert 4 * run.privacy.records <= data.card("digits").records
         critic = state.new_state(run, torch.device("cpu")).critic
         assert sum(weights.numel() for weights in critic.parameters()) >= study.MOST_CANARIES
@@ -59,17 +58,15 @@ def test_the_chapter_shows_the_librarys_defaults():
     assert shown == asdict(study.Parameters())
 
 
-def test_the_chapter_runs_at_smoke():
-    values = SMALL | {"seed": 271828}  # no reader's, so that its records may be deleted
-    output = chapters.root() / "build" / "test" / "07_audit.ipynb"
-    folders = [ROOT / "runs" / "audit" / study.address(study.Parameters(**values, epsilon=epsilon))
-               for epsilon in (10.0, "inf")]
-    try:
-        chapters.run_chapter("audit", values, output, timeout=60, progress=False)
-        assert all(folder.is_dir() for folder in folders)
-    finally:
-        for folder in folders:
-            shutil.rmtree(folder, ignore_errors=True)
+@pytest.mark.full
+def test_the_chapter_runs_at_smoke(tmp_path, monkeypatch):
+    monkeypatch.setenv("DPGAN_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    output = tmp_path / "07_audit.ipynb"
+    chapters.run_chapter("audit", SMALL, output, timeout=60, progress=False)
+    for epsilon in (10.0, "inf"):
+        address = study.STUDY.address(study.Parameters(**SMALL, epsilon=epsilon))
+        assert (paths.runs() / "audit" / address).is_dir()
     assert chapters.glued(output)["canaries"] == "200"
     cells = [cell for cell in nbformat.read(output, as_version=4).cells if "mystnb" in cell.metadata]
     assert len(cells) == 4
@@ -77,12 +74,13 @@ def test_the_chapter_runs_at_smoke():
 
 
 def test_a_plan_spends_what_was_asked_on_the_small_set():
-    privacy = study.plan(study.Parameters(**SMALL, epsilon=3.0)).privacy
+    privacy = study.run_of(study.Parameters(**SMALL, epsilon=3.0)).privacy
     spent = accounting.epsilon_pld(noise_multiplier=privacy.noise_multiplier, sampling_rate=privacy.sampling_rate,
                                    steps=privacy.steps, delta=study.DELTA)
     assert privacy.records == 100 and 0.9 * 3 < spent <= 3 == privacy.epsilon
 
 
+@pytest.mark.full
 def test_a_record_is_found_again_and_verifies(records):
     for epsilon, record in records.items():
         again = registry.obtain("audit", study.Parameters(**SMALL, epsilon=epsilon), progress=False)
@@ -90,6 +88,7 @@ def test_a_record_is_found_again_and_verifies(records):
         assert [check for check in verify.check(record) if check.outcome == checks.FAILED] == []
 
 
+@pytest.mark.full
 def test_a_record_holds_both_auditors_and_the_controls(records):
     private, plain = records[10.0].metrics, records["inf"].metrics
     assert set(private["audits"]) == set(plain["audits"]) == {"knows the data", "sees releases"}

@@ -9,19 +9,21 @@ import pytest
 import torch
 
 from dpgan_lib.book import chapters
-from dpgan_lib.records import provenance
-from dpgan_lib.records import store as run_store
-from dpgan_lib.records.store import staleness
+from dpgan_lib.records.provenance import MEASURING, measuring_source, provenance
+from dpgan_lib.records.store import CHANGED, staleness
 from dpgan_lib.studies.cost import bench, claims, study, tables
 from dpgan_lib.studies.cost.tables import BOTH, PLAIN, REAL
 from dpgan_lib.studies.cost.ways import WAYS
-from dpgan_lib.studies.study import NOT_MEASURED
+from dpgan_lib.studies.verdicts import NOT_MEASURED
+
+
+CHANGED_SINCE = {MEASURING: {"kind": "benchmark", "sha256": "0" * 64}}
 
 
 @pytest.fixture
 def store(tmp_path, monkeypatch):
-    monkeypatch.setattr(run_store, "LOCAL", tmp_path)
-    return tmp_path
+    monkeypatch.setenv("DPGAN_HOME", str(tmp_path))
+    return tmp_path / "runs"
 
 
 def measured(loop=120.0, real=1.2, both=1.5, hooks=5.0, run=1.4) -> dict:
@@ -36,12 +38,18 @@ def measured(loop=120.0, real=1.2, both=1.5, hooks=5.0, run=1.4) -> dict:
     scaling = [{"factor": factor, "value": value, "parameters": value * 10, "way": PLAIN, "milliseconds": value**2,
                 "peak_bytes": value} for factor, values in bench.SCALES.items() for value in values]
     return {"config": bench.config(), "seconds": 1.0,
-            "provenance": provenance.provenance(gpu="none", entries=bench.ENTRIES) | {"trained_on": "CPU, 2 threads"},
+            "provenance": provenance({MEASURING: measuring_source("cost", "benchmark")}, gpu="none")
+            | {"trained_on": "CPU, 2 threads"},
             "metrics": {"steps": steps, "runs": runs, "scaling": scaling, "hot_loop": [], "device_check": {}}}
 
 
+def write(content: dict, quality: dict):
+    """The record of such a benchmark. quality: what follows accuracy over time."""
+    return study._write(content, content["metrics"] | {"quality": quality})
+
+
 def test_ratios_are_of_the_same_step(store):
-    record = study.write(measured(), {})
+    record = write(measured(), {})
     assert tables.ratio(record, "MNIST", 128, REAL) == pytest.approx(1.2)
     assert tables.ratio(record, "CelebA", 2048, "Opacus, hooks", over=REAL) == pytest.approx(5 / 1.2)
     assert tables.ratio(record, "MNIST", 512, REAL, of="peak_bytes") == pytest.approx(1.1)
@@ -50,13 +58,13 @@ def test_ratios_are_of_the_same_step(store):
 
 
 def test_targets_are_met_or_missed_and_none_is_left_out(store):
-    rows = tables.targets(study.write(measured(), {}))
+    rows = tables.targets(write(measured(), {}))
     outcome = {row["what"]: row["met"] for row in rows}
     assert len(rows) == 1 + 5 * 6 + 3
     assert outcome["time, real half clipped, MNIST, batch 128"] is True
     assert outcome["time of Opacus, ghost, over ours, MNIST, batch 128"] is True
     assert outcome["a whole run, laptop profile"] is False
-    slow = {row["what"]: row["met"] for row in tables.targets(study.write(measured(real=1.3, hooks=3.0), {}))}
+    slow = {row["what"]: row["met"] for row in tables.targets(write(measured(real=1.3, hooks=3.0), {}))}
     assert slow["time, real half clipped, MNIST, batch 128"] is False
     assert slow["time of Opacus, hooks, over ours, CelebA, batch 512"] is False
 
@@ -65,14 +73,14 @@ def test_a_gpu_has_targets_of_its_own(store):
     given = measured(real=1.2)
     given["provenance"] |= {"hardware": given["provenance"]["hardware"] | {"gpu": "a large one"}}
     given["metrics"]["device_check"] = {"MNIST": 1e-6}
-    outcome = {row["what"]: row for row in tables.targets(study.write(given, {}))}
+    outcome = {row["what"]: row for row in tables.targets(write(given, {}))}
     assert outcome["time, real half clipped, MNIST, batch 128"]["target"] == "at most 1.15"
     assert outcome[tables.PAPER]["measured"] == pytest.approx(1.4 / 100 * 450_000 / 60)
     assert tables.DIFFERENCE == 1e-4 and any(row["measured"] == 1e-6 for row in outcome.values())
 
 
 def test_pages_show_a_missed_target_and_an_unmeasured_gpu(store):
-    record = study.write(measured(), {})
+    record = write(measured(), {})
     assert tables.targets_table(record).count("<strong>missed</strong>") == 3
     assert "not measured" in tables.targets_table(None) and "dpgan bench" in tables.targets_table(None)
     assert tables.summary(record).count("MISSED") == 3
@@ -82,7 +90,7 @@ def test_pages_show_a_missed_target_and_an_unmeasured_gpu(store):
     ({"loop": 120.0, "run": 1.4}, "holds in part"), ({"loop": 120.0, "run": 11.0}, "holds"),
     ({"loop": 50.0, "run": 1.4}, "does not hold")])
 def test_the_verdict_on_the_tenfold(store, values, verdict):
-    assert claims.judge_tenfold([study.write(measured(**values), {})]).verdict == verdict
+    assert claims.judge_tenfold([write(measured(**values), {})]).verdict == verdict
 
 
 def test_the_verdict_needs_a_benchmark():
@@ -90,45 +98,43 @@ def test_the_verdict_needs_a_benchmark():
 
 
 def test_a_power_is_found(store):
-    x, y = tables.scaling(study.write(measured(), {}), "batch")[PLAIN]
+    x, y = tables.scaling(write(measured(), {}), "batch")[PLAIN]
     assert tables.exponent(x, y) == pytest.approx(2)
 
 
 def test_seconds_to_an_accuracy_that_is_or_is_not_reached(store):
     rows = [{"epsilon": "inf", "step": 200 * (i + 1), "seconds": 10.0 * i, "accuracy": a}
             for i, a in enumerate([0.2, 0.5, 0.4])]
-    curve, = tables.quality(study.write(measured(), {"rows": rows}))
+    curve, = tables.quality(write(measured(), {"rows": rows}))
     assert (tables.seconds_to(curve, 0.4), tables.seconds_to(curve, 0.6)) == (10.0, None)
     assert "not reached" in tables.quality_table([curve])
 
 
 def test_a_benchmark_is_stale_when_what_it_timed_has_changed(store):
     content = measured()
-    assert staleness(study.write(content, {})) == []
-    content["provenance"]["source_hash"] = "0" * 64
-    assert staleness(study.write(content, {})) == ["the source has changed since"]
+    assert staleness(write(content, {})) == []
+    content["provenance"]["sources"] = CHANGED_SINCE
+    assert staleness(write(content, {})) == [CHANGED[MEASURING]]
 
 
 def test_the_state_of_every_machine_is_told(store, monkeypatch):
-    monkeypatch.setattr(run_store, "PUBLISHED", store)
-    monkeypatch.delenv("DPGAN_PUBLISHED", raising=False)
-    assert [line.split("  ")[-1][:7] for line in study.states()] == ["missing", "missing"]
-    study.write(measured(), {})
-    first, second = study.states()
+    monkeypatch.setenv("DPGAN_PUBLISHED", str(store))
+    assert [line.split("  ")[-1][:7] for line in study.STUDY.states()] == ["missing", "missing"]
+    write(measured(), {})
+    first, second = study.STUDY.states()
     assert first.endswith("2 threads  current") and "GPU" in second and "missing" in second
 
 
 def test_publishing_keeps_a_stale_record_of_a_machine_that_has_no_current_one(store, monkeypatch, tmp_path_factory):
     """A borrowed GPU's timings cannot be computed again: they stay, and are shown as stale."""
-    monkeypatch.setattr(run_store, "PUBLISHED", tmp_path_factory.mktemp("published"))
-    monkeypatch.delenv("DPGAN_PUBLISHED", raising=False)
+    monkeypatch.setenv("DPGAN_PUBLISHED", str(tmp_path_factory.mktemp("published")))
     gpu, changed = measured(), measured()
-    gpu["provenance"] |= {"hardware": gpu["provenance"]["hardware"] | {"gpu": "a large one"}, "source_hash": "0" * 64}
-    changed["provenance"]["source_hash"] = "0" * 64
+    gpu["provenance"] |= {"hardware": gpu["provenance"]["hardware"] | {"gpu": "a large one"}, "sources": CHANGED_SINCE}
+    changed["provenance"]["sources"] = CHANGED_SINCE
     changed["config"] |= {"batches": [64]}
-    kept, _ = study.write(gpu, []), study.write(changed, {})
-    here = study.write(measured(), {})
-    assert {record.run_id for record in study.latest()} == {kept.run_id, here.run_id}
+    kept, _ = write(gpu, {}), write(changed, {})
+    here = write(measured(), {})
+    assert {record.run_id for record in study.STUDY.to_publish()} == {kept.run_id, here.run_id}
 
 
 def test_timings_of_another_machine_become_a_record(store, tmp_path):
@@ -164,13 +170,15 @@ def test_a_step_that_was_not_benchmarked_is_refused_in_one_line(values, words):
 
 def test_timing_needs_torch_numpy_and_safetensors_alone():
     others = ("scipy", "sklearn", "dp_accounting", "matplotlib", "click", "tqdm", "opacus", "papermill", "pandas")
-    code = (f"import sys; sys.modules.update(dict.fromkeys({others!r})); from dpgan_lib import bench;"
+    code = (f"import sys; sys.modules.update(dict.fromkeys({others!r})); from dpgan_lib.studies.cost import bench;"
             "print([way for way in bench.WAYS if 'Opacus' in way and bench._is_possible(way)])")
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True)
     assert done.stdout == "[]\n", done.stderr
 
 
-def test_the_chapters_assertions_hold_at_another_step():
-    output = chapters.root() / "build" / "test" / "06_cost.ipynb"
+@pytest.mark.full
+def test_the_chapters_assertions_hold_at_another_step(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    output = tmp_path / "06_cost.ipynb"
     chapters.run_chapter("cost", {"critic": "CelebA", "batch": 128}, output, timeout=120, progress=False)
     assert chapters.glued(output)["critic"] == "CelebA"

@@ -7,16 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dpgan_lib import data, remote
+from dpgan_lib import data, paths, remote
 from dpgan_lib.config import EvaluationConfig, RunConfig
 from dpgan_lib.gan import loop
 from dpgan_lib.measures import classifiers
 from dpgan_lib.privacy import accounting, calibration
 from dpgan_lib.privacy.streams import stream
-from dpgan_lib.records import store as run_store
 from dpgan_lib.records.store import RECORDS_ONLY, staleness
-from dpgan_lib.studies import study
+from dpgan_lib.studies.mnist_tradeoff import study
+from dpgan_lib.studies.mnist_tradeoff.study import STUDY, Parameters
 from dpgan_lib.studies.parameters import RunParameters, parameters_from, plan_run
+from dpgan_lib.studies.study import Plan
 
 SMOKE = {"dataset": "digits", "profile": "smoke"}
 
@@ -46,8 +47,12 @@ def test_a_notebook_refuses_an_unknown_name_and_suggests_the_nearest():
     assert parameters_from(shell | SMOKE) == RunParameters(**SMOKE)
 
 
+def run_id(asked):
+    return Plan(run=plan_run(asked), card=data.card(asked.dataset)).address
+
+
 def test_two_spellings_of_a_number_name_one_run():
-    runs = [study.run_id(plan_run(RunParameters(**SMOKE, epsilon=epsilon))) for epsilon in (2, 2.0)]
+    runs = [run_id(RunParameters(**SMOKE, epsilon=epsilon)) for epsilon in (2, 2.0)]
     assert runs[0] == runs[1]
     assert plan_run(RunParameters(**SMOKE, epsilon=math.inf)) == plan_run(RunParameters(**SMOKE, epsilon="inf"))
 
@@ -81,32 +86,32 @@ def test_a_configuration_survives_strict_json(epsilon):
 
 def test_a_plan_and_a_run_id_open_no_data(monkeypatch):
     monkeypatch.setattr(data, "load", lambda *_: pytest.fail("data was opened"))
-    config = plan_run(RunParameters(**SMOKE))
-    assert study.run_id(config) == study.run_id(plan_run(RunParameters(**SMOKE)))
+    assert run_id(RunParameters(**SMOKE)) == run_id(RunParameters(**SMOKE))
     others = [RunParameters(**SMOKE, **other) for other in ({"epsilon": 3.0}, {"seed": 1}, {"info_weight": 0.0})]
-    assert len({study.run_id(plan_run(other)) for other in others} | {study.run_id(config)}) == 4
+    assert len(set(map(run_id, [RunParameters(**SMOKE), *others]))) == 4
 
 
-def tiny(**parameters):
-    config = plan_run(RunParameters(**SMOKE, **parameters))
-    return replace(config, privacy=replace(config.privacy, steps=4),
-                   evaluation=EvaluationConfig(images=200, cnn_steps=2))
+TINY = Parameters(**SMOKE, method="dp_sgd", epsilon=3.0)
 
 
 @pytest.fixture
 def store(tmp_path, monkeypatch):
+    """A store of its own, and runs of the study that take no time."""
+    run_of = study.run_of
     monkeypatch.delenv(RECORDS_ONLY, raising=False)
-    monkeypatch.setattr(run_store, "LOCAL", tmp_path)
-    return tmp_path
+    monkeypatch.setenv("DPGAN_HOME", str(tmp_path))
+    monkeypatch.setattr(study, "run_of", lambda asked: replace(
+        run_of(asked), privacy=replace(run_of(asked).privacy, steps=4),
+        evaluation=EvaluationConfig(images=200, cnn_steps=2)))
+    return paths.runs()
 
 
 def test_a_run_is_computed_once_then_found_and_its_record_is_whole(store, monkeypatch):
-    config = tiny(epsilon=3.0)
-    record = study.obtain_run("study", config, progress=False)
-    monkeypatch.setattr(loop, "train", lambda *_, **__: pytest.fail("trained again"))
-    assert study.obtain_run("study", config, progress=False) == record
-    assert record.config == config and staleness(record) == []
-    assert not list(store.glob("study/.*")), "the work folder is gone"
+    record = STUDY.obtain(TINY, progress=False)
+    monkeypatch.setattr(loop, "critic_step", lambda *_: pytest.fail("trained again"))
+    assert STUDY.obtain(TINY, progress=False) == record
+    assert record.config == study.run_of(TINY) and STUDY.asked_of(record) == TINY and staleness(record) == []
+    assert not list(store.glob("mnist_tradeoff/.*")), "the work folder is gone"
     assert len(record.metrics["synthetic"]["pairs"]) == 45 and 0 <= record.metrics["synthetic"]["ten_cnn"] <= 1
 
 
@@ -114,21 +119,20 @@ def test_where_only_records_count_a_missing_one_is_an_error(store, monkeypatch):
     monkeypatch.setenv(RECORDS_ONLY, "1")
     monkeypatch.setattr(data, "load", lambda *_: pytest.fail("data was opened"))
     with pytest.raises(RuntimeError, match="forbids to compute"):
-        study.obtain_run("study", tiny(), progress=False)
+        STUDY.obtain(TINY, progress=False)
 
 
 def test_a_stopped_run_gives_no_record_and_goes_on_later(store):
-    assert study.obtain_run("study", tiny(), max_minutes=0, progress=False) is None
-    assert study.obtain_run("study", tiny(), progress=False) is not None
+    assert STUDY.obtain(TINY, max_minutes=0, progress=False) is None
+    assert STUDY.obtain(TINY, progress=False) is not None
 
 
 def test_a_run_laid_out_for_another_machine_is_finished_here(store, monkeypatch):
-    config = tiny()
-    folder = study.prepare("study", config)
+    folder = STUDY.prepare(TINY)
     monkeypatch.setattr("sys.argv", ["remote", str(folder)])
     remote.main()
     monkeypatch.setattr(loop, "critic_step", lambda *_: pytest.fail("trained again"))
-    assert study.obtain_run("study", config, progress=False).run_id == study.run_id(config)
+    assert STUDY.obtain(TINY, progress=False).run_id == STUDY.address(TINY)
 
 
 def test_a_private_run_on_real_mnist_learns_and_on_shuffled_labels_it_does_not(real_mnist, tmp_path):

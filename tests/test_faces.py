@@ -14,7 +14,7 @@ from torch.nn.functional import one_hot
 
 from dpgan_lib import data
 from dpgan_lib.config import FaceModelConfig, FaceRunConfig, config_from
-from dpgan_lib.data import celeba, drawn_faces
+from dpgan_lib.data import cards, celeba, drawn_faces
 from dpgan_lib.privacy import accounting
 from dpgan_lib.records import store as run_store
 from dpgan_lib.records.store import RECORDS_ONLY, staleness
@@ -22,7 +22,8 @@ from dpgan_lib.studies import registry
 from dpgan_lib.studies.celeba_specificity import claims, study, tables
 from dpgan_lib.studies.celeba_specificity.metrics import COLUMNS
 from dpgan_lib.studies.celeba_specificity.study import Parameters
-from dpgan_lib.studies.study import NOT_MEASURED, privacy_statement
+from dpgan_lib.studies.study import privacy_statement
+from dpgan_lib.studies.verdicts import NOT_MEASURED
 from dpgan_lib.warm_start import face_model, methods
 from dpgan_lib.warm_start.face_model import basis, bounded_rows, combinations, second_moments
 from dpgan_lib.warm_start.generators import FaceGenerator
@@ -37,7 +38,7 @@ SMOKE_SECONDS = 60
 @pytest.fixture
 def store(tmp_path, monkeypatch):
     monkeypatch.delenv(RECORDS_ONLY, raising=False)
-    monkeypatch.setattr(run_store, "LOCAL", tmp_path)
+    monkeypatch.setenv("DPGAN_HOME", str(tmp_path))
     return tmp_path
 
 
@@ -148,7 +149,7 @@ def test_a_combination_and_its_category_say_the_same():
 # The generator
 
 def generator(attributes=ATTRIBUTES, **change):
-    config = study.plan(Parameters(**DRAWN, epsilon="inf"))
+    config = study.run_of(Parameters(**DRAWN, epsilon="inf"))
     latent = replace(config.latent, categories=2**attributes, z_dim=SETTINGS.components - 2, **change)
     model = face_model.FaceModel(*(torch.randn(*shape, SETTINGS.width)
                                    for shape in ((), (attributes,), (SETTINGS.components,))))
@@ -195,6 +196,7 @@ def test_a_group_in_a_release_is_a_release_of_a_kth_of_its_noise():
     assert group == pytest.approx(accounting.epsilon_pld(**alone, release_noise=2.0), abs=5e-3)  # a few INTERVALs
 
 
+@pytest.mark.full
 def test_more_images_mean_less_protection_and_never_less_than_in_proportion_to_one():
     found = [accounting.epsilon_of_group(k, **MECHANISM) for k in (1, 2, 4)]
     assert found == sorted(found) and found[2] > 2 * found[0]
@@ -204,10 +206,10 @@ def test_more_images_mean_less_protection_and_never_less_than_in_proportion_to_o
 
 # The study
 
-@pytest.mark.parametrize("unit", data.UNITS)
+@pytest.mark.parametrize("unit", cards.UNITS)
 @pytest.mark.parametrize("epsilon", [1.0, 10.0, "inf"])
 def test_a_run_spends_no_more_than_asked_and_almost_that(epsilon, unit):
-    config = study.plan(Parameters(epsilon=epsilon, unit=unit))
+    config = study.run_of(Parameters(epsilon=epsilon, unit=unit))
     spent = privacy_statement(config, "one")["epsilon_spent"]["pld"]
     assert 0.9 * float(epsilon) <= spent <= float(epsilon)
     assert config.privacy.records == {"image": 50_000, "person": 7_683}[unit]
@@ -222,18 +224,18 @@ def test_a_run_spends_no_more_than_asked_and_almost_that(epsilon, unit):
     ({"dataset": "drawn_faces", "attributes": "Male"}, "attribute='Male'"), ({"delta": 0.1}, "delta=0.1")])
 def test_what_makes_no_sense_is_refused_in_one_line(wrong, words):
     with pytest.raises(ValueError) as refusal:
-        study.plan(Parameters(**wrong))
+        study.run_of(Parameters(**wrong))
     assert words in str(refusal.value) and "\n" not in str(refusal.value)
 
 
 def test_each_parameter_makes_another_run():
     changes = ({}, {"unit": "person"}, {"seed": 1}, {"info_weight": 0.0}, {"attributes": "Smiling"})
-    assert len({study.address(Parameters(**{**DRAWN, "epsilon": "inf", **change}))
+    assert len({study.STUDY.address(Parameters(**{**DRAWN, "epsilon": "inf", **change}))
                 for change in changes}) == len(changes)
 
 
 def test_the_people_of_the_drawings_are_counted():
-    assert len(set(drawn_faces.load()["train"].people.tolist())) == data.PEOPLE["drawn_faces"]
+    assert len(set(drawn_faces.load()["train"].people.tolist())) == cards.PEOPLE["drawn_faces"]
 
 
 @pytest.fixture(scope="module")
@@ -246,7 +248,7 @@ def real_celeba():
 
 def test_the_cards_count_what_is_at_hand(real_celeba):
     named = [name for name, card in data.FACES.items() if card.records == real_celeba["train"]]
-    assert named and real_celeba["people"] == data.PEOPLE[named[0]]
+    assert named and real_celeba["people"] == cards.PEOPLE[named[0]]
 
 
 def test_the_attributes_of_celeba_are_known_without_it(real_celeba):
@@ -255,20 +257,21 @@ def test_the_attributes_of_celeba_are_known_without_it(real_celeba):
 
 
 def test_of_a_model_of_real_faces_without_privacy_nothing_is_shown():
-    assert not study.may_show(study.plan(Parameters(epsilon="inf")))
-    assert study.may_show(study.plan(Parameters(epsilon=10.0)))
-    assert study.may_show(study.plan(Parameters(**DRAWN, epsilon="inf")))
+    assert not study.may_show(study.run_of(Parameters(epsilon="inf")))
+    assert study.may_show(study.run_of(Parameters(epsilon=10.0)))
+    assert study.may_show(study.run_of(Parameters(**DRAWN, epsilon="inf")))
 
 
-@pytest.mark.parametrize("unit", data.UNITS)
+@pytest.mark.full
+@pytest.mark.parametrize("unit", cards.UNITS)
 def test_a_record_of_drawings(store, unit):
     """Train, small, and read: the metrics are whole, and every table and panel can be made of them."""
     started = time.monotonic()
     parameters = Parameters(**DRAWN, epsilon=10.0, unit=unit)
     record = registry.obtain("celeba_specificity", parameters, fresh=True, progress=False)
     assert time.monotonic() - started < SMOKE_SECONDS
-    assert record.run_id == study.address(parameters) and staleness(record) == []
-    assert record.card["unit"] == record.privacy["unit"] == data.UNITS[unit]
+    assert record.run_id == study.STUDY.address(parameters) and staleness(record) == []
+    assert record.card["unit"] == record.privacy["unit"] == cards.UNITS[unit]
     metrics = record.metrics
     assert sum(metrics["counts"]) == 3000
     assert all(asked == 100 for _, asked in metrics["combinations"])
@@ -284,14 +287,14 @@ def test_a_record_of_drawings(store, unit):
     assert claims.admissible_faces([record]) == []
 
 
+@pytest.mark.full
 def test_a_killed_run_goes_on(store, monkeypatch):
     """The warm start is on disk: the second try releases nothing again."""
-    config = study.plan(Parameters(**DRAWN, epsilon=10.0))
-    faces = study.load(config)["train"]
-    labels = face_model.category_of(faces.attributes)
-    methods.train(config, faces.scaled(), labels, store / "w", max_minutes=0)
+    asked = Parameters(**DRAWN, epsilon=10.0)
+    config, given = study.run_of(asked), study.training_set(asked, study.load(asked))
+    methods.train(config, given.images, given.labels, store / "w", max_minutes=0)
     monkeypatch.setattr(face_model, "release", lambda *_: pytest.fail("released again"))
-    state = methods.train(config, faces.scaled(), labels, store / "w")
+    state = methods.train(config, given.images, given.labels, store / "w")
     assert state.step == config.privacy.steps
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dpgan_lib import data
+from dpgan_lib import data, paths
 from dpgan_lib.measures import classifiers
 from dpgan_lib.records import store
 from dpgan_lib.studies.class_imbalance import study, tables
@@ -36,7 +36,7 @@ def test_fewer_records_are_a_draw_by_seed(digits):
 def test_the_noise_is_calibrated_for_the_records_that_are_left(digits, change):
     parameters = Parameters(**SMOKE, epsilon="inf", **change)
     left = study.chosen(digits.train_labels, parameters)
-    assert study.plan(parameters).privacy.records == study.size(parameters) == len(left)
+    assert study.run_of(parameters).privacy.records == study.size(parameters) == len(left)
 
 
 def test_how_many_are_rare_is_known_without_the_data(digits):
@@ -52,7 +52,7 @@ def test_the_rare_digits_of_mnist(real_mnist):
 
 def test_each_data_set_has_an_address_of_its_own():
     changes = ({}, {"kept": 0.5}, {"kept": 1.0, "records": 600}, {"seed": 1})
-    assert len({study.address(Parameters(**SMOKE | {"epsilon": "inf"} | change)) for change in changes}) == 4
+    assert len({study.STUDY.address(Parameters(**SMOKE | {"epsilon": "inf"} | change)) for change in changes}) == 4
 
 
 @pytest.mark.parametrize("wrong, words",
@@ -61,7 +61,7 @@ def test_each_data_set_has_an_address_of_its_own():
                                           ({"records": 600, "kept": 0.5}, "kept=0.5")])
 def test_what_makes_no_sense_is_refused(wrong, words):
     with pytest.raises(ValueError) as refusal:
-        study.plan(Parameters(**SMOKE, **wrong))
+        study.run_of(Parameters(**SMOKE, **wrong))
     assert words in str(refusal.value) and "\n" not in str(refusal.value)
 
 
@@ -80,17 +80,18 @@ def test_recall_and_precision_are_of_the_rare_digit(digits):
     assert study._scores(lambda images: np.zeros(len(images)), digits)["precision"] == 0
 
 
+@pytest.mark.full
 def test_a_record_and_what_each_remedy_trains_on(digits, tmp_path, monkeypatch):
-    monkeypatch.setattr(store, "LOCAL", tmp_path)
+    monkeypatch.setenv("DPGAN_HOME", str(tmp_path))
     monkeypatch.setitem(study.CNN_STEPS, "smoke", 1)
     trained = []
     cnn = classifiers.train_cnn
     monkeypatch.setattr(classifiers, "train_cnn",
                         lambda images, labels, *rest: trained.append(labels) or cnn(images, labels, *rest))
     parameters = Parameters(**SMOKE, epsilon="inf", kept=0.05)
-    record = study.compute(parameters, False)
-    assert record.run_id == study.address(parameters) and store.staleness(record) == []
-    assert record.metrics["remedies"].keys() == study.REMEDIES.keys() and not list(tmp_path.glob("*/.work*"))
+    record = study.STUDY.obtain(parameters, progress=False)
+    assert record.run_id == study.STUDY.address(parameters) and store.staleness(record) == []
+    assert record.metrics["remedies"].keys() == study.REMEDIES.keys() and not list(paths.runs().glob("*/.work*"))
     row = tables.row(record)
     assert row["kept"] == 0.05
     assert row["rare"] == record.metrics["counts"][RARE] == round(0.05 * (digits.train_labels == RARE).sum())

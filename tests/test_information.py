@@ -1,7 +1,7 @@
 """The study of mutual information: its runs, the two forces on G and Q, what records say, the chapter at smoke size."""
 
 import math
-import shutil
+from dataclasses import asdict, replace
 from types import SimpleNamespace
 
 import jupytext
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from dpgan_lib import data
+from dpgan_lib import data, paths
 from dpgan_lib.book import chapters
 from dpgan_lib.config import EvaluationConfig
 from dpgan_lib.gan.latent import sample_latent
@@ -17,13 +17,12 @@ from dpgan_lib.gan.steps import generator_step
 from dpgan_lib.measures import classifiers
 from dpgan_lib.privacy.streams import stream
 from dpgan_lib.records import store
-from dpgan_lib.studies import parameters as asking
 from dpgan_lib.studies.mutual_information import claims, figures, study, tables
 from dpgan_lib.studies.mutual_information.study import Parameters
-from dpgan_lib.studies.study import NOT_MEASURED
+from dpgan_lib.studies.study import generator_of
+from dpgan_lib.studies.verdicts import NOT_MEASURED
 
 SMOKE = {"dataset": "digits", "profile": "smoke"}
-SEED = 314159  # no reader's, so that the test may delete its record
 
 
 # Parameters and runs
@@ -33,7 +32,7 @@ SEED = 314159  # no reader's, so that the test may delete its record
     ({"info_weight": -1.0}, "info_weight=-1.0"), ({"epsilon": 0}, "epsilon=0")])
 def test_a_wrong_parameter_is_refused_in_one_line(values, words):
     with pytest.raises(ValueError) as refusal:
-        study.plan(Parameters(**SMOKE | values))
+        study.run_of(Parameters(**SMOKE | values))
     assert words in str(refusal.value) and "\n" not in str(refusal.value)
 
 
@@ -43,8 +42,8 @@ def test_the_chapter_shows_the_librarys_defaults():
 
 
 def test_what_the_critic_sees_is_the_parameters_choice_and_the_papers_is_the_default():
-    assert not study.plan(Parameters(**SMOKE)).model.conditional
-    assert study.plan(Parameters(**SMOKE, conditional=True)).model.conditional
+    assert not study.run_of(Parameters(**SMOKE)).model.conditional
+    assert study.run_of(Parameters(**SMOKE, conditional=True)).model.conditional
 
 
 def test_the_grid_asks_every_question_once_and_needs_no_data(monkeypatch):
@@ -53,7 +52,7 @@ def test_the_grid_asks_every_question_once_and_needs_no_data(monkeypatch):
     plain = [each for each in grid if each.epsilon == "inf"]
     assert len({study.STUDY.address(each) for each in plain}) == len(plain)
     assert len(set(grid)) == len(grid)
-    for weight in study.WEIGHTS:
+    for weight in study.INFO_WEIGHTS:
         assert {each.seed for each in plain if each.info_weight == weight and not each.conditional} == {0, 1, 2}
     assert {each.epsilon for each in grid} == {"inf", 10.0, 1.0}
 
@@ -67,7 +66,7 @@ def test_the_default_run_is_published():
 @pytest.fixture(scope="module")
 def taught():
     """A small private run on digits and the same run on garbage, each after its critic's first steps."""
-    config = study.plan(Parameters(**SMOKE, epsilon=10.0))
+    config = study.run_of(Parameters(**SMOKE, epsilon=10.0))
     files = data.load("digits", progress=False)
     garbage = np.random.default_rng(0).uniform(-1, 1, files.train_images.shape).astype(np.float32)
     return config, [study.after_critic_steps(config, images, files.train_labels)
@@ -100,16 +99,18 @@ def test_the_two_forces_are_what_the_generator_step_descends(taught):
 def record(tmp_path_factory):
     """A tiny run, measured."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(store, "LOCAL", tmp_path_factory.mktemp("runs"))
-        plan = study.plan
-        patch.setattr(tables, "plan", lambda parameters: asking.replace(
-            plan(parameters), privacy=asking.replace(plan(parameters).privacy, steps=4),
+        patch.setenv("DPGAN_HOME", str(tmp_path_factory.mktemp("home")))
+        run_of = study.run_of
+        patch.setattr(study, "run_of", lambda asked: replace(
+            run_of(asked), privacy=replace(run_of(asked).privacy, steps=4),
             evaluation=EvaluationConfig(images=200, cnn_steps=10)))
-        return study.compute(Parameters(**SMOKE, info_weight=0.3), progress=False)
+        return study.STUDY.obtain(Parameters(**SMOKE, info_weight=0.3), progress=False)
 
 
 def test_a_record_is_current_and_holds_measures_within_their_ranges(record):
-    assert store.staleness(record) == [] and tuple(record.provenance["entries"]) == ("training", "codes")
+    assert store.staleness(record) == []
+    sources = record.provenance["sources"]
+    assert (sources["training"]["method"], sources["measuring"]["kind"]) == ("plain", "run")
     row = tables.row(record)
     for name in ("posterior", "independent", "strokes", "purity", "nmi", "obeyed", "slant_random", "width_fixed"):
         assert 0 <= row[name] <= 1, name
@@ -125,7 +126,7 @@ def test_the_judge_never_meets_the_test_set_that_it_is_scored_on(record):
 
 def test_the_released_generator_of_a_record_draws_its_sample_grid(record):
     config = record.config
-    grid = classifiers.sample_grid(study.generator_of(record), config.latent, stream(config.hash, "evaluation", 2))
+    grid = classifiers.sample_grid(generator_of(record), config.latent, stream(config.hash, "evaluation", 2))
     shown = store.read_samples(record)
     assert np.abs((grid.transpose(0, 2, 1, 3).reshape(shown.shape) + 1) / 2 - shown).max() < 0.01  # grey levels
 
@@ -140,10 +141,13 @@ def test_tables_have_a_line_for_each_run_and_mark_collapse(record):
 
 
 def test_a_sweep_is_of_runs_that_differ_in_lambda_labels_epsilon_and_seed():
-    one = study.plan(Parameters(**SMOKE))
-    others = [{"info_weight": 3.0}, {"conditional": True}, {"epsilon": 10.0}, {"seed": 5}]
-    assert all(tables.is_same_sweep(one, study.plan(Parameters(**SMOKE, **other))) for other in others)
-    assert not tables.is_same_sweep(one, study.plan(Parameters(dataset="grown_digits", profile="smoke")))
+    asked = [Parameters(**SMOKE, **other) for other in (
+        {}, {"info_weight": 3.0}, {"conditional": True}, {"epsilon": 10.0}, {"seed": 5})]
+    points = [SimpleNamespace(kind="run", asked=asdict(each)) for each in asked]
+    for each in asked:
+        assert study.STUDY.comparable(points, each) == points
+    for other in ({"dataset": "grown_digits"}, {"delta": 1e-6}, {"profile": "laptop"}):
+        assert study.STUDY.comparable(points, Parameters(**SMOKE | other)) == []
 
 
 def test_points_are_those_of_the_rows_asked_for():
@@ -172,7 +176,7 @@ def test_figures_say_what_their_tables_say(record):
 
 def run(weight, seed, read=0.9, purity=0.3, drawn=10, conditional=False, epsilon=math.inf):
     config = SimpleNamespace(
-        dataset="mnist", profile="laptop", seed=seed, optimiser=SimpleNamespace(info_weight=weight),
+        seed=seed, optimiser=SimpleNamespace(info_weight=weight),
         model=SimpleNamespace(conditional=conditional), privacy=SimpleNamespace(epsilon=epsilon))
     return SimpleNamespace(config=config, metrics={"readers": {"independent": {"accuracy": read}},
                                                    "digits": {"purity": purity, "drawn": drawn}})
@@ -214,13 +218,12 @@ def test_a_history_is_averaged_over_a_few_steps():
 
 # The chapter
 
-def test_the_chapter_runs_at_smoke():
-    parameters = Parameters(**SMOKE, seed=SEED)
-    folder = store.LOCAL / study.STUDY_NAME / study.STUDY.address(parameters)
-    output = chapters.root() / "build" / "test" / "01_mutual_information.ipynb"
-    try:
-        chapters.run_chapter("mutual_information", SMOKE | {"seed": SEED}, output, timeout=120, progress=False)
-        assert (folder / "record.json").is_file()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+@pytest.mark.full
+def test_the_chapter_runs_at_smoke(tmp_path, monkeypatch):
+    monkeypatch.setenv("DPGAN_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    output = tmp_path / "01_mutual_information.ipynb"
+    chapters.run_chapter("mutual_information", SMOKE, output, timeout=120, progress=False)
+    address = study.STUDY.address(Parameters(**SMOKE))
+    assert (paths.runs() / "mutual_information" / address / "record.json").is_file()
     assert {"independent_0", "purity_1", "judge_nmi"} <= set(chapters.glued(output))

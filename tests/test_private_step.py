@@ -17,10 +17,9 @@ from dpgan_lib.privacy import accounting
 from dpgan_lib.privacy.mechanism import noisy_mean
 from dpgan_lib.privacy.streams import stream
 from dpgan_lib.records import checks, verify
-from dpgan_lib.records import store as run_store
 from dpgan_lib.records.store import staleness
 from dpgan_lib.report import cards, figures
-from dpgan_lib.studies import parameters, registry
+from dpgan_lib.studies import registry
 from dpgan_lib.studies.parameters import parameters_from
 from dpgan_lib.studies.private_step import study, tables
 
@@ -31,15 +30,15 @@ SMALL = dict(epsilon=3.0, dataset="digits", profile="smoke", steps=8)
 @pytest.fixture
 def store(tmp_path, monkeypatch):
     """A store of its own, and an evaluation that takes no time."""
-    monkeypatch.setattr(run_store, "LOCAL", tmp_path)
-    monkeypatch.setattr(parameters, "SNAPSHOT", EvaluationConfig(images=100, cnn_steps=2))
+    monkeypatch.setenv("DPGAN_HOME", str(tmp_path))
+    monkeypatch.setattr(study, "SHORT_RECIPE", EvaluationConfig(images=100, cnn_steps=2))
     return tmp_path
 
 
 @pytest.fixture(scope="module")
 def live():
     """The page's own run on the digits, and the critics that it published."""
-    config = study.plan(study.Parameters())
+    config = study.run_of(study.Parameters())
     files = data.load("digits", progress=False)
     records = loop.on_device(config, files.train_images, files.train_labels)
     return config, records, *study.follow(config, records)
@@ -61,7 +60,7 @@ def test_a_wrong_parameter_is_refused_in_one_line(field, value):
 
 
 def test_the_live_run_has_the_readers_step_and_the_epsilon_that_it_spends():
-    privacy = study.plan(study.Parameters(clip_norm=2, noise_multiplier=3, batch=64, seed=5)).privacy
+    privacy = study.run_of(study.Parameters(clip_norm=2, noise_multiplier=3, batch=64, seed=5)).privacy
     assert (privacy.clip_norm, privacy.noise_multiplier, privacy.expected_batch) == (2, 3, 64)
     spent = accounting.epsilon_pld(
         noise_multiplier=3, sampling_rate=64 / privacy.records, steps=privacy.steps, delta=privacy.delta)
@@ -128,6 +127,7 @@ def test_a_look_by_hand():
     assert large["both_halves"] == large["real_half"] == pytest.approx(1)
 
 
+@pytest.mark.full
 def test_looks_leave_the_run_as_it_is(live):
     config, records, unseen, _ = live
     for state in probe.states(config, records, every=2):
@@ -152,12 +152,12 @@ def test_the_noises_length_is_that_of_an_empty_batch(live):
 # The records, in small
 
 def test_norms_over_training_are_a_record_that_claims_no_epsilon(store):
-    point = study.Norms(**SMALL, every=4)
-    record = registry.obtain("private_step", point, progress=False)
-    assert record.run_id == point.address() and staleness(record) == []
+    asked = study.Norms(**SMALL, every=4)
+    record = registry.obtain("private_step", asked, progress=False)
+    assert record.run_id == study.NORMS.address(asked) and staleness(record) == []
     assert [look["step"] for look in record.metrics["looks"]] == [0, 4, 8]
     assert record.privacy == {} and cards.run_name(record) == "norms over training, epsilon 3"
-    assert registry.obtain("private_step", point).created == record.created, "found, not computed again"
+    assert registry.obtain("private_step", asked).created == record.created, "found, not computed again"
     assert not failed(record)
     curve = tables.norm_curve(record)
     assert curve["epsilon"] == 3 and np.shape(curve["norms"]) == (3, len(probe.QUANTILES))
@@ -167,14 +167,14 @@ def test_norms_over_training_are_a_record_that_claims_no_epsilon(store):
 
 
 def test_norms_without_privacy_have_no_clip_norm(store):
-    run = study.Norms(**SMALL | {"epsilon": "inf"}).run()
+    run = study.plan_norms(study.Norms(**SMALL | {"epsilon": "inf"})).run
     assert run.privacy.noise_multiplier == 0 and math.isinf(run.privacy.clip_norm)
 
 
 def test_a_run_of_the_sweep_is_a_record_whose_epsilon_can_be_verified(store):
-    point = study.Sweep(**SMALL, clip_norm=10.0, batch=64)
-    record = registry.obtain("private_step", point, progress=False)
-    assert record.run_id == point.address() and not failed(record)
+    asked = study.Trial(**SMALL, clip_norm=10.0, batch=64)
+    record = registry.obtain("private_step", asked, progress=False)
+    assert record.run_id == study.TRIALS.address(asked) and not failed(record)
     assert record.epsilon_spent <= 3.0
     row, = tables.sweep_rows([record])
     assert (row["clip_norm"], row["batch"]) == (10.0, 64) and 0 <= row["accuracy"] <= 1
@@ -185,9 +185,9 @@ def failed(record):
 
 
 def test_the_published_grid_is_one_epsilon_and_every_pair_of_C_and_batch():
-    pairs = {(point.clip_norm, point.batch) for point in study.SWEEP}
-    assert len(pairs) == len(study.SWEEP) == len(study.CLIP_NORMS) * len(study.BATCHES)
-    assert len({point.epsilon for point in study.SWEEP}) == 1
+    pairs = {(trial.clip_norm, trial.batch) for trial in study.TRIALS.grid}
+    assert len(pairs) == len(study.TRIALS.grid) == len(study.CLIP_NORMS) * len(study.BATCHES)
+    assert len({trial.epsilon for trial in study.TRIALS.grid}) == 1
 
 
 # What the records say
@@ -210,7 +210,7 @@ def test_expectations_come_or_do_not(accuracy, came):
 def test_the_sweeps_table_and_curves_hold_every_run():
     table = tables.sweep_table(rows(lambda c, batch: c / 1e4 + batch / 1e5))
     curves = tables.sweep_curves(rows(lambda c, batch: c / 1e4 + batch / 1e5))
-    assert table.count("%") == len(study.SWEEP) == sum(len(x) for x, _ in curves.values())
+    assert table.count("%") == len(study.TRIALS.grid) == sum(len(x) for x, _ in curves.values())
     assert "1.0%" in table and "10.1%" in table  # C = 1 at batch 1,024, and C = 1,000 at batch 64
 
 
@@ -231,9 +231,11 @@ def test_a_card_without_a_record_is_refused():
         cards.experiment_card([], "make it")
 
 
-def test_the_chapters_assertions_hold_at_other_parameters(monkeypatch):
+@pytest.mark.full
+def test_the_chapters_assertions_hold_at_other_parameters(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DPGAN_RECORDS_ONLY", "1")  # the experiments are published; the live run is trained
     values = dict(clip_norm=5.0, noise_multiplier=3.0, batch=700, seed=3)
-    output = chapters.root() / "build" / "test" / "04_private_step.ipynb"
+    output = tmp_path / "04_private_step.ipynb"
     chapters.run_chapter("private_step", values, output, timeout=120, progress=False)
     assert set(chapters.glued(output)) >= {"first_norm", "both_halves", "noise_over_signal"}

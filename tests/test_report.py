@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from sample_record import store_record
+from sample_record import sources, store_record
 
 from dpgan_lib.records import provenance
 from dpgan_lib.records.store import read
@@ -102,8 +102,8 @@ def test_the_card_holds_what_the_record_says(store):
     assert page.row("run") == [cards.run_name(record)]  # the head; the run id is the last row
     assert page.rows[-1] == ["run id", record.run_id]
     assert page.row("other seeds") == ["no band: fewer than 2 other seeds"]
-    source = provenance.source_hash(entries=("training", "utility"))[:12]
-    assert page.row("source") == [f"{source} of training, utility, and of all that they import"]
+    first_digits = {part: source["sha256"][:12] for part, source in sources().items()}
+    assert page.row("source") == [f"measuring {first_digits['measuring']}, training {first_digits['training']}"]
     assert page.row("record") == [hashlib.sha256((record.folder / "record.json").read_bytes()).hexdigest()[:12]]
     for name, version in record.provenance["versions"].items():
         assert f"{name} {version}" in page.row("versions")[0]
@@ -161,7 +161,7 @@ def test_a_smoke_run_on_other_data_is_a_plumbing_check_too(store):
 
 
 def test_a_run_trained_elsewhere_says_where(store):
-    origin = provenance.provenance() | {"trained_on": "a large device"}
+    origin = provenance.provenance(sources()) | {"trained_on": "a large device"}
     [words] = Page(card(store(changes={"provenance": origin}))).row("hardware")
     assert words.startswith("trained on a large device; evaluated on ")
 
@@ -204,7 +204,7 @@ def test_a_card_without_a_record_is_refused():
 
 
 def test_a_commit_with_changes_says_so(store):
-    origin = provenance.provenance() | {"commit": 40 * "a", "dirty": True}
+    origin = provenance.provenance(sources()) | {"commit": 40 * "a", "dirty": True}
     assert Page(card(store(changes={"provenance": origin}))).row("commit") == [f"{12 * 'a'} and changes not committed"]
 
 

@@ -55,9 +55,10 @@ def test_what_is_current_is_kept(stand_in):
     assert sweep.due("stand_in") == [Cell(1), Cell(5), Cell(13), Cell(3)]
 
 
-def test_a_chapter_without_a_grid_is_refused(stand_in):
-    with pytest.raises(ValueError, match="'claims' has no grid"):
-        sweep.due("claims")
+@pytest.mark.parametrize("chapter", ["cost", "accountant", "claims"])  # machines, no records, and no study at all
+def test_a_chapter_without_a_grid_is_refused(stand_in, chapter):
+    with pytest.raises(ValueError, match=f"'{chapter}' has no grid"):
+        sweep.due(chapter)
 
 
 def test_cells_are_computed_apart_and_a_failure_is_a_hole(stand_in, monkeypatch, tmp_path):

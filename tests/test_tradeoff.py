@@ -2,7 +2,8 @@
 
 import math
 import re
-from dataclasses import replace
+from dataclasses import asdict
+from types import SimpleNamespace
 
 import pytest
 from sample_record import store_record
@@ -10,12 +11,11 @@ from sample_record import store_record
 from dpgan_lib import data
 from dpgan_lib.config import WarmRunConfig, release_noise
 from dpgan_lib.privacy import accounting
-from dpgan_lib.records import store as run_store
 from dpgan_lib.records.store import RECORDS_ONLY, staleness
 from dpgan_lib.report import numbers
 from dpgan_lib.studies import registry
 from dpgan_lib.studies.mnist_tradeoff import study, tables
-from dpgan_lib.studies.mnist_tradeoff.study import ABLATIONS, METHODS, Ceiling, Parameters
+from dpgan_lib.studies.mnist_tradeoff.study import ABLATIONS, CEILING, METHODS, Ceiling, Parameters
 from dpgan_lib.studies.study import privacy_statement
 
 SMOKE = {"dataset": "digits", "profile": "smoke"}
@@ -24,40 +24,45 @@ SMOKE = {"dataset": "digits", "profile": "smoke"}
 @pytest.fixture
 def store(tmp_path, monkeypatch):
     monkeypatch.delenv(RECORDS_ONLY, raising=False)
-    monkeypatch.setattr(run_store, "LOCAL", tmp_path)
+    monkeypatch.setenv("DPGAN_HOME", str(tmp_path))
     return tmp_path
 
 
 @pytest.mark.parametrize("epsilon", [0.5, 10.0, "inf"])
 @pytest.mark.parametrize("method", METHODS)
 def test_each_method_spends_no_more_than_asked_and_almost_that(method, epsilon):
-    config = study.plan(Parameters(**SMOKE, epsilon=epsilon, method=method))
+    config = study.run_of(Parameters(**SMOKE, epsilon=epsilon, method=method))
     spent = privacy_statement(config, "one")["epsilon_spent"]["pld"]
     asked = float(epsilon)
     assert 0.9 * asked <= spent <= asked
-    assert study.method_of(config) == method
     assert isinstance(config, WarmRunConfig) == (method in ("releases", "both")) == (release_noise(config) < math.inf)
     assert (config.privacy.steps == 0) == (method == "releases")
     assert config.model.conditional == (method != "paper")
 
 
 def test_of_the_whole_method_the_releases_take_their_share():
-    config = study.plan(Parameters(**SMOKE, epsilon=4.0))
+    config = study.run_of(Parameters(**SMOKE, epsilon=4.0))
     alone = accounting.epsilon_pld(noise_multiplier=release_noise(config), sampling_rate=1.0, steps=1, delta=1e-5)
     assert alone == pytest.approx(4.0 * study.RELEASE_SHARE, rel=0.01)
 
 
 @pytest.mark.parametrize("ablation", ABLATIONS)
-def test_an_ablation_is_told_by_its_configuration_and_is_another_run(ablation):
-    config = study.plan(Parameters(**SMOKE, epsilon="inf", ablation=ablation))
-    assert study.ablation_of(config) == ablation
-    assert (config == study.plan(Parameters(**SMOKE, epsilon="inf"))) == (ablation == "none")
+def test_an_ablation_is_another_run(ablation):
+    config = study.run_of(Parameters(**SMOKE, epsilon="inf", ablation=ablation))
+    others = [study.run_of(Parameters(**SMOKE, epsilon="inf", ablation=other)) for other in ABLATIONS]
+    assert others.count(config) == 1 and others[list(ABLATIONS).index(ablation)] == config
     assert study.ABLATION_WORDS.keys() == ABLATIONS.keys()
 
 
-def test_a_configuration_of_other_sizes_is_another():
-    config = study.plan(Parameters(**SMOKE, epsilon="inf"))
-    assert study.ablation_of(replace(config, warm_start=replace(config.warm_start, steps=77))) == "another"
+@pytest.mark.parametrize("ablation", ABLATIONS)
+@pytest.mark.parametrize("method", METHODS)
+def test_what_was_asked_names_the_method_and_the_ablation(store, method, ablation):
+    """No configuration is asked to give them back: two that are alike were asked for by name."""
+    asked = {"method": method, "ablation": ablation}
+    record = store_record(store, changes={"asked": asdict(Parameters(**SMOKE)) | asked})
+    assert tables.row(record).items() >= asked.items()
+    assert tables.name(record).startswith(METHODS[method].name) and (f"({ablation})" in tables.name(record)) == (
+        ablation != "none")
 
 
 @pytest.mark.parametrize("wrong, words", [
@@ -66,7 +71,7 @@ def test_a_configuration_of_other_sizes_is_another():
     ({"method": "paper", "ablation": "unfitted"}, 'takes something out of method="both"')])
 def test_a_wrong_method_is_refused_in_one_line(wrong, words):
     with pytest.raises(ValueError) as refusal:
-        study.plan(Parameters(**SMOKE, **wrong))
+        study.run_of(Parameters(**SMOKE, **wrong))
     assert words in str(refusal.value) and "\n" not in str(refusal.value)
 
 
@@ -76,18 +81,21 @@ def test_more_noise_fewer_styles():
 
 
 def test_points_of_one_figure():
-    one, *others = (study.plan(Parameters(**SMOKE, epsilon="inf", **change)) for change in (
-        {}, {"method": "paper", "info_weight": 1.0}, {"seed": 3}, {"ablation": "one_style"}))
-    assert all(study.is_same_sweep(one, other) for other in others)
+    asked = [Parameters(**SMOKE, epsilon="inf", **change) for change in (
+        {}, {"method": "paper", "info_weight": 1.0}, {"seed": 3}, {"ablation": "one_style"})]
+    points = [SimpleNamespace(kind="run", asked=asdict(each)) for each in asked]
+    for each in asked:
+        assert study.STUDY.comparable(points, each) == points
     for change in ({"info_weight": 0.0}, {"delta": 1e-6}, {"method": "paper"}):
-        assert not study.is_same_sweep(one, study.plan(Parameters(**SMOKE, epsilon="inf", **change)))
+        assert study.STUDY.comparable(points, Parameters(**SMOKE, epsilon="inf", **change)) == []
+    assert study.STUDY.comparable([SimpleNamespace(kind="ceiling", asked=points[0].asked)], asked[0]) == []
 
 
 def test_the_ceiling_is_computed_once_then_found(store, monkeypatch):
     ceiling = Ceiling(**SMOKE)
     monkeypatch.setattr(study, "SIZES", {"smoke": dict(images=300, cnn_steps=14)})
-    record = study._compute(ceiling, False)
-    assert record.run_id == study.STUDY.address(ceiling) and staleness(record) == []
+    record = registry.obtain("mnist_tradeoff", ceiling, progress=False)
+    assert record.run_id == CEILING.address(ceiling) and staleness(record) == []
     assert len(record.metrics["real"]["cnn_pairs"]) == 45
     assert study.trained([record]) == []
     monkeypatch.setattr(data, "load", lambda *_, **__: pytest.fail("data was opened"))

@@ -15,14 +15,14 @@ import pytest
 from click.testing import CliRunner
 from sample_record import ARTEFACTS, store_record
 
-from dpgan_lib import cli, data
+from dpgan_lib import cli, data, paths
 from dpgan_lib.config import EvaluationConfig
 from dpgan_lib.measures import utility
 from dpgan_lib.privacy import accounting
 from dpgan_lib.records import checks, provenance, verify
-from dpgan_lib.records import store as run_store
 from dpgan_lib.records.store import Record, content_address, read, update_manifest, write
-from dpgan_lib.studies import parameters, study
+from dpgan_lib.studies.mnist_tradeoff import study
+from dpgan_lib.studies.study import Plan
 
 EPSILONS = {"epsilon spent (pld)", "epsilon spent (rdp)", "epsilon spent (moments)"}
 UNCOMMITTED = "committed manifest"  # a record that was just published passes it once it is committed
@@ -41,7 +41,7 @@ def failed(record, **how) -> set[str]:
 
 
 def published_folders() -> list[Path]:
-    return sorted(path.parent for path in run_store.PUBLISHED.glob("[!.]*/[!.]*/record.json"))
+    return sorted(path.parent for path in paths.published().glob("[!.]*/[!.]*/record.json"))
 
 
 PUBLISHED = published_folders()
@@ -57,10 +57,9 @@ def a_private_record() -> Path:
 @pytest.fixture
 def store(tmp_path, monkeypatch):
     """A published store of its own, with a copy of one published record of a private run."""
-    monkeypatch.delenv("DPGAN_PUBLISHED", raising=False)
     folder = a_private_record()
     shutil.copytree(folder, tmp_path / "results" / folder.parent.name / folder.name)
-    monkeypatch.setattr(run_store, "PUBLISHED", tmp_path / "results")
+    monkeypatch.setenv("DPGAN_PUBLISHED", str(tmp_path / "results"))
     update_manifest()
     return tmp_path / "results"
 
@@ -266,7 +265,8 @@ def test_a_metric_that_no_check_knows_is_named(store):
 
 
 def test_no_check_opens_data_or_needs_torch(store):
-    code = ("import sys; from dpgan_lib import data, verify; data.load = data.check = data.fetch = None\n"
+    code = ("import sys; from dpgan_lib import data; from dpgan_lib.records import verify\n"
+            "data.load = data.check = data.fetch = None\n"
             f"rows = verify.check(verify.find({str(only_folder(store))!r}))\n"
             "print(len(rows) > 20, 'torch' in sys.modules)")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -277,8 +277,8 @@ def test_no_check_opens_data_or_needs_torch(store):
 
 def test_a_study_without_epsilon_is_checked_as_far_as_it_goes(store):
     config, card = {"repeats": 3}, {"title": "random images"}
-    content = {"mode": "demo", "config": config, "card": card, "privacy": {}, "metrics": {"steps": [1.5]},
-               "seconds": {"benchmark": 1.0}, "provenance": provenance.provenance()}
+    content = {"mode": "demo", "asked": {}, "config": config, "card": card, "privacy": {}, "metrics": {"steps": [1.5]},
+               "seconds": {"benchmark": 1.0}, "provenance": provenance.provenance({})}
     record = write("timings", content_address(config, card), content, {}, store)
     update_manifest()
     outcomes = {row.name: row.outcome for row in verify.check(record)}
@@ -333,12 +333,14 @@ def test_the_command_prints_a_line_a_check_and_ends_with_the_verdict(store):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A run of four steps, with a short evaluation: what it draws is noise, and yet it is what its weights draw."""
-    config = parameters.plan_run(parameters.RunParameters(dataset="digits", profile="smoke", epsilon=3.0))
+    asked = study.Parameters(dataset="digits", profile="smoke", epsilon=3.0, method="dp_sgd")
+    config = study.run_of(asked)
     config = replace(config, privacy=replace(config.privacy, steps=4),
                      evaluation=EvaluationConfig(images=200, cnn_steps=2))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_store, "LOCAL", tmp_path_factory.mktemp("runs"))
-        return study.obtain_run("study", config, progress=False)
+        patch.setenv("DPGAN_HOME", str(tmp_path_factory.mktemp("home")))
+        short = replace(study.STUDY, plan=lambda _: Plan(run=config, card=data.card(config.dataset)))
+        return short.obtain(asked, progress=False)
 
 
 @pytest.fixture
@@ -390,8 +392,8 @@ def test_what_is_no_weights_fails_deep(run, as_measured):
 def test_deep_says_that_a_record_is_stale_where_it_differs(run, as_measured):
     record = rewrite(run, EDITS["one accuracy"][0])
     assert not any("stale" in row.detail for row in verify.check(record, deep=True))
-    record = rewrite(run, put("provenance", "source_hash", change=lambda value: value[::-1]))
-    assert any("the source has changed since" in row.detail for row in verify.check(record, deep=True))
+    record = rewrite(run, put("provenance", "sources", "measuring", "sha256", change=lambda value: value[::-1]))
+    assert any("the source that measures it has changed since" in row.detail for row in verify.check(record, deep=True))
 
 
 def test_deep_without_the_data_is_refused_in_one_line(tmp_path, monkeypatch):

@@ -10,13 +10,14 @@ import pytest
 from dpgan_lib import data
 from dpgan_lib.book import chapters
 from dpgan_lib.book.claims import PAPER
+from dpgan_lib.book.claims import claims as all_claims
 from dpgan_lib.records import checks, store, verify
 from dpgan_lib.report import cards
 from dpgan_lib.studies import registry
 from dpgan_lib.studies.parameters import parameters_from
-from dpgan_lib.studies.study import NOT_MEASURED
-from dpgan_lib.studies.wasserstein import claims, study, tables
-from dpgan_lib.studies.wasserstein.study import Parameters, Sweep
+from dpgan_lib.studies.verdicts import NOT_MEASURED
+from dpgan_lib.studies.wasserstein import claims, tables
+from dpgan_lib.studies.wasserstein.study import STABILITY, STUDY, SWEEP, Parameters, Stability
 
 USUAL = asdict(Parameters())
 CHAPTER = "02_wasserstein"
@@ -26,9 +27,9 @@ SECONDS = 120  # of a cell of the smoke chapter, on a busy machine; alone the lo
 @pytest.fixture(scope="module")
 def smoke_records(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(store, "LOCAL", tmp_path_factory.mktemp("runs"))
+        patch.setenv("DPGAN_HOME", str(tmp_path_factory.mktemp("home")))
         asked = [Parameters(profile="smoke"), Parameters(profile="smoke", lipschitz="penalty", epsilon="inf"),
-                 Sweep(profile="smoke")]
+                 Stability(profile="smoke")]
         return [registry.obtain("wasserstein", each, fresh=True, progress=False) for each in asked]
 
 
@@ -48,13 +49,14 @@ def test_a_wrong_parameter_is_refused(field, value, line):
 
 def test_no_two_published_records_have_one_address_and_none_needs_data(monkeypatch):
     monkeypatch.setattr(data, "load", None)
-    grid = study.STUDY.grid
-    assert len({study.address(each) for each in grid}) == len(grid)
-    assert Parameters() in grid and Sweep() in grid
+    addresses = [each.address(asked) for each in (STUDY, STABILITY) for asked in each.grid]
+    assert len(set(addresses)) == len(addresses)
+    assert Parameters() in STUDY.grid and Stability() in STABILITY.grid
 
 
-def test_three_seeds_stand_behind_every_point():
-    grid = [asdict(each) for each in study.STUDY.grid]
+@pytest.mark.parametrize("study", [STUDY, STABILITY], ids=lambda study: study.kind)
+def test_three_seeds_stand_behind_every_point(study):
+    grid = [asdict(each) for each in study.grid]
     for each in grid:
         assert {other["seed"] for other in grid if other | {"seed": 0} == each | {"seed": 0}} == {0, 1, 2}
 
@@ -64,7 +66,7 @@ def test_a_record_is_current_passes_every_check_and_fills_its_card(smoke_records
         assert store.staleness(record) == []
         assert [check for check in verify.check(record) if check.outcome == checks.FAILED] == []
     assert "epsilon 1, seed 0" in cards.computed_by(smoke_records[:2], "dpgan run wasserstein", USUAL)
-    assert "no privacy, seed 0" in cards.computed_by(smoke_records[2:], "dpgan run wasserstein", asdict(Sweep()))
+    assert "no privacy, seed 0" in cards.computed_by(smoke_records[2:], "dpgan run wasserstein", asdict(Stability()))
 
 
 def test_a_private_record_spends_no_more_than_asked(smoke_records):
@@ -72,7 +74,7 @@ def test_a_private_record_spends_no_more_than_asked(smoke_records):
 
 
 def test_tables_have_a_row_for_each_setting(smoke_records):
-    games = [record for record in smoke_records if record.content["config"]["measurement"] == "toy"]
+    games = tables.of(smoke_records, "toy", "smoke")
     rows = tables.toy_rows(games, {games[0].run_id})
     assert [row["is_new"] for row in rows] == [False, False, True, True]
     assert tables.toy_table(rows).count('scope="row"') == 2
@@ -80,11 +82,11 @@ def test_tables_have_a_row_for_each_setting(smoke_records):
     assert tables.stability_table(runs).count('scope="row"') == 2
 
 
-def sweep(wasserstein, js, profile="laptop", dataset="mnist"):
+def sweep(wasserstein, js, profile="laptop", kind="stability"):
     """A record with so many runs collapsed of twenty each."""
     runs = [{"loss": loss, "collapsed": index < count} for loss, count in (("Wasserstein", wasserstein), ("JS", js))
             for index in range(20)]
-    return SimpleNamespace(metrics={"runs": runs}, content={"config": {"profile": profile, "dataset": dataset}})
+    return SimpleNamespace(kind=kind, metrics={"runs": runs}, asked={"profile": profile, "seed": 0})
 
 
 @pytest.mark.parametrize("wasserstein, js, verdict", [
@@ -97,14 +99,18 @@ def test_the_verdict_on_stability(monkeypatch, wasserstein, js, verdict):
 
 def test_no_smoke_run_and_no_toy_enters_the_verdict(monkeypatch):
     monkeypatch.setattr(store, "staleness", lambda record: [])
-    (claim,) = [claim for claim in PAPER if claim.study == "wasserstein"]
-    others = [sweep(9, 0, profile="smoke"), sweep(9, 0, dataset="ring"), sweep(9, 0, dataset="digits")]
+    (claim,) = all_claims(PAPER, "wasserstein")
+    others = [sweep(9, 0, profile="smoke"), sweep(9, 0, kind="toy")]
     assert claim.judge(claim.admits(others)).verdict == NOT_MEASURED
     assert claim.judge(claim.admits([*others, sweep(0, 9)])).verdict == "holds"
+    assert {sizes["dataset"] for profile, sizes in SWEEP.items() if profile != "smoke"} == {"mnist"}
 
 
-def test_the_chapter_runs_at_smoke():
-    output = chapters.root() / "build" / "test" / f"{CHAPTER}.ipynb"
+@pytest.mark.full
+def test_the_chapter_runs_at_smoke(tmp_path, monkeypatch):
+    monkeypatch.setenv("DPGAN_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    output = tmp_path / f"{CHAPTER}.ipynb"
     values = {"profile": "smoke", "lipschitz": "penalty", "epsilon": "inf"}
     chapters.run_chapter("wasserstein", values, output, timeout=SECONDS, progress=False)
     assert {"share_clip", "share_spectral", "share_penalty", "judge_accuracy"} <= set(chapters.glued(output))

@@ -13,13 +13,14 @@ Never imports what it reads.
 
 import ast
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+CUT = "\0"  # no spelled text has it
 SCOPES = (*FUNCTIONS, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 # What is checked or recorded by other means. A card is part of a run's id; files, and the pixels of stand-ins, are
@@ -34,6 +35,22 @@ class Definition:
     module: str
     name: str
     node: Any = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class _Spelling:
+    """A definition as text, cut where it refers to others; those in order.  attributes: the names that it takes from
+    objects.
+    """
+
+    pieces: list[str]
+    references: list[Definition]
+    attributes: frozenset[str]
+
+    def text(self, reference: Callable[[Definition], str]) -> str:
+        """The whole text. reference: what stands for a definition that it refers to."""
+        between = [*map(reference, self.references), ""]
+        return "".join(piece + name for piece, name in zip(self.pieces, between, strict=True))
 
 
 @dataclass
@@ -53,6 +70,7 @@ class Package:
         self.name = folder.name
         paths = {_dotted(folder, path): path for path in sorted(folder.rglob("*.py"))}
         self.modules = {name: self._parse(name, path) for name, path in paths.items()}
+        self._spellings: dict[Definition, _Spelling] = {}
         self.methods: dict[str, list[Definition]] = {}
         for module in self.modules.values():
             for owner in module.definitions.values():
@@ -111,9 +129,8 @@ class Package:
         raise ValueError(f"{self.name}.{module} has no {call}({key}={value!r}, ...)")
 
     def _named(self, module: str, expression: ast.expr) -> list[str]:
-        numbers: dict[Definition, int] = {}
-        _Speller(self, module, numbers).spell(expression)
-        return [f"{found.module}.{found.name}" for found in numbers]
+        found = dict.fromkeys(_Speller(self, module).spelling(expression).references)
+        return [f"{definition.module}.{definition.name}" for definition in found]
 
     def _parse(self, name: str, path: Path) -> _Module:
         tree = _tree(path.read_text(encoding="utf-8"))
@@ -166,42 +183,55 @@ class Package:
         numbers: dict[Definition, int] = {}
         spelled: list[tuple[Definition, str]] = []
         wanted: set[str] = set()
+
+        def number(found: Definition) -> str:
+            return f"@{numbers.setdefault(found, len(numbers))}"
+
         for root in roots:
-            numbers.setdefault(self.definition(root), len(numbers))
+            number(self.definition(root))
         while True:
             while len(spelled) < len(numbers):
                 definition = list(numbers)[len(spelled)]
-                speller = _Speller(self, definition.module, numbers)
-                spelled.append((definition, speller.spell(definition.node)))
-                wanted |= speller.attributes
+                spelling = self._spelling(definition)
+                spelled.append((definition, spelling.text(number)))
+                wanted |= spelling.attributes
             told = set().union(*(_members(found.node) for found in numbers))
             more = [method for name in sorted(wanted - told) for method in self._any_of(name)]
             before = len(numbers)
             for method in more:
-                numbers.setdefault(method, len(numbers))
+                number(method)
             if len(numbers) == before:
                 return spelled
 
     def _any_of(self, name: str) -> list[Definition]:
         """Every method of that name, in an order that does not depend on where they stand."""
         return sorted(self.methods.get(name, []),
-                      key=lambda method: (method.name,
-                                          _Speller(self, method.module, {}, anonymous=True).spell(method.node)))
+                      key=lambda method: (method.name, self._spelling(method).text(lambda _: "Reference")))
+
+    def _spelling(self, definition: Definition) -> _Spelling:
+        if definition not in self._spellings:
+            self._spellings[definition] = _Speller(self, definition.module).spelling(definition.node)
+        return self._spellings[definition]
 
 
 class _Speller:
-    """A syntax tree as text that every supported Python spells alike, with references as numbers in order of
-    meeting.
-    """
+    """A syntax tree as text that every supported Python spells alike, with CUT where it refers to a definition."""
 
-    def __init__(self, package: Package, module: str, numbers: dict[Definition, int], anonymous: bool = False):
-        self.package, self.module, self.numbers, self.anonymous = package, module, numbers, anonymous
+    def __init__(self, package: Package, module: str):
+        self.package, self.module = package, module
+        self.references: list[Definition] = []
         self.scopes: list[frozenset[str]] = []
         self.classes = 0  # around what is being spelled
         self.imported: list[frozenset[str]] = []  # within functions, where an import hides a definition of that name
         self.attributes: set[str] = set()
+        self.outside: set[int] = set()  # ids of what stands in a scope, and means what it means around that
+
+    def spelling(self, node) -> _Spelling:
+        return _Spelling(self.spell(node).split(CUT), self.references, frozenset(self.attributes))
 
     def spell(self, node) -> str:
+        if id(node) in self.outside:
+            return self._around(node)
         if isinstance(node, list):
             return "[" + ",".join(self.spell(item) for item in node if not _is_idle(item)) + "]"
         if not isinstance(node, ast.AST):
@@ -224,10 +254,20 @@ class _Speller:
     def enter(self, node) -> None:
         self.scopes.append(_bound(node))
         self.imported.append(_imported(node))
+        self.outside.update(map(id, _outside(node)))
 
     def leave(self) -> None:
         self.scopes.pop()
         self.imported.pop()
+
+    def _around(self, node) -> str:
+        self.outside.discard(id(node))
+        scope, imported = self.scopes.pop(), self.imported.pop()
+        try:
+            return self.spell(node)
+        finally:
+            self.scopes.append(scope)
+            self.imported.append(imported)
 
     def _fields(self, node) -> Iterator[str]:
         fields = {name: value for name, value in ast.iter_fields(node) if value is not None and value != []}
@@ -267,9 +307,8 @@ class _Speller:
     def _reference(self, found: Definition | str) -> str:
         if isinstance(found, str):
             return "Module"  # as a value; what is taken from it elsewhere cannot be told
-        if self.anonymous:
-            return "Reference"
-        return f"@{self.numbers.setdefault(found, len(self.numbers))}"
+        self.references.append(found)
+        return CUT
 
     def _is_foreign(self, node) -> bool:
         """Whether it is a name imported from another package, or something taken from one, as np.random is."""
@@ -380,6 +419,16 @@ def _bound(node: Any) -> frozenset[str]:
         else:  # a walrus binds in the function around
             found.update(name.target.id for name in ast.walk(inner) if isinstance(name, ast.NamedExpr))
     return frozenset(found - elsewhere)
+
+
+def _outside(node: Any) -> list[Any]:
+    """What stands in a function or comprehension, but is evaluated around it: decorators, defaults, the first values
+    that it goes through.
+    """
+    if isinstance(node, (*FUNCTIONS, ast.Lambda)):
+        defaults = [each for each in (*node.args.defaults, *node.args.kw_defaults) if each is not None]
+        return [*getattr(node, "decorator_list", []), *defaults]
+    return [node.generators[0].iter]
 
 
 @cache

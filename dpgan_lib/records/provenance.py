@@ -41,21 +41,27 @@ def version_changes(recorded: dict) -> list[str]:
 
 # The source. What a study or a method is made of stands in one call, Study(...) or Method(...), which is read, not run
 
-def training_source(method: str, chapter: str | None = None, kind: str = "run") -> dict:
+def training_source(method: str, chapter: str | None = None, kind: str = "run", package: Package | None = None) -> dict:
     """What trains the runs of a study by a method: {"method": its name, "sha256": of all that this reaches}.
 
     method: of warm_start.methods.METHODS.  chapter, kind: of the study; release mode has none.
+    package: another copy of the library than this one.  Raises ValueError if it has no such method or study.
     """
-    roots = _row("warm_start.methods", "Method", "name", method, ("config", "train", "start"))
+    package = package or _library()
+    roots = package.named_in_call("warm_start.methods", "Method", "name", method, ("config", "train", "start"))
     if chapter is not None:
-        roots += _row(f"studies.{chapter}.study", "Study", "kind", kind, ("load", "training_set"))
-    return {"method": method, "sha256": _digest(tuple(roots))}
+        roots += package.named_in_call(f"studies.{chapter}.study", "Study", "kind", kind, ("load", "training_set"))
+    return {"method": method, "sha256": _digest(package, tuple(roots))}
 
 
-def measuring_source(chapter: str, kind: str) -> dict:
-    """What measures the runs of a study: {"kind": of the study, "sha256": of all that its measure reaches}."""
-    roots = ["config.RunConfig", *_row(f"studies.{chapter}.study", "Study", "kind", kind, ("load", "measure"))]
-    return {"kind": kind, "sha256": _digest(tuple(roots))}
+def measuring_source(chapter: str, kind: str, package: Package | None = None) -> dict:
+    """What measures the runs of a study: {"kind": of the study, "sha256": of all that its measure reaches}.
+
+    package: as of training_source().  Raises ValueError if it has no such study.
+    """
+    package = package or _library()
+    roots = package.named_in_call(f"studies.{chapter}.study", "Study", "kind", kind, ("load", "measure"))
+    return {"kind": kind, "sha256": _digest(package, ("config.RunConfig", *roots))}
 
 
 def source_changes(chapter: str, recorded: dict) -> list[str]:
@@ -75,23 +81,14 @@ def source_changes(chapter: str, recorded: dict) -> list[str]:
     return changed
 
 
-def _row(module: str, call: str, key: str, value: str, arguments: tuple[str, ...]) -> list[str]:
-    """The definitions, as "module.name", that some arguments of a call name, in their order.
-
-    The call is the one at the top of the module whose argument `key` is the given text; where it has none, that of its
-    definition counts. Raises ValueError if there is no such call.
-    """
-    return _package().named_in_call(module, call, key, value, arguments)
-
-
 @lru_cache(maxsize=1)
-def _package() -> Package:
+def _library() -> Package:
     return Package(PACKAGE)
 
 
 @lru_cache(maxsize=64)
-def _digest(roots: tuple[str, ...]) -> str:
-    return _package().source_digest(roots)
+def _digest(package: Package, roots: tuple[str, ...]) -> str:
+    return package.source_digest(roots)
 
 
 # The machine

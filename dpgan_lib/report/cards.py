@@ -224,7 +224,7 @@ def _digests(record: Record) -> dict[str, str]:
 def sources(record: Record) -> str:
     """The first 12 hex digits of the hash of the definitions behind each part of a result, as HTML."""
     return ", ".join(f"{part} <code>{source['sha256'][:12]}</code>"
-                     for part, source in record.provenance["sources"].items())
+                     for part, source in sorted(record.provenance["sources"].items()))
 
 
 def commit(record: Record) -> str:

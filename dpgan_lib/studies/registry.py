@@ -29,10 +29,10 @@ def every() -> list[Study]:
 
 
 def study(chapter: str, asked=None) -> Study:
-    """The chapter's study of what is asked for; without that, its first. Raises ValueError if it has none."""
-    found = [study for study in studies(chapter) if asked is None or type(asked) is study.asked]
+    """The chapter's study of what is asked for; without that, its first. Raises ValueError if none has a grid."""
+    found = [study for study in studies(chapter) if study.grid and (asked is None or type(asked) is study.asked)]
     if not found:
-        known = sorted({study.chapter for study in every()})
+        known = sorted({study.chapter for study in every() if study.grid})
         raise ValueError(f"{chapter!r} has no grid: it must be one of {', '.join(known)}")
     return found[0]
 
