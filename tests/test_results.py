@@ -67,7 +67,8 @@ def test_the_address_is_the_run_id_that_a_plan_has():
 
 
 @pytest.mark.parametrize("study, artefacts", [("../out", ARTEFACTS), ("a/b", ARTEFACTS), ("", ARTEFACTS),
-                                              ("mnist_tradeoff", {"../x": b""}), ("mnist_tradeoff", {"record.json": b""})])
+                                              ("mnist_tradeoff", {"../x": b""}),
+                                              ("mnist_tradeoff", {"record.json": b""})])
 def test_names_that_leave_the_folder_are_refused(stores, study, artefacts):
     with pytest.raises(ValueError, match="plain name"):
         store_record(None, study=study, artefacts=artefacts)
