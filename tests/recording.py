@@ -20,7 +20,6 @@ import dpgan_lib
 from dpgan_lib.config import RunConfig
 from dpgan_lib.gan import loop, steps
 from dpgan_lib.gan.state import State, new_state
-from dpgan_lib.privacy import clipping, mechanism, streams
 
 LIBRARY = str(Path(dpgan_lib.__file__).parent)
 
@@ -42,7 +41,7 @@ def as_drawn(batch: np.ndarray, step: int) -> np.ndarray:
 
 def record(config: RunConfig, records: loop.Records, *, draw: Callable = as_drawn,
            replay: Recording | None = None, control_flow: bool = False) -> Recording:
-    """Train on the CPU through training.train_block, from the start to T.
+    """Train on the CPU through loop.train_block, from the start to T.
 
     draw: (indices that Poisson sampling drew, step) -> indices of that step's batch.  control_flow: log lines, slowly.
     A run that breaks off breaks a law: whether it does would tell of the data.
@@ -63,7 +62,7 @@ def record(config: RunConfig, records: loop.Records, *, draw: Callable = as_draw
 
 def watch_critic_steps(patch: pytest.MonkeyPatch, run: Recording, replay: Recording | None = None) -> None:
     """Keep what each critic step releases; in a replay, put the recorded critic in its place afterwards."""
-    critic_step = steps.critic_step
+    critic_step = loop.critic_step
 
     def watched(critic, optimiser, *arguments):
         critic_step(critic, optimiser, *arguments)
@@ -83,8 +82,8 @@ def listen(patch: pytest.MonkeyPatch, values: list[tuple], draw: Callable = as_d
 
     common: draw batches from this many records, those that neighbours share; draw decides of the one more.
     """
-    sample, stream, noisy_mean, clipped_sum = (mechanism.poisson_sample, streams.stream, mechanism.noisy_mean,
-                                               clipping.clipped_sum)
+    sample, stream, noisy_mean, clipped_sum = (loop.poisson_sample, loop.stream, steps.noisy_mean,
+                                               steps.clipped_sum)
     drawn = []
 
     def heard_sample(records, rate, rng):

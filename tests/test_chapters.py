@@ -119,6 +119,14 @@ def test_an_output_path_that_leads_elsewhere_is_refused(project, tmp_path_factor
     assert not list(elsewhere.iterdir())
 
 
+def test_without_an_output_path_build_takes_it_wherever_that_is(project, tmp_path_factory, monkeypatch):
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("DPGAN_HOME", str(home))
+    monkeypatch.setattr(chapters, "execute", lambda notebook, target, values, **_: target)
+    project.chapter("07_tiny")
+    assert chapters.run_chapter("tiny") == home / "build" / "07_tiny.ipynb"
+
+
 # Execution: each of these starts one kernel
 
 

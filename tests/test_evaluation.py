@@ -51,6 +51,7 @@ def blobs(count, informative, seed):
     return images, labels
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("informative", [True, False])
 def test_classifiers_learn_what_is_there_and_nothing_else(informative):
     train, test = blobs(1000, informative, 0), blobs(1000, True, 1)

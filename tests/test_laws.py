@@ -22,7 +22,6 @@ from scipy import stats
 from dpgan_lib.gan import loop
 from dpgan_lib.gan import state as training_state
 from dpgan_lib.gan.state import new_state
-from dpgan_lib.privacy import streams
 
 RECORDS, BATCH, STEPS, BLOCK, CLIP, NOISE = 100, 20, 5, 2, 0.5, 1.25  # N, q N, T, T between checkpoints, C, sigma
 CATEGORIES = 10
@@ -127,7 +126,7 @@ def law_the_generator_learns_from_published_critics_alone():
 # The budget ---------------------------------------------------------------------------------------------------------
 
 def trained(folder, config, watch, **options):
-    """training.train on the CPU, whatever the machine has. watch: called with a patch."""
+    """loop.train on the CPU, whatever the machine has. watch: called with a patch."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.cuda, "is_available", lambda: False)
         watch(patch)
@@ -260,7 +259,7 @@ def law_without_noise_training_is_plain_wgan():
     """With C = inf, and with a finite C so large that the path that clips changes nothing."""
     free, large = planned(noise=0.0, clip=math.inf), planned(noise=0.0, clip=1e6)
     with pytest.MonkeyPatch.context() as patch:
-        stream = streams.stream  # another C is another run with other randomness: here it must be the same
+        stream = loop.stream  # another C is another run with other randomness: here it must be the same
         for module in (loop, training_state):
             patch.setattr(module, "stream", lambda _, *rest: stream(free.hash, *rest))
         ours = record(free, data())
@@ -307,6 +306,7 @@ def test_the_law_holds(law):
     LAWS[law]()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_some_law_catches(mutant, record_property):
     caught = laws_that_catch(mutant)
@@ -314,6 +314,7 @@ def test_some_law_catches(mutant, record_property):
     assert caught
 
 
+@pytest.mark.full
 def test_every_law_catches_some_mutant():
     """A law that no mutant breaks may be one that nothing breaks."""
     assert {law for mutant in MUTANTS for law in laws_that_catch(mutant)} == set(LAWS)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dpgan_lib.book import publish
+from dpgan_lib.book.site import SETTINGS
 from dpgan_lib.privacy.accounting import ORDERS, epsilon_rdp
 from dpgan_lib.privacy.calibration import calibrate_noise_rdp
 from dpgan_lib.report.numbers import rounded_up
@@ -145,11 +145,11 @@ def test_on_paper_and_without_javascript_a_table_stands_alone(form, browser):
 
 
 def test_the_table_has_what_the_form_opens_with_and_the_tighter_accountant_says_less(form):
-    form_row, *_ = publish.SETTINGS
+    form_row, *_ = SETTINGS
     typed = [float(form.locator(f"#{name}").input_value()) for name in ("records", "batch", "noise", "steps", "delta")]
     assert typed == list(form_row[1:])
     rows = form.get_by_role("table").locator("tbody tr").all()
-    assert len(rows) == len(publish.SETTINGS)
+    assert len(rows) == len(SETTINGS)
     for row in rows:
         *_, rdp, pld = row.locator("td").all_inner_texts()
         assert 0.8 * float(rdp) < float(pld) < float(rdp)  # "a little less"

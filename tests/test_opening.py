@@ -103,12 +103,14 @@ def test_noise_is_asked_for_as_accounted(digits, tmp_path, monkeypatch):
 
 # Stored, resumed, charged
 
+@pytest.mark.full
 def test_the_same_run_twice_and_another_seed(digits, tmp_path):
     three = [methods.train(warm_run(seed), *digits, tmp_path / str(index)) for index, seed in enumerate([0, 0, 1])]
     assert torch.equal(weights(three[0]), weights(three[1]))
     assert not torch.equal(weights(three[0]), weights(three[2]))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("number", [0, 1, 2])
 def test_a_killed_opening_goes_on_behind_its_last_release(number, digits, tmp_path, releases, monkeypatch):
     with monkeypatch.context() as patch:

@@ -104,14 +104,14 @@ def _nearest(name: str, known) -> str:
 
 
 def output_path(output) -> Path:
-    """Where an execution may write: an .ipynb inside the current or the project's folder, links followed.
+    """Where an execution may write: an .ipynb inside the current or the project's folder or build/, links followed.
 
     Raises ValueError outside these, and in notebooks/, which only publishing replaces.
     """
     target = Path(output).resolve()
     if target.suffix != ".ipynb" or target.is_dir():
         raise ValueError(f"output {output} must be a notebook's file name: end it in .ipynb")
-    if not any(target.is_relative_to(folder) for folder in (Path.cwd().resolve(), paths.project())):
+    if not any(target.is_relative_to(folder.resolve()) for folder in (Path.cwd(), paths.project(), paths.build())):
         raise ValueError(f"output {output} leads to {target}, outside this folder: name a path inside {Path.cwd()}")
     if target.is_relative_to(paths.project() / "notebooks"):
         raise ValueError(f"output {output} lies in notebooks/: name another folder, or use `dpgan publish`")
