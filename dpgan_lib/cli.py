@@ -62,13 +62,16 @@ def run(progress, chapter, parameters, output, timeout):
 @click.option("--prepare", is_flag=True, help="Only lay out run.json and data.npz, to train on another machine.")
 @click.pass_obj
 def train(progress, parameters, study, max_minutes, fresh, prepare):
-    """Compute one record, or find it: train and measure."""
+    """Compute one record, or find it: train and measure. A parameter without a default is the grid's first."""
+    from dataclasses import asdict
+
     from dpgan_lib.book import chapters
     from dpgan_lib.report import cards
     from dpgan_lib.studies import registry
 
     wanted = registry.study(study)
-    asked = wanted.asked(**chapters.fitted(_values(parameters), chapters.field_defaults(wanted.asked), study))
+    known = asdict(wanted.grid[0]) | chapters.field_defaults(wanted.asked)
+    asked = wanted.asked(**known | chapters.fitted(_values(parameters), known, study))
     if prepare:
         click.echo(wanted.prepare(asked))
         return

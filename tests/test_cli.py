@@ -154,6 +154,7 @@ class Noting(Study):
 
 
 NOTED = []
+CELLS = (Parameters(),)
 
 
 @pytest.fixture
@@ -161,7 +162,7 @@ def study(monkeypatch):
     """study(record): the only study is "s", and it computes a record in that folder, or none."""
     NOTED.clear()
 
-    def give(record="runs/s/aaaa", grid=(Parameters(),)):
+    def give(record="runs/s/aaaa", grid=CELLS):
         record = record and SimpleNamespace(folder=Path(record))
         noting = Noting(chapter="s", asked=Parameters, grid=grid, plan=None, measure=record)
         monkeypatch.setattr(registry, "chapters", lambda: ["s"])
@@ -187,6 +188,23 @@ def test_train_computes_what_is_there_only_if_told_so(dpgan, study, monkeypatch)
     monkeypatch.setattr(store, "find", lambda study, run: SimpleNamespace(folder=Path("runs/s/old")))
     assert dpgan("train", "--study", "s").stdout == "runs/s/old\ncurrent\n" and not NOTED
     assert dpgan("train", "--study", "s", "--fresh").stdout == "runs/s/aaaa\ncurrent\n"
+
+
+def test_train_takes_what_has_no_default_from_the_grid(dpgan, study, monkeypatch):
+    @dataclass
+    class Bare:
+        epsilon: float
+        seed: int = 0
+
+        def check(self):
+            pass
+
+    study()
+    bare = Noting(chapter="s", asked=Bare, grid=(Bare(epsilon=7.0),), plan=None, measure=None)
+    monkeypatch.setattr(registry, "studies", lambda chapter: [bare])
+    for given in ((), ("-p", "epsilon", "2"), ("-p", "seed", "1")):
+        dpgan("train", "--study", "s", *given)
+    assert [asked for asked, _ in NOTED] == [Bare(epsilon=7.0), Bare(epsilon=2.0), Bare(epsilon=7.0, seed=1)]
 
 
 def test_train_stopped_early_says_how_to_go_on(dpgan, study):

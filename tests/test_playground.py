@@ -48,16 +48,15 @@ def test_each_method_has_one_run_an_epsilon():
 @pytest.mark.parametrize("field, value", [("seed", 1), ("dataset", "digits"), ("profile", "smoke")])
 def test_runs_of_another_kind_are_not_shown(monkeypatch, field, value):
     (one,) = SHOWN[:1]
-    other = replace(one, content=one.content | {"config": one.content["config"] | {field: value}})
+    other = replace(one, content=one.content | {"asked": one.asked | {field: value}})
     monkeypatch.setattr(store, "published", lambda study: [one, other])
     assert playground.chosen() == {"both": [one]}
 
 
 def test_an_ablation_is_not_shown(monkeypatch):
     (one,) = SHOWN[:1]
-    config = one.content["config"]
-    ablated = config | {"warm_start": config["warm_start"] | {"witness_weight": 0.0}}
-    monkeypatch.setattr(store, "published", lambda study: [replace(one, content=one.content | {"config": ablated})])
+    ablated = one.asked | {"ablation": "no_witness"}
+    monkeypatch.setattr(store, "published", lambda study: [replace(one, content=one.content | {"asked": ablated})])
     assert playground.chosen() == {}
 
 

@@ -220,6 +220,7 @@ def test_images_of_another_kind_are_refused(short, tmp_path):
     assert done.exit_code == 2 and "must be uint8" in done.output
 
 
+@pytest.mark.full
 def test_accuracies_on_a_public_test_set_are_named_as_such(short, tmp_path):
     files = data.load("digits", progress=False)
     test = np.rint((files.test_images[:, 0] + 1) * 127.5).astype(np.uint8), files.test_labels

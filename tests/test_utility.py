@@ -26,6 +26,7 @@ def accuracies(images, labels, digits, **how):
                              how.get("pair_cnns", False))
 
 
+@pytest.mark.full
 def test_real_digits_teach_and_shuffled_labels_do_not(digits):
     images, labels = digits.train_images, digits.train_labels
     real = accuracies(images, labels, digits)
@@ -36,6 +37,7 @@ def test_real_digits_teach_and_shuffled_labels_do_not(digits):
     assert real["pairs_worst"] == min(accuracy for *_, accuracy in real["pairs"]) and len(real["pairs"]) == 45
 
 
+@pytest.mark.full
 def test_each_pair_has_a_cnn_where_that_is_asked_for(digits, monkeypatch):
     monkeypatch.setattr(utility, "PAIR_STEPS", 1)
     few = np.isin(digits.train_labels, (3, 8))
