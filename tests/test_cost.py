@@ -16,7 +16,6 @@ from dpgan_lib.studies.cost.tables import BOTH, PLAIN, REAL
 from dpgan_lib.studies.cost.ways import WAYS
 from dpgan_lib.studies.verdicts import NOT_MEASURED
 
-
 CHANGED_SINCE = {MEASURING: {"kind": "benchmark", "sha256": "0" * 64}}
 
 

@@ -91,6 +91,7 @@ def test_points_of_one_figure():
     assert study.STUDY.comparable([SimpleNamespace(kind="ceiling", asked=points[0].asked)], asked[0]) == []
 
 
+@pytest.mark.full
 def test_the_ceiling_is_computed_once_then_found(store, monkeypatch):
     ceiling = Ceiling(**SMOKE)
     monkeypatch.setattr(study, "SIZES", {"smoke": dict(images=300, cnn_steps=14)})
