@@ -186,7 +186,7 @@ WRONG = {
         "reading": "audit_says = dict.fromkeys(audit_says, True)",
     },
     "steer": {
-        "promise": "promise = lambda record: dict(epsilon=results.number(record.privacy['epsilon_asked']), "
+        "promise": "promise = lambda record: dict(epsilon=store.number(record.privacy['epsilon_asked']), "
                    "delta=1e-5, adjacency='add/remove one record', unit=record.card['unit'], demonstration=False)",
         "ask": "ask = lambda generator, settings, labels, rng: generator(*latent.sample_latent(settings, len(labels), "
                "rng)).detach().numpy()",

@@ -64,7 +64,7 @@ for method, by_epsilon in chosen_records.items():
 # ## 1. Read the promise
 #
 # A record says what was promised. Epsilon by itself is not a promise: collect what it depends on. (Infinities in a
-# record are strings; `results.number` reads both kinds.)
+# record are strings; `store.number` reads both kinds.)
 
 # %% nbgrader={"grade_id": "promise", "solution": true}
 def promise(record):
