@@ -1,7 +1,5 @@
 """The `dpgan` command: the library's own functions, one line each. Heavy modules load inside the commands."""
 
-from dataclasses import asdict
-
 import click
 
 STOPPED_EARLY = 75  # BSD's EX_TEMPFAIL: nothing is wrong, run it again
@@ -51,9 +49,9 @@ def main(context, quiet):
 @click.pass_obj
 def run(progress, chapter, parameters, output, timeout):
     """Re-execute a chapter; its output changes only if every cell succeeds."""
-    from dpgan_lib import publish
+    from dpgan_lib.book import chapters
 
-    click.echo(publish.run_chapter(chapter, _values(parameters), output, timeout, progress))
+    click.echo(chapters.run_chapter(chapter, _values(parameters), output, timeout, progress))
 
 
 @main.command()
@@ -64,16 +62,43 @@ def run(progress, chapter, parameters, output, timeout):
 @click.option("--prepare", is_flag=True, help="Only lay out run.json and data.npz, to train on another machine.")
 @click.pass_obj
 def train(progress, parameters, study, max_minutes, fresh, prepare):
-    """Compute one record, or find it: train and evaluate."""
-    from dpgan_lib import chapters, experiment, report, tradeoff
+    """Compute one record, or find it: train and measure. A parameter without a default is the grid's first."""
+    from dataclasses import asdict
 
-    values = chapters.check_values(_values(parameters), asdict(tradeoff.Parameters()), "05_mnist_tradeoff")
-    asked = tradeoff.Parameters(**values)
+    from dpgan_lib.book import chapters
+    from dpgan_lib.report import cards
+    from dpgan_lib.studies import registry
+
+    wanted = registry.study(study)
+    known = asdict(wanted.grid[0]) | chapters.field_defaults(wanted.asked)
+    asked = wanted.asked(**known | chapters.fitted(_values(parameters), known, study))
     if prepare:
-        click.echo(experiment.prepare(study, tradeoff.plan(asked)))
+        click.echo(wanted.prepare(asked))
         return
-    record = tradeoff.obtain(asked, study=study, fresh=fresh, max_minutes=max_minutes, progress=progress)
-    _show(record, record and report.status(record))
+    record = wanted.obtain(asked, fresh=fresh, max_minutes=max_minutes, progress=progress)
+    _show(record, record and cards.status(record))
+
+
+@main.command()
+@click.argument("records", nargs=-1)
+@click.option("--study", help="All published records of a study whose metrics are stale.")
+@click.pass_obj
+def measure(progress, records, study):
+    """Compute the metrics of RECORDS again, from the generators that they keep; writes to runs/.
+
+    A record is named by its folder, its <study>/<run id> or a unique run id.
+    """
+    from dpgan_lib.records import store, verify
+    from dpgan_lib.studies import registry
+
+    chosen = [verify.find(record) for record in records]
+    if study:
+        chosen += [record for record in store.published(study)
+                   if store.staleness(record) == [store.CHANGED[store.MEASURING]]]
+    if not chosen:
+        raise ValueError("there is nothing to measure: name records, or with --study a study that has stale ones")
+    for record in chosen:
+        click.echo(registry.study_of(record).measure_again(record, progress=progress).folder)
 
 
 def _show(record, status: str) -> None:
@@ -118,7 +143,7 @@ def release(progress, data, name, out, public_test, max_minutes, **declared):
 
 @main.command()
 @click.option("--measured", type=click.Path(exists=True, dir_okay=False), metavar="FILE",
-              help="Record what `python -m dpgan_lib.bench FILE` measured on another machine.")
+              help="Record what `python -m dpgan_lib.studies.cost.bench FILE` measured on another machine.")
 @click.option("--json", "as_json", is_flag=True, help="Print all tables as JSON instead of the targets.")
 @click.pass_obj
 def bench(progress, measured, as_json):
@@ -126,23 +151,25 @@ def bench(progress, measured, as_json):
     import json
     from pathlib import Path
 
-    from dpgan_lib import cost, experiment
+    from dpgan_lib.studies.cost import study, tables
 
     say = (lambda text: click.echo(text, err=True)) if progress else (lambda text: None)
-    record = experiment.benchmark(json.loads(Path(measured).read_text()) if measured else None, say)
-    click.echo(json.dumps(record.content, indent=1) if as_json else f"{cost.summary(record)}\n{record.folder}")
+    record = study.benchmark(json.loads(Path(measured).read_text()) if measured else None, say)
+    click.echo(json.dumps(record.content, indent=1) if as_json else f"{tables.summary(record)}\n{record.folder}")
 
 
 @main.command()
 @click.argument("chapter", required=False)
 @_timeout
-@click.option("--holes", is_flag=True, help="Compute nothing: a cell of the grid without a current record stays a hole.")
+@click.option("--holes", is_flag=True, help="Compute nothing: a cell of the grid without a current record stays a "
+                                            "hole.")
 @click.pass_obj
 def publish(progress, chapter, timeout, holes):
     """Replace a chapter's published notebook and records, or every chapter's, if all of it succeeds."""
-    from dpgan_lib import chapters, publish
+    from dpgan_lib import paths
+    from dpgan_lib.book import publish
 
-    for name in [chapter] if chapter else chapters.chapters():
+    for name in [chapter] if chapter else paths.chapters():
         click.echo(publish.publish_chapter(name, timeout, progress, holes))
 
 
@@ -153,14 +180,14 @@ def publish(progress, chapter, timeout, holes):
 @click.pass_obj
 def book(progress, parameters, chapter, timeout):
     """Build the book; with parameters, re-execute a chapter first and show that."""
-    from dpgan_lib import publish
+    from dpgan_lib.book import chapters, publish, site
 
-    shown = publish.chapter_path(chapter).with_suffix(".ipynb")
+    shown = chapters.chapter_path(chapter).with_suffix(".ipynb")
     replacements = {}
     if parameters:
-        shown = replacements[chapter] = publish.run_chapter(chapter, _values(parameters), None, timeout, progress)
-    index = publish.build_book(replacements, progress)
-    values = publish.glued(shown)
+        shown = replacements[chapter] = chapters.run_chapter(chapter, _values(parameters), None, timeout, progress)
+    index = site.build_book(replacements, progress)
+    values = chapters.glued(shown)
     if not parameters and (stale := publish.stale_records(shown)):  # since it was published
         values["status"] = f"stale: {'; '.join(stale)}"
     click.echo(_summary(values))
@@ -187,7 +214,7 @@ def coursework(folder):
     """Write the student and the instructor version of every assignment into FOLDER, as nbgrader expects them."""
     from pathlib import Path
 
-    from dpgan_lib import coursework
+    from dpgan_lib.book import coursework
 
     click.echo("\n".join(map(str, coursework.build(Path(folder)))))
 
@@ -202,7 +229,8 @@ def data():
 @click.pass_obj
 def fetch(progress, name):
     """Download the absent files of a data set, or of all, each checked against its card."""
-    from dpgan_lib import celeba, data
+    from dpgan_lib import data
+    from dpgan_lib.data import celeba
 
     if name == celeba.NAME:
         raise ValueError("CelebA is not downloaded. " + celeba.REMEDY.format(folder="$DPGAN_DATA/celeba"))
@@ -215,7 +243,8 @@ def fetch(progress, name):
 @click.argument("name", required=False)
 def check(name):
     """Check the files of a data set, or of all, against their cards; of "celeba", count what is there."""
-    from dpgan_lib import celeba, data
+    from dpgan_lib import data
+    from dpgan_lib.data import celeba
 
     if name == celeba.NAME:
         click.echo(f"{name}: " + ", ".join(f"{key} {value}" for key, value in celeba.summary().items()))
@@ -231,15 +260,12 @@ def status(progress):
     """Which published results are current, stale (and why) or missing."""
     from tqdm import tqdm
 
-    from dpgan_lib import cost, results, studies, sweep
+    from dpgan_lib.records import store
+    from dpgan_lib.studies import registry
 
-    grid = [(name, parameters) for name in studies.names() for parameters in studies.study(name).grid]
-    lines = []
-    for name, parameters in tqdm(grid, desc="planning the runs", leave=False, disable=not progress):
-        run = studies.study(name).address(parameters)
-        lines.append(f"{name}/{run}  {sweep.words(parameters)}  {_state(name, run)}")
-    lines += cost.states()
-    lines += [f"manifest: {problem}" for problem in results.check_manifest()]
+    states = (line for study in registry.every() for line in study.states())
+    lines = list(tqdm(states, desc="planning the runs", leave=False, disable=not progress))
+    lines += [f"manifest: {problem}" for problem in store.check_manifest()]
     click.echo("\n".join(lines))
 
 
@@ -251,11 +277,12 @@ def sweep(progress, study, jobs):
     """Compute the records of a study that are missing or stale. Resumable; a cell that fails is named at the end."""
     from tqdm import tqdm
 
-    from dpgan_lib import sweep
+    from dpgan_lib.studies import sweep
+    from dpgan_lib.studies.study import words
 
-    due = sweep.cells(study)
+    due = sweep.due(study)
     done = tqdm(sweep.compute(study, due, jobs), total=len(due), desc=study, unit=" cells", disable=not progress)
-    holes = [f"hole: {sweep.words(parameters)}: {reason}" for parameters, reason in done if reason]
+    holes = [f"hole: {words(asked)}: {reason}" for asked, reason in done if reason]
     click.echo("\n".join([f"{len(due) - len(holes)} of {len(due)} cells computed", *holes]))
     if holes:
         raise click.exceptions.Exit(1)
@@ -271,11 +298,11 @@ def reproduce(progress, chapter, parameters, run):
 
     With -p seed N of a published run, every digit must be the same. Writes to runs/ alone.
     """
-    from dpgan_lib import reproduce, studies
+    from dpgan_lib.studies import registry, reproduce
 
     plan = reproduce.plan(chapter, _values(parameters), run)
     click.echo(f"{chapter}: {reproduce.words(plan)}", err=True)
-    fresh = studies.obtain(chapter, plan.parameters, fresh=True, progress=progress)
+    fresh = registry.obtain(chapter, plan.asked, fresh=True, progress=progress)
     lines, reproduced = reproduce.outcome(fresh, plan)
     click.echo("\n".join(lines))
     if not reproduced:
@@ -284,26 +311,17 @@ def reproduce(progress, chapter, parameters, run):
 
 @main.command()
 @click.argument("record")
-@click.option("--deep", is_flag=True, help="Also compute the metrics again from the weights: needs the data, 2 minutes.")
+@click.option("--deep", is_flag=True, help="Also compute the metrics again from the weights: needs the data, 2 "
+                                           "minutes.")
 @click.pass_obj
 def verify(progress, record, deep):
     """Check what a record says, by its folder or <study>/<run id>. Opens no data unless --deep."""
-    from dpgan_lib import verify
+    from dpgan_lib.records import checks, verify
 
-    checks = verify.check(verify.find(record), deep=deep, progress=progress)
-    click.echo("\n".join(str(check) for check in checks))
-    if any(check.outcome == verify.FAILED for check in checks):
+    found = verify.check(verify.find(record), deep=deep, progress=progress)
+    click.echo("\n".join(map(str, found)))
+    if any(check.outcome == checks.FAILED for check in found):
         raise click.exceptions.Exit(1)
-
-
-def _state(study: str, run: str) -> str:
-    from dpgan_lib import results
-
-    published = {record.run_id: record for record in results.published(study)}
-    if run not in published:
-        return "computed here, not published" if results.find(study, run) else "missing"
-    reasons = results.staleness(published[run])
-    return f"stale: {'; '.join(reasons)}" if reasons else "current"
 
 
 def _values(parameters) -> dict:

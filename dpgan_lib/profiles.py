@@ -24,7 +24,6 @@ class Profile:
 
 
 _LATENT = LatentConfig(z_dim=32, categories=10, continuous=2)
-
 PROFILES = {
     "smoke": Profile(
         latent=_LATENT,

@@ -8,24 +8,30 @@ its epsilon.
 
 import math
 import shutil
-from dataclasses import dataclass, replace
-from datetime import datetime, timezone
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 from safetensors.torch import save
 from tqdm import tqdm
 
-from dpgan_lib import evaluation, experiment, results, training
 from dpgan_lib.config import RunConfig
-from dpgan_lib.experiment import require
-from dpgan_lib.streams import stream
+from dpgan_lib.gan import loop
+from dpgan_lib.measures import classifiers
+from dpgan_lib.privacy.streams import stream
+from dpgan_lib.profiles import PROFILES
+from dpgan_lib.records import store
+from dpgan_lib.records.provenance import TRAINING, provenance, training_source
+from dpgan_lib.report import figures
+from dpgan_lib.studies.parameters import RunParameters, configure, require
+from dpgan_lib.studies.study import privacy_statement
 
 STUDY = "release"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parameters(experiment.Parameters):
+class Parameters(RunParameters):
     """What the owner declares in public. dataset: a name for the data.  records: N, known or chosen without looking.
 
     A wrong N spoils no guarantee: the rate and the divisor follow from the declared one.
@@ -42,29 +48,30 @@ class Parameters(experiment.Parameters):
 
     def check(self) -> None:
         """Raises ValueError: one line with the value, what is expected and the repair."""
-        require(self.seed is None, "seed", self.seed, "is refused: whoever knows the seed of a release can subtract its "
-                                                      "noise. Leave it out, or train a demonstration on public data")
+        require(self.seed is None, "seed", self.seed, "is refused: whoever knows the seed of a release can subtract "
+                                                      "its noise. Leave it out, or train a demonstration on public "
+                                                      "data")
         for name, least in (("records", 2), ("classes", 2), ("side", 8)):
             value = getattr(self, name)
             require(type(value) is int and value >= least, name, value, f"must be a whole number, {least} or more")
         require(self.side % 4 == 0, "side", self.side, "must be a multiple of 4: pad the images")
         self.check_for(self.records)
         require(self.target_epsilon < math.inf, "epsilon", self.epsilon, "must be finite: a release is private")
-        batch = experiment.PROFILES[self.profile].expected_batch
+        batch = PROFILES[self.profile].expected_batch
         require(batch < self.records, "records", self.records, f"must be above the profile's expected batch of {batch}")
 
 
 def plan(parameters: Parameters) -> RunConfig:
     """The run, its noise calibrated. Opens no data. Raises ValueError for a parameter out of range."""
     parameters.check()
-    config = experiment.configure(parameters, parameters.records)
+    config = configure(parameters, parameters.records)
     return replace(config, latent=replace(config.latent, categories=parameters.classes),
                    model=replace(config.model, image_side=parameters.side))
 
 
 def obtain(parameters: Parameters, images: np.ndarray, labels: np.ndarray, out: Path, *,
            public_test: tuple[np.ndarray, np.ndarray] | None = None, max_minutes: float | None = None,
-           progress: bool = True) -> results.Record | None:
+           progress: bool = True) -> store.Record | None:
     """Train, and leave the record in out/release/<run id>/. None if the time was up: the same call goes on then.
 
     images (n, side, side) uint8, labels (n,) integers, whatever n is.  public_test: the like, of data that is public:
@@ -72,22 +79,23 @@ def obtain(parameters: Parameters, images: np.ndarray, labels: np.ndarray, out: 
     Raises ValueError for images of another shape, and where that release exists already.
     """
     config, card = plan(parameters), declared(parameters)
-    run_id = results.content_address(config.to_dict(), card)
+    run_id = store.content_address(config.to_dict(), card)
     folder, work = out / STUDY / run_id, out / STUDY / f".work-{run_id}"
-    if results.read(folder):
+    if store.read(folder):
         raise ValueError(f"{folder} is such a release already: another one of the same data spends epsilon "
                          f"{config.privacy.epsilon:g} once more. Name another folder if that is meant.")
-    origin = results.provenance()
+    origin = provenance({TRAINING: training_source("plain")})
     with tqdm(total=config.privacy.steps, desc="training a release", unit=" critic steps", disable=not progress) as bar:
-        state = training.train(config, scaled(images, parameters), labels, work, max_minutes=max_minutes,
-                               progress=lambda step: bar.update(step - bar.n))
+        state = loop.train(config, scaled(images, parameters), labels, work, max_minutes=max_minutes,
+                           progress=lambda step: bar.update(step - bar.n))
     if state.step < config.privacy.steps:
         return None
-    content = {"mode": "release", "config": config.to_dict(), "card": card, "seconds": {}, "provenance": origin,
-               "created": datetime.now(timezone.utc).strftime("%Y-%m-%d"),  # the hour would tell how long it took
-               "privacy": experiment.privacy_statement(config, parameters.unit),
+    content = {"mode": "release", "asked": asdict(parameters), "config": config.to_dict(), "card": card, "seconds": {},
+               "provenance": origin,
+               "created": datetime.now(UTC).strftime("%Y-%m-%d"),  # the hour would tell how long it took
+               "privacy": privacy_statement(config, parameters.unit),
                "metrics": _on_public_test(config, state, public_test, parameters)}
-    record = results.write(STUDY, run_id, content, _artefacts(config, state), store=out)
+    record = store.write(STUDY, run_id, content, _artefacts(config, state), store=out)
     shutil.rmtree(work)
     return record
 
@@ -112,12 +120,12 @@ def _on_public_test(config, state, public_test, parameters) -> dict:
         return {}
     count, (images, labels) = config.evaluation.images, public_test
     asked = np.arange(count) % config.latent.categories
-    drawn = evaluation.synthesise(state.average.cpu(), config.latent, asked, stream(None, "evaluation"))
-    return {"public_test": evaluation.utility(drawn, asked, scaled(images, parameters), labels,
-                                              config.evaluation.cnn_steps, stream(None, "evaluation"))}
+    drawn = classifiers.synthesise(state.average.cpu(), config.latent, asked, stream(None, "evaluation"))
+    return {"public_test": classifiers.utility(drawn, asked, scaled(images, parameters), labels,
+                                               config.evaluation.cnn_steps, stream(None, "evaluation"))}
 
 
 def _artefacts(config, state) -> dict[str, bytes]:
     generator = state.average.cpu()
-    grid = evaluation.sample_grid(generator, config.latent, stream(None, "evaluation"))
-    return {"generator.safetensors": save(generator.state_dict()), "samples.png": experiment.png(grid)}
+    grid = classifiers.sample_grid(generator, config.latent, stream(None, "evaluation"))
+    return {"generator.safetensors": save(generator.state_dict()), "samples.png": figures.png(grid)}

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dpgan_lib.configs import config_from
-from dpgan_lib.runs import train
-from dpgan_lib.state import hardware
+from dpgan_lib.config import config_from
+from dpgan_lib.gan.state import hardware
+from dpgan_lib.warm_start.methods import train
 
 
 def main() -> None:

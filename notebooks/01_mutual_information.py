@@ -47,10 +47,10 @@ conditional = False  # True: the critic sees labels, and categories are labels
 # A name or a value that makes no sense is refused here, before any data is opened.
 
 # %% tags=["remove-output"]
-from dpgan_lib import information
-from dpgan_lib.experiment import parameters_from
+from dpgan_lib.studies.mutual_information import study, tables
+from dpgan_lib.studies.parameters import parameters_from
 
-parameters = parameters_from(globals(), information.Parameters)
+parameters = parameters_from(globals(), study.Parameters)
 
 # %%
 import math
@@ -60,11 +60,18 @@ import numpy as np
 from IPython.display import HTML, Markdown
 from myst_nb import glue
 
-from dpgan_lib import channels, claims, codes, data, figures
-from dpgan_lib import figures_information as drawing
-from dpgan_lib import latent, report, results, steps, studies
+from dpgan_lib import data
+from dpgan_lib.book import claims
+from dpgan_lib.gan import latent, steps
+from dpgan_lib.measures import codes
+from dpgan_lib.records import store
+from dpgan_lib.report import cards
+from dpgan_lib.report.figures import panels
+from dpgan_lib.studies import registry
+from dpgan_lib.studies.mutual_information import channels, figures
+from dpgan_lib.studies.study import generator_of
 
-config = information.plan(parameters)
+config = study.run_of(parameters)
 rng = np.random.default_rng(0)  # of the first half of the page
 
 
@@ -92,18 +99,18 @@ def shown(nats):
 # line of code:
 
 # %% tags=["hide-input"]
-Markdown(report.source(channels.mutual_information))
+Markdown(cards.source(channels.mutual_information))
 
 # %% [markdown]
 # Such a table is a *channel*: code in, image out. In the first one the image is a number too. It shows the code with
 # probability $a$, and otherwise any of the other nine:
 
 # %% tags=["hide-input"]
-Markdown(report.source(channels.confusion))
+Markdown(cards.source(channels.confusion))
 
 # %% mystnb={"image": {"alt": "Three square tables of shades, codes against images: one shade everywhere, a faint diagonal, a bright diagonal"}}
 accuracies = (0.1, 0.5, 0.9)
-drawing.channels({f"a = {a}": channels.confusion(10, a) for a in accuracies})
+figures.channels({f"a = {a}": channels.confusion(10, a) for a in accuracies})
 
 # %% [markdown]
 # On the left, code and image are independent: every row is the same. The formula in the source was worked out by hand,
@@ -150,7 +157,7 @@ for a in accuracies:
 # Both, for a table $p$ and a reader $q$ with one column an image:
 
 # %% tags=["hide-input"]
-Markdown(report.source(channels.bound) + "\n\n" + report.source(channels.gap))
+Markdown(cards.source(channels.bound) + "\n\n" + cards.source(channels.gap))
 
 # %% [markdown]
 # Four readers of one channel. The first knows the truth. The second looks at no image. The third is right about which
@@ -223,7 +230,7 @@ print(f"two Gaussians: {exact:.6f} nats of {math.log(2):.6f}")
 # prior, where $L_I = 0$, and follows the gradient.
 
 # %% tags=["hide-input"]
-Markdown(report.source(channels.learn))
+Markdown(cards.source(channels.learn))
 
 # %% [markdown]
 # What a reader can look at decides how far it gets. For the confusion table it has one score a cell, and for the
@@ -257,7 +264,7 @@ curves = {name: (channels.learn(*lesson[:2], 120, lesson[2]),
           for name, lesson in lessons.items()}
 
 # %% mystnb={"image": {"alt": "Six small panels: the bound rises with the reader's steps towards the dotted line of the exact information, reaches it in five, and levels off well below it in one, where the reader sees x alone and the truth needs its square"}}
-drawing.learning(curves)
+figures.learning(curves)
 
 # %%
 for name, (bounds, I) in curves.items():
@@ -309,7 +316,7 @@ for noise in noises:
 assert np.all(np.array(best) < exact)
 
 # %% mystnb={"image": {"alt": "Information against noise: the exact curve falls from four nats to zero, the bound of the best Gaussian reader is capped below three nats on the left, close beneath the curve in the middle, and below zero on the right"}}
-figures.panels([{"title": "A uniform code, read by a mean and a spread", "linear": "y",
+panels([{"title": "A uniform code, read by a mean and a spread", "linear": "y",
                  "xlabel": "noise (standard deviation)", "ylabel": "nats",
                  "curves": {"exact I(c; x)": (noises, exact),
                             "L_I of the best Gaussian reader": (noises, best)}}])
@@ -348,8 +355,8 @@ print(f"cap of a continuous code: {cap:.3f} nats; of ten classes: {math.log(10):
 # digit, and the numbers something like slant. The bound, and the one step that uses it:
 
 # %% tags=["hide-input"]
-Markdown(report.source(latent.mutual_info_bound) + "\n\n"
-         + report.source(steps.generator_step))
+Markdown(cards.source(latent.mutual_info_bound) + "\n\n"
+         + cards.source(steps.generator_step))
 
 # %% [markdown]
 # ### One run
@@ -358,15 +365,14 @@ Markdown(report.source(latent.mutual_info_bound) + "\n\n"
 # else the run is trained now and measured.
 
 # %%
-record = studies.obtain("mutual_information", parameters)
-published = [other for other in results.published("mutual_information")
-             if information.is_same_sweep(other.config, config)]
+record = registry.obtain("mutual_information", parameters)
+published = study.STUDY.comparable(store.published("mutual_information"), parameters)
 records = list({other.run_id: other for other in [*published, record]}.values())
-rows = [information.row(other) for other in records]
-print(report.status(record))
+rows = [tables.row(other) for other in records]
+print(cards.status(record))
 
 # %% tags=["hide-input"]
-Markdown(f"{report.run_caption(record)} {information.run_name(information.row(record)).capitalize()}.")
+Markdown(f"{cards.run_caption(record)} {tables.run_name(tables.row(record)).capitalize()}.")
 
 # %% [markdown]
 # Each row of the grid is one category, and down a column all else is fixed: what changes from row to row is what the
@@ -374,7 +380,7 @@ Markdown(f"{report.run_caption(record)} {information.run_name(information.row(re
 # category, and the share of them in which it does.
 
 # %% mystnb={"image": {"alt": "A grid of generated images: ten rows, each a category with its commonest name, and ten columns of fixed noise"}}
-drawing.code_grids(*information.grids([record]))
+figures.code_grids(*tables.grids([record]))
 
 # %% [markdown]
 # **Who names a code?** Not the private labels: that would be a release, and it is in no epsilon. The judge is a
@@ -402,7 +408,7 @@ glue("judge_nmi", f"{judge['nmi']:.2f}", display=False)
 # These readers, the judge, purity, NMI and the rules for the verdicts were fixed before any run on MNIST.
 
 # %% tags=["hide-input"]
-Markdown(report.source(codes.readers) + "\n\n" + report.source(codes.teach))
+Markdown(cards.source(codes.readers) + "\n\n" + cards.source(codes.teach))
 
 # %% [markdown]
 # ### What lambda does
@@ -417,9 +423,9 @@ paper = [each for each in records if each.config.seed == seed
          and math.isinf(each.config.privacy.epsilon)] or [record]
 H = math.log(config.latent.categories)
 level = {"H of the category": ([0, config.privacy.steps], [H, H])}
-figures.panels([{"title": f"While training, seed {seed}, no privacy", "linear": "xy",
+panels([{"title": f"While training, seed {seed}, no privacy", "linear": "xy",
                  "xlabel": "critic steps", "ylabel": "L_I (nats)",
-                 "curves": information.histories(paper) | level}])
+                 "curves": tables.histories(paper) | level}])
 
 # %% [markdown]
 # Then the finished generators, every seed a mark. A single point is your run where no others are published.
@@ -432,18 +438,18 @@ cap = math.log(2) - latent.LOG_STD_RANGE[0] - 0.5 * math.log(2 * math.pi)
 caps = {"cap of the category": H, "cap of the continuous codes": 2 * cap}
 
 # %% mystnb={"image": {"alt": "Two panels against lambda: the share of categories read right by three readers, with chance as a level line, and the nats that a new network reads from the category and from the continuous codes, with their caps"}}
-drawing.against_weight([
+figures.against_weight([
     {"title": "Who reads the category of a new image?", "ylabel": "share read right",
-     "series": information.series(rows, who, **without), "lines": {"chance": 0.1}},
+     "series": tables.series(rows, who, **without), "lines": {"chance": 0.1}},
     {"title": "What a new network reads", "ylabel": "bound (nats)", "lines": caps,
-     "series": information.series(rows, {"nats": "category", "continuous": "continuous"},
+     "series": tables.series(rows, {"nats": "category", "continuous": "continuous"},
                                   **without)}])
 
 # %% tags=["remove-cell"]
-for name, text in information.mean_shares(rows, [*who, "purity"], **without).items():
+for name, text in tables.mean_shares(rows, [*who, "purity"], **without).items():
     glue(name, text, display=False)
 
-known = [information.row(other) for other in published]  # of which sentences speak
+known = [tables.row(other) for other in published]  # of which sentences speak
 
 
 def mean(measure, **where):
@@ -468,7 +474,7 @@ if known:
 # Numbers do not show what a code looks like. One run for each $\lambda$, the same seed, uncurated:
 
 # %% mystnb={"image": {"alt": "Grids of generated images, one for each lambda: rows are categories with their commonest names, columns are fixed noise; rows alike without the information term, and different with it"}}
-drawing.code_grids(*information.grids(paper))
+figures.code_grids(*tables.grids(paper))
 
 # %% [markdown]
 # ### Is a code a digit?
@@ -478,9 +484,9 @@ drawing.code_grids(*information.grids(paper))
 # five of the ten counts as collapsed.
 
 # %% mystnb={"image": {"alt": "Purity and normalised mutual information of categories and digits against lambda, every seed a mark, with the judge's ceiling on real digits as level lines"}}
-drawing.against_weight([
+figures.against_weight([
     {"title": "Is a category a digit?", "ylabel": "agreement",
-     "series": information.series(rows, {"purity": "purity", "nmi": "NMI"}, **without),
+     "series": tables.series(rows, {"purity": "purity", "nmi": "NMI"}, **without),
      "lines": {"purity of the judge on real digits": judge["purity"],
                "NMI of the judge on real digits": judge["nmi"]}}])
 
@@ -489,16 +495,16 @@ drawing.against_weight([
 
 # %%
 chosen = [row for row in rows if row.items() >= without.items()]
-HTML(information.table(chosen or rows, "Runs without labels and without privacy"))
+HTML(tables.table(chosen or rows, "Runs without labels and without privacy"))
 
 # %% [markdown]
 # And what each category was named, for the seeds of one $\lambda$:
 
 # %% mystnb={"image": {"alt": "Tables in shades, categories against the digits that the judge sees, one for each seed"}}
 seeds = [each for each in records if each.config.optimiser.info_weight
-         == config.optimiser.info_weight and information.row(each).items()
+         == config.optimiser.info_weight and tables.row(each).items()
          >= without.items()]
-drawing.contingency({information.run_name(information.row(each)):
+figures.contingency({tables.run_name(tables.row(each)):
                      each.metrics["digits"]["table"] for each in seeds or [record]})
 
 # %% [markdown]
@@ -521,8 +527,8 @@ if known:
 # other number stand still. (The first draws, uncurated.)
 
 # %% mystnb={"image": {"alt": "Two blocks of generated digits, one for each continuous code; along a row the code moves from minus one to one and all else stands still"}}
-generator = information.generator_of(record)
-drawing.sweeps({f"continuous code {which + 1} moves": codes.sweep(
+generator = generator_of(record)
+figures.sweeps({f"continuous code {which + 1} moves": codes.sweep(
     generator, config.latent, which, 5, np.random.default_rng(seed))
     for which in range(config.latent.continuous)})
 
@@ -531,7 +537,7 @@ drawing.sweeps({f"continuous code {which + 1} moves": codes.sweep(
 # give the tangent of a digit's slant; its area over its edge gives the width of the stroke:
 
 # %% tags=["hide-input"]
-Markdown(report.source(codes.slant) + "\n\n" + report.source(codes.stroke_width))
+Markdown(cards.source(codes.slant) + "\n\n" + cards.source(codes.stroke_width))
 
 # %% [markdown]
 # Spearman's rank correlation of the code with such a measure is $1$ or $-1$ if the code orders the images by it, and
@@ -540,14 +546,14 @@ Markdown(report.source(codes.slant) + "\n\n" + report.source(codes.stroke_width)
 # if it is large beside everything else that varies. Control needs the second. (Of the two codes, the larger value.)
 
 # %% mystnb={"image": {"alt": "Two panels against lambda, every seed a mark: the largest rank correlation of a continuous code with slant and with stroke width, all else fixed, and all else random"}}
-drawing.against_weight([
+figures.against_weight([
     {"title": f"All else {rest}", "ylabel": "largest |rank correlation|",
-     "series": information.series(rows, {f"slant_{rest}": "slant", f"width_{rest}": "stroke width"},
+     "series": tables.series(rows, {f"slant_{rest}": "slant", f"width_{rest}": "stroke width"},
                       **without)} for rest in ("fixed", "random")])
 
 # %% tags=["remove-cell"]
 for name in codes.MEASURES:
-    control = [value for _, value in information.points(rows, f"{name}_random", info_weight=1.0, **without)]
+    control = [value for _, value in tables.points(rows, f"{name}_random", info_weight=1.0, **without)]
     glue(f"{name}_1", f"{np.mean(control):.2f}" if control else "not measured", display=False)
 
 # %% [markdown]
@@ -556,7 +562,7 @@ for name in codes.MEASURES:
 # and so is the sign:
 
 # %%
-HTML(information.moves_table(seeds or [record]))
+HTML(tables.moves_table(seeds or [record]))
 
 # %% [markdown]
 # ## What privacy does to it
@@ -567,17 +573,17 @@ HTML(information.moves_table(seeds or [record]))
 # and $Q$.
 
 # %% tags=["hide-input"]
-Markdown(report.source(information.forces) + "\n\n"
-         + report.source(information.after_critic_steps))
+Markdown(cards.source(study.forces) + "\n\n"
+         + cards.source(study.after_critic_steps))
 
 # %%
-small = information.plan(information.Parameters(
+small = study.run_of(study.Parameters(
     dataset="digits", profile="smoke", epsilon=10.0))
 digits = data.load("digits", progress=False)
 garbage = np.random.default_rng(0).uniform(-1, 1, digits.train_images.shape)
 
-on_digits, on_garbage = (information.forces(
-    small, information.after_critic_steps(small, images.astype("float32"),
+on_digits, on_garbage = (study.forces(
+    small, study.after_critic_steps(small, images.astype("float32"),
                                           digits.train_labels),
     np.random.default_rng(1)) for images in (digits.train_images, garbage))
 
@@ -601,20 +607,20 @@ print("information's gradient changed:", changed("information"))
 # like at epsilon 10 and 1? (One seed each: a first look.)
 
 # %% mystnb={"image": {"alt": "Two panels against lambda, one series for each epsilon: the share of categories that a new network reads right, and their normalised mutual information with digits"}}
-drawing.against_weight([
+figures.against_weight([
     {"title": "Read by a new network", "ylabel": "share read right",
-     "series": information.by_epsilon(rows, "independent", conditional=False),
+     "series": tables.by_epsilon(rows, "independent", conditional=False),
      "lines": {"chance": 0.1}},
     {"title": "Is a category a digit?", "ylabel": "NMI",
-     "series": information.by_epsilon(rows, "nmi", conditional=False),
+     "series": tables.by_epsilon(rows, "nmi", conditional=False),
      "lines": {"the judge on real digits": judge["nmi"]}}])
 
 # %% tags=["hide-input"]
-Markdown(f"*{report.sweep_caption(records)}*")
+Markdown(f"*{cards.sweep_caption(records)}*")
 
 # %% tags=["remove-cell"]
 for budget in (1.0, 10.0):
-    private_shares = information.mean_shares(rows, ["independent"], conditional=False, epsilon=budget)
+    private_shares = tables.mean_shares(rows, ["independent"], conditional=False, epsilon=budget)
     glue(f"private_{budget:g}", private_shares["independent_0_1"], display=False)
 
 # %% [markdown]
@@ -632,11 +638,11 @@ if known:
 # %%
 private = [row for row in rows
            if math.isfinite(row["epsilon"]) and not row["conditional"]]
-HTML(information.table(private or rows, "Private runs without labels"))
+HTML(tables.table(private or rows, "Private runs without labels"))
 
 # %% mystnb={"image": {"alt": "Grids of generated images of the private runs, one for each epsilon and lambda"}}
-noisy = [each for each in records if information.row(each) in private]
-drawing.code_grids(*information.grids(noisy or [record]))
+noisy = [each for each in records if tables.row(each) in private]
+figures.code_grids(*tables.grids(noisy or [record]))
 
 # %% [markdown]
 # ## Too much of it
@@ -648,9 +654,9 @@ drawing.code_grids(*information.grids(noisy or [record]))
 
 # %% mystnb={"image": {"alt": "The share read right by Q minus the shares read right by two new networks, against lambda, for every seed"}}
 leads = {f"lead_{reader}": f"Q less {who[reader]}" for reader in ("independent", "strokes")}
-drawing.against_weight([
+figures.against_weight([
     {"title": "What Q reads and others do not", "ylabel": "difference of shares",
-     "series": information.series(rows, leads, **without), "lines": {"no gap": 0}}])
+     "series": tables.series(rows, leads, **without), "lines": {"no gap": 0}}])
 
 # %% [markdown]
 # At $\lambda = 3$, $Q$ reads {glue:text}`posterior_3` of the categories, a new network {glue:text}`independent_3`, and
@@ -672,21 +678,21 @@ if known:
 
 # %% mystnb={"image": {"alt": "Two panels against lambda for runs whose critic sees labels: the share of images in which the judge sees the digit asked for, beside the share that a new network reads right; and the nats that it reads from the continuous codes"}}
 labelled = dict(conditional=True, epsilon=math.inf)
-drawing.against_weight([
+figures.against_weight([
     {"title": "With labels: is the digit the one asked for?", "ylabel": "share",
-     "series": information.series(rows, {"obeyed": "the judge sees that digit",
+     "series": tables.series(rows, {"obeyed": "the judge sees that digit",
                        "independent": "a new network reads the category"}, **labelled),
      "lines": {"the judge on real digits": judge["purity"], "chance": 0.1}},
     {"title": "With labels: the continuous codes", "ylabel": "bound (nats)",
-     "series": information.series(rows, {"continuous": "continuous codes"}, **labelled),
+     "series": tables.series(rows, {"continuous": "continuous codes"}, **labelled),
      "lines": {"cap": 2 * cap}}])
 
 # %%
 with_labels = [row for row in rows if row["conditional"]]
-HTML(information.table(with_labels or rows, "Runs whose critic sees labels"))
+HTML(tables.table(with_labels or rows, "Runs whose critic sees labels"))
 
 # %% tags=["remove-cell"]
-for name, text in information.mean_shares(rows, ["obeyed"], **labelled).items():
+for name, text in tables.mean_shares(rows, ["obeyed"], **labelled).items():
     glue(name, text, display=False)
 
 # %% [markdown]
@@ -706,7 +712,7 @@ if known:
 
 # %% mystnb={"image": {"alt": "Grids of generated images of runs whose critic saw labels, one for each lambda: rows are the digits asked for"}}
 labels = [each for each in records if each.config.model.conditional]
-drawing.code_grids(*information.grids(labels or [record]))
+figures.code_grids(*tables.grids(labels or [record]))
 
 # %% [markdown]
 # ## What the paper claimed, and what came out
@@ -715,7 +721,7 @@ drawing.code_grids(*information.grids(labels or [record]))
 # claims in {doc}`10_claims`.
 
 # %%
-HTML(claims.table(results.published, studies=("mutual_information",)))
+HTML(claims.table(claims.PAPER, store.published, "mutual_information"))
 
 # %% [markdown]
 # ## What it costs, and where it breaks
@@ -788,5 +794,5 @@ assert 0.99 * I < learnt <= I + 1e-9
 print(f"by the log odds alone: {learnt:.4f} of {I:.4f} nats")
 
 # %% tags=["hide-input"]
-HTML(report.computed_by(records, "dpgan publish mutual_information",
-                        asdict(information.Parameters())))
+HTML(cards.computed_by(records, "dpgan publish mutual_information",
+                        asdict(study.Parameters())))

@@ -40,10 +40,10 @@ lipschitz = "clip"  # or "spectral", "penalty": the way to keep f_w in W
 # A name or a value that makes no sense is refused here.
 
 # %% tags=["remove-output"]
-from dpgan_lib import wasserstein_study
-from dpgan_lib.experiment import parameters_from
+from dpgan_lib.studies.parameters import parameters_from
+from dpgan_lib.studies.wasserstein import study, tables
 
-parameters = parameters_from(globals(), wasserstein_study.Parameters)
+parameters = parameters_from(globals(), study.Parameters)
 
 # %%
 import math
@@ -57,9 +57,14 @@ from myst_nb import glue
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import fisher_exact, norm, wasserstein_distance
 
-from dpgan_lib import (accounting, figures, figures_wasserstein, linear_critic,
-                       networks, report, results, stability, studies, toy,
-                       wasserstein)
+from dpgan_lib.gan import networks
+from dpgan_lib.privacy import accounting, calibration
+from dpgan_lib.records import store
+from dpgan_lib.report import cards, figures, html
+from dpgan_lib.report.numbers import epsilon_name, plain
+from dpgan_lib.studies import registry
+from dpgan_lib.studies.wasserstein import distance, linear_critic, stability, toy
+from dpgan_lib.studies.wasserstein import figures as drawing
 
 torch.set_num_threads(1)  # faster for networks this small
 
@@ -110,7 +115,7 @@ def js_of_lines(offset):
 # %%
 offsets = np.linspace(-1, 1, 41)
 js = np.array([js_of_lines(offset) for offset in offsets])
-w1 = np.array([wasserstein.w1_clouds(line(0.0), line(offset))
+w1 = np.array([distance.w1_clouds(line(0.0), line(offset))
                for offset in offsets])
 assert np.allclose(w1, np.abs(offsets))
 assert np.allclose(js, np.where(offsets == 0, 0, math.log(2)))
@@ -169,11 +174,11 @@ assert math.isclose(slope_w1, 1) and abs(slope_js) < 1e-9
 # an integral with a closed form. Here it is, and beside it SciPy's distance between a few thousand quantiles of each:
 
 # %% tags=["hide-input"]
-Markdown(report.source(wasserstein.w1_gaussians))
+Markdown(cards.source(distance.w1_gaussians))
 
 # %%
 narrow, wide = (0.0, 0.5), (1.0, 1.0)
-exact_line = wasserstein.w1_gaussians(*narrow, *wide)
+exact_line = distance.w1_gaussians(*narrow, *wide)
 levels = (np.arange(5000) + 0.5) / 5000
 quantiles = wasserstein_distance(norm.ppf(levels, *narrow),
                                  norm.ppf(levels, *wide))
@@ -189,12 +194,12 @@ print(f"W1 = {exact_line:.3f}, by quantiles {quantiles:.3f}")
 # programme.)
 
 # %% tags=["hide-input"]
-Markdown(report.source(wasserstein.w1_clouds))
+Markdown(cards.source(distance.w1_clouds))
 
 # %%
 rng = np.random.default_rng(0)
 real, fake = toy.ring(200, rng), 0.5 * rng.standard_normal((200, 2))
-exact_plane = wasserstein.w1_clouds(real, fake)
+exact_plane = distance.w1_clouds(real, fake)
 print(f"W1 of ring and blob = {exact_plane:.3f}")
 
 # %% [markdown]
@@ -202,10 +207,10 @@ print(f"W1 of ring and blob = {exact_plane:.3f}")
 
 # %% mystnb={"image": {"alt": "A ring of points and a blob in its middle, each real point joined by a line to the fake point that the best plan gives it: the lines run outward and do not cross"}}
 few = slice(0, 40)
-order = wasserstein.linear_sum_assignment(
-    wasserstein.cdist(real[few], fake[few]))[1]
+order = distance.linear_sum_assignment(
+    distance.cdist(real[few], fake[few]))[1]
 plan = np.stack([real[few], fake[few][order]], axis=1)
-figures_wasserstein.clouds(
+drawing.clouds(
     {"The best plan": {"real": real[few], "fake": fake[few]}},
     {"The best plan": plan})
 
@@ -240,8 +245,8 @@ figures_wasserstein.clouds(
 # for any $w$ whatever. The library's names for the two parts are `gap` and `steepest`:
 
 # %% tags=["hide-input"]
-Markdown(report.source(wasserstein.gap) + "\n\n"
-         + report.source(wasserstein.steepest))
+Markdown(cards.source(distance.gap) + "\n\n"
+         + cards.source(distance.steepest))
 
 # %% [markdown]
 # ### Three ways to stay in W
@@ -260,8 +265,8 @@ Markdown(report.source(wasserstein.gap) + "\n\n"
 # The first two move the weights back into a set. The third has no set, only a price.
 
 # %% tags=["hide-input"]
-Markdown("\n\n".join(map(report.source, (
-    wasserstein.keep_in_w, networks.project_spectral, wasserstein.penalty))))
+Markdown("\n\n".join(map(cards.source, (
+    distance.keep_in_w, networks.project_spectral, distance.penalty))))
 
 # %% [markdown]
 # Train a small critic each way, on the two Gaussians and on ring and blob, and look at {eq}`eq-normalised` on the way.
@@ -271,20 +276,20 @@ levels = (np.arange(200) + 0.5) / 200
 pairs = {"two Gaussians": [norm.ppf(levels, *one)[:, None]
                            for one in (narrow, wide)],
          "ring and blob": [real, fake]}
-exact = {name: wasserstein.w1_clouds(*pair) for name, pair in pairs.items()}
+exact = {name: distance.w1_clouds(*pair) for name, pair in pairs.items()}
 
 
 def train(pair, way, strength, hidden=(32, 32), steps=600):
     rng = np.random.default_rng(1)
     x, y = map(torch.from_numpy, pair)
-    critic = wasserstein.mlp((x.shape[1], *hidden, 1), rng)
-    return critic, wasserstein.ascend(critic, x, y, lipschitz=way, rng=rng,
+    critic = distance.mlp((x.shape[1], *hidden, 1), rng)
+    return critic, distance.ascend(critic, x, y, lipschitz=way, rng=rng,
                                       strength=strength, steps=steps)
 
 
 # %%
-trained = {(name, way): train(pair, way, wasserstein.STRENGTH[way])
-           for name, pair in pairs.items() for way in wasserstein.LIPSCHITZ}
+trained = {(name, way): train(pair, way, distance.STRENGTH[way])
+           for name, pair in pairs.items() for way in distance.LIPSCHITZ}
 for (name, way), (_, looks) in trained.items():
     highest = max(look["share"] for look in looks)
     assert highest <= exact[name] * (1 + 1e-9)  # rounding
@@ -309,20 +314,20 @@ for (name, way), (_, looks) in trained.items():
     end = looks[-1]
     numbers = (end["gap"] / exact[name], end["steepest"],
                end["share"] / exact[name])
-    rows.append(report.table_row(f"{name}, {way}",
+    rows.append(html.table_row(f"{name}, {way}",
                                  [f"{number:.2f}" for number in numbers]))
-HTML(report.table("Critics after training", [
+HTML(html.table("Critics after training", [
     "pair, way", "gap / W1", "steepest slope L", "gap / L / W1"], rows))
 
 # %%
 share = {way: trained["ring and blob", way][1][-1]["share"] / exact_plane
-         for way in wasserstein.LIPSCHITZ}
+         for way in distance.LIPSCHITZ}
 assert share["penalty"] > 1.5 * max(share["clip"], share["spectral"])
 assert trained["ring and blob", "spectral"][1][-1]["steepest"] <= 1
 assert trained["ring and blob", "penalty"][1][-1]["gap"] > exact_plane
 clipped, _ = trained["ring and blob", "clip"]
 weights = torch.cat([each.flatten() for each in clipped.parameters()]).abs()
-on_walls = float((weights >= wasserstein.STRENGTH["clip"]).double().mean())
+on_walls = float((weights >= distance.STRENGTH["clip"]).double().mean())
 assert on_walls > 0.5
 
 # %% tags=["remove-cell"]
@@ -394,7 +399,7 @@ assert max(estimates) < 3 * min(estimates)
 # {cite}`gan`, whose gradient does not vanish where $D$ is sure.
 
 # %%
-Markdown("\n\n".join(map(report.source, (
+Markdown("\n\n".join(map(cards.source, (
     *stability.CRITIC_LOSS.values(), *stability.GENERATOR_LOSS.values()))))
 
 # %% [markdown]
@@ -415,27 +420,27 @@ Markdown("\n\n".join(map(report.source, (
 # {cite}`salimans`.
 
 # %% tags=["hide-input"]
-Markdown("\n\n".join(map(report.source, (
+Markdown("\n\n".join(map(cards.source, (
     stability.outcome, stability.drawn_classes, stability.score))))
 
 # %%
-sweep = studies.obtain("wasserstein", wasserstein_study.Sweep(
+sweep = registry.obtain("wasserstein", study.Stability(
     seed=seed, profile=profile))
-published = results.published("wasserstein")
+published = store.published("wasserstein")
 known = {record.run_id for record in published}
 sweeps = {record.run_id: record for record in [
-    *wasserstein_study.of(published, "stability", profile), sweep]}
-runs = wasserstein_study.stability_rows(list(sweeps.values()))
-print(report.status(sweep))
+    *tables.of(published, "stability", profile), sweep]}
+runs = tables.stability_rows(list(sweeps.values()))
+print(cards.status(sweep))
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Classes drawn, of ten, against the learning rate, one panel for the JS loss and one for the Wasserstein loss; every run is a mark by width, collapsed runs are crosses, and a dotted line marks the fewest classes"}}
-figures_wasserstein.stability(runs, stability.FEWEST_CLASSES)
+drawing.stability(runs, stability.FEWEST_CLASSES)
 
 # %% [markdown]
 # The same by learning rate and width, with variety and score: the mean over seeds, the least and the most.
 
 # %% tags=["hide-input"]
-HTML(wasserstein_study.stability_table(runs))
+HTML(tables.stability_table(runs))
 
 # %% [markdown]
 # What this page's seed drew, uncurated: the first ten images of each run.
@@ -443,15 +448,15 @@ HTML(wasserstein_study.stability_table(runs))
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Ten generated digits in each row, one row a run: first the JS loss, then the Wasserstein loss, by learning rate and width"}}
 names = [f"{run['loss']}, rate {run['rate']:g}, width {run['width']}"
          for run in sweep.metrics["runs"]]
-figures_wasserstein.samples(results.read_samples(sweep), names)
+drawing.samples(store.read_samples(sweep), names)
 
 # %% [markdown]
 # The verdict, from the published runs alone, by a rule that was fixed together with that of collapse:
 
 # %% tags=["hide-input"]
-from dpgan_lib import claims
+from dpgan_lib.book import claims
 
-HTML(claims.table(results.published, studies=("wasserstein",)))
+HTML(claims.table(claims.PAPER, store.published, "wasserstein"))
 
 # %%
 def collapsed(loss):
@@ -505,8 +510,8 @@ glue("least_variety", f"{min(passed, default=0):.2f}", display=False)
 # The per-example loss with its penalty, and per-example gradients in three lines by `torch.func`:
 
 # %% tags=["hide-input"]
-Markdown(report.source(toy.penalised_loss) + "\n\n"
-         + report.source(toy.example_gradients))
+Markdown(cards.source(toy.penalised_loss) + "\n\n"
+         + cards.source(toy.example_gradients))
 
 # %% [markdown]
 # **The wrong way first.** It is tempting to clip the gradient of the scores and to add the penalty's as usual, for
@@ -518,7 +523,7 @@ C = 1.0
 critic, _ = trained["ring and blob", "penalty"]
 x = torch.from_numpy(toy.ring(500, rng))
 y, t = torch.from_numpy(fake[rng.integers(200, size=500)]), rng.random((500, 1))
-weighted = partial(toy.penalised_loss, weight=wasserstein.STRENGTH["penalty"])
+weighted = partial(toy.penalised_loss, weight=distance.STRENGTH["penalty"])
 scores = toy.example_gradients(critic, toy.real_loss, x)
 both = toy.example_gradients(critic, weighted, x, y, torch.from_numpy(t))
 wrong = toy.clip(scores, C) + (both - scores)  # the penalty added unclipped
@@ -542,7 +547,7 @@ assert wrong.norm(dim=1).max() > 1.5 * C
 # generator has won, $P_G = P_\text{data}$: the true gradient is zero. Three ways:
 
 # %% tags=["hide-input"]
-Markdown(report.source(toy.balanced))
+Markdown(cards.source(toy.balanced))
 
 # %% [markdown]
 # Take real and fake points from the same law, and compare the length of the step, in units of $C$, with what chance
@@ -602,22 +607,22 @@ assert max(unclipped) < 1.1 * min(unclipped)  # a large C clips next to nothing
 # The outcome is the exact $W_1$ between the generator and the law of the data: no judge, no classifier.
 
 # %% tags=["hide-input"]
-Markdown(report.source(toy.critic_step))
+Markdown(cards.source(toy.critic_step))
 
 # %%
-point = studies.obtain("wasserstein", parameters)
+point = registry.obtain("wasserstein", parameters)
 games = {record.run_id: record for record in [
-    *wasserstein_study.of(published, "toy", profile), point]}
-rows = wasserstein_study.toy_rows(list(games.values()), known)
-privacy = parameters.config().privacy
+    *tables.of(published, "toy", profile), point]}
+rows = tables.toy_rows(list(games.values()), known)
+privacy = study.plan_toy(parameters).run.privacy
 scope = figures.epsilon_label(privacy.delta)
-print(report.status(point))
+print(cards.status(point))
 print(f"N = {privacy.records}, q N = {privacy.expected_batch}, "
       f"T = {privacy.steps}, C = {privacy.clip_norm:g}, "
       f"sigma = {privacy.noise_multiplier}")
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "W1 of the trained generator to the data's law against critic steps for each generator step, one panel for each of clip, spectral and penalty; dots are seeds, a line joins their means, one colour an epsilon, and a dotted line is the floor"}}
-figures_wasserstein.ratios(rows, point.metrics["floor"], scope)
+drawing.ratios(rows, point.metrics["floor"], scope)
 
 # %% [markdown]
 # The floor is what two draws of the law are apart, at this number of points: no generator can be expected below it.
@@ -625,7 +630,7 @@ figures_wasserstein.ratios(rows, point.metrics["floor"], scope)
 # slope of the final critic, both at points of the law, which is public.
 
 # %% tags=["hide-input"]
-HTML(wasserstein_study.toy_table(rows))
+HTML(tables.toy_table(rows))
 
 # %% [markdown]
 # The two projections keep their promise at any epsilon: no noise drives the slope of a spectral critic beyond $1$.
@@ -650,11 +655,11 @@ def pick(name, way, budget, ratio=None):
 ratios = sorted({row["ratio"] for row in rows})
 best = {(way, budget): min((np.mean(pick("w1", way, budget, ratio)), ratio)
                            for ratio in ratios)
-        for way in wasserstein.LIPSCHITZ for budget in (math.inf, 1.0)
+        for way in distance.LIPSCHITZ for budget in (math.inf, 1.0)
         if pick("w1", way, budget)}
-HTML(report.table("The best mean W1, and at how many critic steps", [
+HTML(html.table("The best mean W1, and at how many critic steps", [
     "f_w in W by", "W1", "critic steps for each generator step"],
-    [report.table_row(f"{way}, {report.epsilon_name(budget)}",
+    [html.table_row(f"{way}, {epsilon_name(budget)}",
                       [f"{value:.2f}", str(ratio)])
      for (way, budget), (value, ratio) in best.items()]))
 
@@ -671,7 +676,7 @@ HTML(report.table("The best mean W1, and at how many critic steps", [
 # %%
 if len(best) == 6:  # all that is published at this profile
     lost = {way: best[way, 1.0][0] - best[way, math.inf][0]
-            for way in wasserstein.LIPSCHITZ}
+            for way in distance.LIPSCHITZ}
     assert 0 < lost["spectral"] == min(lost.values())
     assert best["clip", 1.0][1] > best["clip", math.inf][1]
     length, slope = ({budget: pick(name, "penalty", budget)
@@ -702,7 +707,7 @@ if len(best) == 6:  # all that is published at this profile
 # them $L_\varphi$ is known exactly:
 
 # %% tags=["hide-input"]
-Markdown("\n\n".join(map(report.source, (
+Markdown("\n\n".join(map(cards.source, (
     linear_critic.frequencies, linear_critic.phi, linear_critic.steepest))))
 
 # %%
@@ -721,8 +726,8 @@ for width in (0.1, 0.3, 2.0):
 # to chase: a fixed target is a plain least-squares problem. That is DP-MERF {cite}`dpmerf`.
 
 # %% tags=["hide-input"]
-Markdown(report.source(linear_critic.noisy_mean) + "\n\n"
-         + report.source(linear_critic.fit))
+Markdown(cards.source(linear_critic.noisy_mean) + "\n\n"
+         + cards.source(linear_critic.fit))
 
 # %%
 data = torch.from_numpy(toy.ring(10_000, np.random.default_rng(seed)))
@@ -730,12 +735,12 @@ data = torch.from_numpy(toy.ring(10_000, np.random.default_rng(seed)))
 
 def w1_by_release(width, budget):
     rng = np.random.default_rng(seed)
-    noise = accounting.calibrate_noise(epsilon=budget, delta=1e-5,
+    noise = calibration.calibrate_noise(epsilon=budget, delta=1e-5,
                                        sampling_rate=1, steps=1)
     omega = linear_critic.frequencies(200, width, rng)
     mean = linear_critic.noisy_mean(data, omega, noise, rng)
     drawn = toy.generated(linear_critic.fit(mean, omega, rng), 1000, rng)
-    return wasserstein.w1_clouds(toy.ring(1000, rng), drawn.numpy())
+    return distance.w1_clouds(toy.ring(1000, rng), drawn.numpy())
 
 
 # %%
@@ -744,11 +749,11 @@ by_release = {width: [w1_by_release(width, budget) for budget in budgets]
               for width in (0.1, 0.3, 2.0)}
 
 # %% tags=["hide-input"]
-head = [report.epsilon_name(budget) for budget in budgets]
-rows = [report.table_row(f"kernel width {width}",
+head = [epsilon_name(budget) for budget in budgets]
+rows = [html.table_row(f"kernel width {width}",
                          [f"{value:.2f}" for value in values])
         for width, values in by_release.items()]
-HTML(report.table("Exact W1 of a generator fitted to one noisy mean of 10,000 "
+HTML(html.table("Exact W1 of a generator fitted to one noisy mean of 10,000 "
                   "points; epsilon total, delta = 1e-5, add/remove one point",
                   ["features", *head], rows))
 
@@ -778,7 +783,7 @@ if len(best) == 6:  # at epsilon 1, against all critics of the section before
 # %%
 asked = dict(epsilon=1.0, delta=1e-5, sampling_rate=128 / 10_000, steps=1000)
 for part in (0.0, 0.2, 0.5):
-    release, training = accounting.split_budget(**asked, release_share=part)
+    release, training = calibration.split_budget(**asked, release_share=part)
     print(f"a release that would spend {part:g} of epsilon alone: "
           f"sigma {release:g}, and {training:g} for the {asked['steps']} steps")
     assert accounting.epsilon_pld(
@@ -789,12 +794,12 @@ for part in (0.0, 0.2, 0.5):
 # %% [markdown]
 # (Total, $\delta = 10^{-5}$, add/remove, PLD.) For images, the features must be better than random waves of pixels,
 # and labels enter too: the mean is one for each class, and one release serves all of them. The library's own, from
-# `dpgan_lib.embedding`:
+# `dpgan_lib.warm_start.embedding`:
 
 # %% tags=["hide-input"]
-from dpgan_lib import embedding
+from dpgan_lib.warm_start import embedding
 
-Markdown("\n\n".join(map(report.source, (
+Markdown("\n\n".join(map(cards.source, (
     embedding.class_sums, embedding.witness, embedding.scores))))
 
 # %% [markdown]
@@ -837,11 +842,11 @@ Markdown("\n\n".join(map(report.source, (
 
 # %% tags=["hide-input"]
 command = "dpgan run wasserstein " + " ".join(
-    f"-p {name} {report.plain(value)}"
+    f"-p {name} {plain(value)}"
     for name, value in asdict(parameters).items())
-HTML(report.computed_by(list(games.values()), command,
-                        asdict(wasserstein_study.Parameters())))
+HTML(cards.computed_by(list(games.values()), command,
+                        asdict(study.Parameters())))
 
 # %% tags=["hide-input"]
-HTML(report.computed_by(list(sweeps.values()), command,
-                        asdict(wasserstein_study.Sweep())))
+HTML(cards.computed_by(list(sweeps.values()), command,
+                        asdict(study.Stability())))

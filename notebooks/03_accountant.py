@@ -44,10 +44,11 @@ epsilon = 1.0  # nats, total, add/remove one record: the budget to plan for
 # A name or a value that makes no sense is refused here, in one line, before anything is computed.
 
 # %% tags=["remove-output"]
-from dpgan_lib import accounting
-from dpgan_lib.experiment import parameters_from
+from dpgan_lib.privacy import accounting, audit, calibration
+from dpgan_lib.studies.accountant import study
+from dpgan_lib.studies.parameters import parameters_from
 
-parameters = parameters_from(globals(), accounting.Parameters)
+parameters = parameters_from(globals(), study.Parameters)
 
 # %%
 import csv
@@ -63,10 +64,11 @@ from myst_nb import glue
 from scipy.special import log_ndtr, ndtr, ndtri
 from scipy.stats import binom, chi2, norm
 
-from dpgan_lib import figures, report
-from dpgan_lib.accounting import (calibrate_noise, calibrate_noise_rdp,
-                                  epsilon_lower_bound, epsilon_moments,
-                                  epsilon_pld, epsilon_rdp)
+from dpgan_lib.privacy.accounting import epsilon_moments, epsilon_pld, epsilon_rdp
+from dpgan_lib.privacy.audit import epsilon_lower_bound
+from dpgan_lib.privacy.calibration import calibrate_noise, calibrate_noise_rdp
+from dpgan_lib.report import cards, figures, html
+from dpgan_lib.report.numbers import plain, rounded_up
 
 sigma, q, T = noise_multiplier, sampling_rate, steps
 mechanism = dict(noise_multiplier=sigma, sampling_rate=q, steps=T)
@@ -133,7 +135,7 @@ figures.panels([
 # these is its *trade-off curve*.
 
 # %% tags=["hide-input"]
-Markdown(report.source(accounting.trade_off))
+Markdown(cards.source(audit.trade_off))
 
 # %% [markdown]
 # For one step the best test is known: say "in" when $z$ exceeds a threshold (Neyman and Pearson). So the curve of one
@@ -142,7 +144,7 @@ Markdown(report.source(accounting.trade_off))
 # %%
 alpha = np.linspace(0, 1, 201)
 one_step = (1 - q) * (1 - alpha) + q * ndtr(-ndtri(alpha) - 1 / sigma)
-whole_run = accounting.trade_off(**mechanism, false_alarms=alpha)
+whole_run = audit.trade_off(**mechanism, false_alarms=alpha)
 spent = accounting.epsilons(**run)
 slope = math.exp(min(spent["pld"], 700))  # e^710 is no float
 one_pair = np.maximum(1 - delta - slope * alpha, (1 - delta - alpha) / slope)
@@ -165,8 +167,8 @@ figures.panels([
 assert np.all(whole_run <= one_step + 1e-9)  # rounding
 least = np.min(alpha + whole_run)
 print(f"every test of the whole run: alpha + beta >= {least:.2f}")
-scope = f"total, delta = {report.plain(delta)}, add/remove"
-print(f"epsilon by PLD ({scope}): {report.rounded_up(spent['pld'])}")
+scope = f"total, delta = {plain(delta)}, add/remove"
+print(f"epsilon by PLD ({scope}): {rounded_up(spent['pld'])}")
 
 # %% [markdown]
 # **From below.** Read backwards, {eq}`eq-promise` is a detector. Take any event $E$ whose probability is known on both
@@ -174,7 +176,7 @@ print(f"epsilon by PLD ({scope}): {report.rounded_up(spent['pld'])}")
 # catches the broken mechanisms.
 
 # %% tags=["hide-input"]
-Markdown(report.source(accounting.epsilon_lower_bound))
+Markdown(cards.source(audit.epsilon_lower_bound))
 
 # %% [markdown]
 # For one step and the events "$z$ exceeds a threshold", the detector comes close to the accountant, and must never
@@ -222,8 +224,8 @@ assert shown <= accounted
 # large orders beyond any float.
 
 # %% tags=["hide-input"]
-Markdown(report.source(accounting._log_moment_sum) + "\n\n"
-         + report.source(accounting._log_moment_integral))
+Markdown(cards.source(accounting._log_moment_sum) + "\n\n"
+         + cards.source(accounting._log_moment_integral))
 
 # %% [markdown]
 # **Is that right?** Integrate {eq}`eq-moment` as it stands, with 30 digits, cutting the line where the integrand turns.
@@ -302,7 +304,7 @@ assert math.isclose(classic[whole].min(), spent["moments"], rel_tol=1e-12)
 assert math.isclose(max(modern.min(), 0), spent["rdp"], rel_tol=1e-12)
 best_whole = orders[whole][classic[whole].argmin()]
 best = orders[modern.argmin()]
-moments, rdp = map(report.rounded_up, (spent["moments"], spent["rdp"]))
+moments, rdp = map(rounded_up, (spent["moments"], spent["rdp"]))
 print(f"classic: order {best_whole:g}, epsilon {moments}")
 print(f"modern: order {best:g}, epsilon {rdp}")
 
@@ -351,13 +353,13 @@ figures.panels([
 # The same as a table, rounded up. PLD is the least throughout, so it is the epsilon that this book reports.
 
 # %% tags=["hide-input"]
-rows = [report.table_row(f"{length:,}", list(map(report.rounded_up, values)))
+rows = [html.table_row(f"{length:,}", list(map(rounded_up, values)))
         for length, values in zip(lengths, zip(*table.values()))]
-HTML(report.table(f"Epsilon ({scope})", ["steps", *table], rows))
+HTML(html.table(f"Epsilon ({scope})", ["steps", *table], rows))
 
 # %% tags=["remove-cell"]
-glue("epsilon_moments", report.rounded_up(spent["moments"]), display=False)
-glue("epsilon_pld", report.rounded_up(spent["pld"]), display=False)
+glue("epsilon_moments", rounded_up(spent["moments"]), display=False)
+glue("epsilon_pld", rounded_up(spent["pld"]), display=False)
 
 # %% [markdown]
 # So the paper's accountant is sound: what it reports is a true bound. But it is a loose one, an epsilon of
@@ -371,11 +373,11 @@ glue("epsilon_pld", report.rounded_up(spent["pld"]), display=False)
 # parameters.
 
 # %%
-from dpgan_lib.chapters import root
+from dpgan_lib.paths import project
 
 by_name = {"moments_classic": epsilon_moments, "rdp": epsilon_rdp,
            "prv": epsilon_prv}
-reference = root() / "tests" / "reference" / "accounting_vectors.csv"
+reference = project() / "tests" / "reference" / "accounting_vectors.csv"
 vectors = list(csv.DictReader(reference.read_text().splitlines()))
 for row in vectors:
     known = {name: float(row[name]) for name in run if name != "steps"}
@@ -388,12 +390,12 @@ def vector_row(row):
     numbers = (row["epsilon"], row["ours"], row["pld_epsilon"], row["pld"])
     cells = [row["noise_multiplier"], f"{float(row['sampling_rate']):.3g}",
              row["steps"], row["delta"], *(f"{float(each):.5g}" for each in numbers)]
-    return report.table_row(row["accountant"].removesuffix("_classic"), cells)
+    return html.table_row(row["accountant"].removesuffix("_classic"), cells)
 
 
 columns = ["accountant", "sigma", "q", "T", "delta", "theirs", "ours",
            "PLD, theirs", "PLD, ours"]
-HTML(report.table("Published epsilons (total, add/remove), and ours", columns,
+HTML(html.table("Published epsilons (total, add/remove), and ours", columns,
                   list(map(vector_row, vectors))))
 
 # %%
@@ -468,7 +470,7 @@ figures.panels([
 # side, and the answer is rounded up: the search stops at a tick that passes, with one that fails right below it.
 
 # %% tags=["hide-input"]
-Markdown(report.source(accounting._least_tick))
+Markdown(cards.source(calibration._least_tick))
 
 # %% [markdown]
 # RDP takes less than a second, PLD less than ten, and the answer is remembered while the program runs:
@@ -492,8 +494,8 @@ assert epsilon_pld(**run | dict(noise_multiplier=needed)) <= epsilon
 if needed > accounting.MIN_NOISE:
     less = round(needed - 0.001, 3)
     assert epsilon_pld(**run | dict(noise_multiplier=less)) > epsilon
-print(f"epsilon {report.plain(epsilon)} ({scope})")
-print(f"q = {report.plain(q)}, T = {T}")
+print(f"epsilon {plain(epsilon)} ({scope})")
+print(f"q = {plain(q)}, T = {T}")
 print(f"sigma = {needed} by PLD, {needed_rdp} by RDP")
 
 # %% [markdown]
@@ -540,7 +542,7 @@ figures.panels([
      "here": (T, here), "curves": {"PLD": (lengths, by_steps)}},
     {"title": "Larger batches, the same epochs", "xlabel": batch_label, "ylabel": axis,
      "here": (q * records, here), "curves": {"PLD": (batches, by_batch)}},
-    {"title": f"The noise that training feels, at epsilon {report.plain(epsilon)}",
+    {"title": f"The noise that training feels, at epsilon {plain(epsilon)}",
      "xlabel": batch_label, "ylabel": "noise for each record, sigma / B",
      "curves": {"planned by PLD": (list(planned), list(planned.values()))}}])
 
@@ -696,9 +698,9 @@ def epsilon_truncated(spare):
 as_if_whole = epsilon_pld(**mnist)
 prices = {spare: epsilon_truncated(spare) for spare in (0, 2, 4, 6)}
 assert min(prices.values()) > as_if_whole
-print(f"nothing dropped: {report.rounded_up(as_if_whole)}")
+print(f"nothing dropped: {rounded_up(as_if_whole)}")
 for spare, price in prices.items():
-    print(f"cap {spare} deviations above: {report.rounded_up(price)}")
+    print(f"cap {spare} deviations above: {rounded_up(price)}")
 
 # %% [markdown]
 # ### 4. Steps from epochs, by floating point
@@ -831,10 +833,10 @@ def tries_row(tries):
     several = mnist | dict(steps=tries * mnist["steps"])
     share = mnist | dict(delta=mnist["delta"] / tries)  # deltas add up too
     cells = tries * epsilon_pld(**share), epsilon_rdp(**several), epsilon_pld(**several)
-    return report.table_row(str(tries), list(map(report.rounded_up, cells)))
+    return html.table_row(str(tries), list(map(rounded_up, cells)))
 
 
-HTML(report.table("Epsilon of all tries together (total, delta = 1e-5, add/remove)",
+HTML(html.table("Epsilon of all tries together (total, delta = 1e-5, add/remove)",
                   ["tries", "added up", "RDP, composed", "PLD, composed"],
                   list(map(tries_row, (1, 5, 10)))))
 

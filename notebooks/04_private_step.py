@@ -41,10 +41,10 @@ seed = 0  # names the run's random numbers: so it is a demonstration
 # A name or a value that makes no sense is refused here, before anything runs.
 
 # %% tags=["remove-output"]
-from dpgan_lib import private_step
-from dpgan_lib.experiment import parameters_from
+from dpgan_lib.studies.parameters import parameters_from
+from dpgan_lib.studies.private_step import study, tables
 
-parameters = parameters_from(globals(), private_step.Parameters)
+parameters = parameters_from(globals(), study.Parameters)
 
 # %%
 import inspect
@@ -59,15 +59,18 @@ from IPython.display import HTML, Markdown
 from myst_nb import glue
 from scipy.stats import binom, chi2
 
-from dpgan_lib import (budget, data, evaluation, figures, latent, mechanism,
-                       networks, probe, release, report, steps, streams,
-                       studies, training)
-from dpgan_lib.chapters import root
-from dpgan_lib.clipping import clipped_sum
-from dpgan_lib.mechanism import noisy_mean, poisson_sample
-from dpgan_lib.streams import stream
+from dpgan_lib import data, release
+from dpgan_lib.gan import latent, loop, networks, steps
+from dpgan_lib.measures import classifiers, probe
+from dpgan_lib.paths import project
+from dpgan_lib.privacy import ledger, mechanism, streams
+from dpgan_lib.privacy.clipping import clipped_sum
+from dpgan_lib.privacy.mechanism import noisy_mean, poisson_sample
+from dpgan_lib.privacy.streams import stream
+from dpgan_lib.report import cards, figures, numbers
+from dpgan_lib.studies import registry
 
-config = private_step.plan(parameters)
+config = study.run_of(parameters)
 privacy = config.privacy
 N, q, B = privacy.records, privacy.sampling_rate, privacy.expected_batch
 C, sigma, T = privacy.clip_norm, privacy.noise_multiplier, privacy.steps
@@ -78,8 +81,8 @@ C, sigma, T = privacy.clip_norm, privacy.noise_multiplier, privacy.steps
 
 # %%
 print(f"N = {N}, expected batch q N = {B}, T = {T} critic steps")
-print(f"epsilon {report.rounded_up(privacy.epsilon)} (total, delta = "
-      f"{report.plain(privacy.delta)}, add/remove one image with its label, PLD)")
+print(f"epsilon {numbers.rounded_up(privacy.epsilon)} (total, delta = "
+      f"{numbers.plain(privacy.delta)}, add/remove one image with its label, PLD)")
 
 # %% [markdown]
 # Now the data is opened and the run trained, in a second or two. We keep the critic's weights after every step: they
@@ -87,8 +90,8 @@ print(f"epsilon {report.rounded_up(privacy.epsilon)} (total, delta = "
 
 # %%
 files = data.load("digits", progress=False)
-digits = training.on_device(config, files.train_images, files.train_labels)
-state, critics = private_step.follow(config, digits)
+digits = loop.on_device(config, files.train_images, files.train_labels)
+state, critics = study.follow(config, digits)
 critic = state.critic
 
 # %% [markdown]
@@ -132,7 +135,7 @@ critic = state.critic
 # records, has the same law in less time:
 
 # %% tags=["hide-input"]
-Markdown(report.source(mechanism.poisson_sample))
+Markdown(cards.source(mechanism.poisson_sample))
 
 # %% [markdown]
 # So the batch's size is random, with mean $q N$ and variance $N q (1 - q)$. Here are the sizes of many batches:
@@ -171,7 +174,7 @@ assert abs(sizes.var() / spread**2 - 1) < rare * math.sqrt(2 / draws)
 # memory, which takes no code of the mechanism:
 
 # %% tags=["hide-input"]
-Markdown(report.source(probe.per_example_gradients) + "\n\n" + report.source(probe.clip))
+Markdown(cards.source(probe.per_example_gradients) + "\n\n" + cards.source(probe.clip))
 
 # %%
 drawn = poisson_sample(N, q, stream(config.hash, "sampling", 0))
@@ -228,7 +231,7 @@ for name, image in strangers.items():
 # private:
 
 # %% tags=["hide-input"]
-Markdown(report.source(mechanism.noisy_mean))
+Markdown(cards.source(mechanism.noisy_mean))
 
 # %% [markdown]
 # An empty batch can happen, and must look like any other. It gives the noise alone, so we use one to measure the noise.
@@ -293,7 +296,7 @@ print(f"the clipped mean is {float(ours.norm()) / B / C:.2g} C long, "
 # The nearest point of a box is found by cutting each weight. The projection sees weights only:
 
 # %% tags=["hide-input"]
-Markdown(report.source(networks.Critic.project))
+Markdown(cards.source(networks.Critic.project))
 
 # %% [markdown]
 # So every critic that the live run published lies in $W$, and a projection leaves it where it is:
@@ -313,7 +316,7 @@ assert torch.equal(probe.flat(dict(critic.named_parameters())), before_projectio
 # signature, and it returns nothing: no loss, no batch size, no count of what was clipped.
 
 # %% tags=["hide-input"]
-Markdown(report.source(steps.critic_step))
+Markdown(cards.source(steps.critic_step))
 
 # %%
 assert inspect.signature(steps.critic_step).return_annotation is None
@@ -328,26 +331,26 @@ assert inspect.signature(steps.critic_step).return_annotation is None
 # of it may be published, nor used to choose $C$, without paying for it.
 
 # %%
-looks = [studies.obtain("private_step", each) for each in private_step.NORMS]
+looks = [registry.obtain("private_step", each) for each in study.NORMS.grid]
 with_privacy = looks[0]
-print(*(f"{report.run_name(each)}: {report.status(each)}" for each in looks), sep="\n")
+print(*(f"{cards.run_name(each)}: {cards.status(each)}" for each in looks), sep="\n")
 
 # %% mystnb={"image": {"alt": "Norms of the critic's gradients over critic steps, on a logarithmic axis: both runs rise steeply, the run without privacy higher, and both lie far above the clip norm"}}
-run = private_step.NORMS[0].run()
-figures.norm_bands([private_step.norm_curve(each) for each in looks], run.privacy.clip_norm)
+run = study.plan_norms(study.NORMS.grid[0]).run
+figures.norm_bands([tables.norm_curve(each) for each in looks], run.privacy.clip_norm)
 
 # %% tags=["hide-input"]
-scope = f"total, delta = {report.plain(run.privacy.delta)}, add/remove one image with its label, PLD"
+scope = f"total, delta = {numbers.plain(run.privacy.delta)}, add/remove one image with its label, PLD"
 Markdown(f"*Data: MNIST, laptop profile, seed {run.seed}, {run.privacy.steps:,} critic steps. The line is the "
          f"median and the band holds nine tenths of {probe.RECORDS} training images. The trained critic's epsilon "
          f"({scope}) does not cover this figure, which is not private.*")
 
 # %% tags=["remove-cell"]
-first, *_, last = private_step.norm_curve(with_privacy)["norms"]
+first, *_, last = tables.norm_curve(with_privacy)["norms"]
 middle = len(first) // 2
-at_c = private_step.at_clip_norm(with_privacy, run.privacy.clip_norm)
+at_c = tables.at_clip_norm(with_privacy, run.privacy.clip_norm)
 dimension = sum(each.numel() for each in networks.Critic(run.latent, run.model).parameters())
-noise_length = private_step.noise_length(run, dimension, run.privacy.clip_norm)
+noise_length = tables.noise_length(run, dimension, run.privacy.clip_norm)
 glue("first_norm", f"{first[middle]:.1f}", display=False)
 glue("last_norm", f"{last[middle]:.0f}", display=False)
 glue("clip_norm_used", f"{run.privacy.clip_norm:g}", display=False)
@@ -416,16 +419,16 @@ assert noise_length > np.median(at_c["signal"])
 
 # %%
 moments = {"an early look": 1, "half way": len(at_c["step"]) // 2, "the last look": -1}
-by_c = {c: private_step.at_clip_norm(with_privacy, c)["signal"]
-        / private_step.noise_length(run, dimension, c)
-        for c in private_step.CLIP_NORMS}
+by_c = {c: tables.at_clip_norm(with_privacy, c)["signal"]
+        / tables.noise_length(run, dimension, c)
+        for c in study.CLIP_NORMS}
 ratios = {name: (list(by_c), [ratio[look] for ratio in by_c.values()])
           for name, look in moments.items()}
 assert all(ratio[0] > ratio[-1] for _, ratio in ratios.values())
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Signal over noise against the clip norm, at three moments of training: flat for small C, falling where C exceeds the gradients' norms"}}
 figures.panels([
-    {"title": f"What C buys, {report.epsilon_name(run.privacy.epsilon)}", "xlabel": "clip norm C",
+    {"title": f"What C buys, {numbers.epsilon_name(run.privacy.epsilon)}", "xlabel": "clip norm C",
      "ylabel": "signal over noise, in length", "curves": ratios}])
 
 # %% [markdown]
@@ -441,9 +444,9 @@ figures.panels([
 # accuracies read real test images, which no epsilon covers; nothing in the book was chosen by them.
 
 # %%
-sweep = [studies.obtain("private_step", each) for each in private_step.SWEEP]
-print(*sorted({report.status(each) for each in sweep}), sep="\n")
-rows = private_step.sweep_rows(sweep)
+sweep = [registry.obtain("private_step", each) for each in study.TRIALS.grid]
+print(*sorted({cards.status(each) for each in sweep}), sep="\n")
+rows = tables.sweep_rows(sweep)
 
 # %% [markdown]
 # Whatever $C$, whatever the batch, the promise is the same:
@@ -451,17 +454,17 @@ rows = private_step.sweep_rows(sweep)
 # %%
 asked = sweep[0].config.privacy
 assert all(each.epsilon_spent <= asked.epsilon for each in sweep)
-print(f"epsilon {report.plain(asked.epsilon)} (total, delta = {report.plain(asked.delta)}, "
+print(f"epsilon {numbers.plain(asked.epsilon)} (total, delta = {numbers.plain(asked.delta)}, "
       f"add/remove one image with its label, PLD), {asked.steps} critic steps")
 
 # %% mystnb={"image": {"alt": "Accuracy against the clip norm, one curve for each expected batch with the noise multiplier that the same epsilon needs"}}
 figures.panels([
-    {"title": f"MNIST, {report.epsilon_name(asked.epsilon)}, one seed a point", "linear": "y",
+    {"title": f"MNIST, {numbers.epsilon_name(asked.epsilon)}, one seed a point", "linear": "y",
      "xlabel": "clip norm C", "ylabel": "accuracy on real test images",
-     "curves": private_step.sweep_curves(rows)}])
+     "curves": tables.sweep_curves(rows)}])
 
 # %% tags=["hide-input"]
-HTML(private_step.sweep_table(rows))
+HTML(tables.sweep_table(rows))
 
 # %% [markdown]
 # What we expected was written down in the library before the sweep was run, and stays there. The first follows from the
@@ -469,7 +472,7 @@ HTML(private_step.sweep_table(rows))
 # such runs differ by their luck alone; the third from the planner.
 
 # %% tags=["hide-input"]
-HTML(private_step.expectations_table(rows))
+HTML(tables.expectations_table(rows))
 
 # %% [markdown]
 # A "no" stays as it is. Two reasons for one are at hand, and with one seed the table cannot tell them apart: luck, for
@@ -489,7 +492,7 @@ HTML(private_step.expectations_table(rows))
 
 # %%
 free = [networks.Critic.project, steps.generator_step, latent.mutual_info_bound,
-        steps.update_average, evaluation.synthesise]
+        steps.update_average, classifiers.synthesise]
 for function in free:
     names = list(inspect.signature(function).parameters)
     assert not {"real", "records"} & set(names)
@@ -502,13 +505,13 @@ for function in free:
 # anything but the critic carried data to $G$ or $Q$, their weights would differ:
 
 # %% tags=["hide-input"]
-Markdown(report.source(private_step.follow))
+Markdown(cards.source(study.follow))
 
 # %%
-garbage = training.Records(torch.full_like(digits.images, math.nan),
+garbage = loop.Records(torch.full_like(digits.images, math.nan),
                            digits.categories.flip(0))
-replayed, _ = private_step.follow(config, garbage, critics)
-apart, _ = private_step.follow(config, garbage)
+replayed, _ = study.follow(config, garbage, critics)
+apart, _ = study.follow(config, garbage)
 
 
 def same(one, other):
@@ -532,8 +535,8 @@ assert state.history == replayed.history
 # law must fail.
 
 # %% tags=["hide-input"]
-laws = root() / "tests" / "test_laws.py"
-Markdown(report.source_in(laws, "law_the_generator_learns_from_published_critics_alone"))
+laws = project() / "tests" / "test_laws.py"
+Markdown(cards.source_in(laws, "law_the_generator_learns_from_published_critics_alone"))
 
 # %% [markdown]
 # ## Demonstration and release
@@ -543,7 +546,7 @@ Markdown(report.source_in(laws, "law_the_generator_learns_from_published_critics
 # it. For a *release* the same loop runs without a seed. All randomness comes through one function:
 
 # %% tags=["hide-input"]
-Markdown(report.source(streams.stream))
+Markdown(cards.source(streams.stream))
 
 # %% [markdown]
 # A demonstration's stream is the same each time it is asked. A release's never is, and nobody can ask for it again:
@@ -610,7 +613,7 @@ assert one.epsilon_spent <= clinic["epsilon"]
 # undid is not given back:
 
 # %% tags=["hide-input"]
-Markdown(report.source(budget.charge))
+Markdown(cards.source(ledger.charge))
 
 # %% [markdown]
 # ### What remains open
@@ -702,9 +705,9 @@ print(f"your record moves the sum of sizes by {shift / deviation:.4f} "
 # ## Records
 
 # %% tags=["hide-input"]
-HTML(report.experiment_card(looks, "dpgan publish private_step"))
+HTML(cards.experiment_card(looks, "dpgan publish private_step"))
 
 # %% tags=["hide-input"]
 usual = {"dataset": "mnist", "profile": "laptop", "seed": 0, "clip_norm": run.privacy.clip_norm,
          "expected_batch": run.privacy.expected_batch}
-HTML(report.computed_by(sweep, "dpgan publish private_step", usual))
+HTML(cards.computed_by(sweep, "dpgan publish private_step", usual))

@@ -57,10 +57,10 @@ ablation = "none"  # or an ingredient to leave out of "both": "unaligned", "one_
 # it depends on public numbers alone.
 
 # %% tags=["remove-output"]
-from dpgan_lib import tradeoff
-from dpgan_lib.experiment import parameters_from
+from dpgan_lib.studies.mnist_tradeoff import study
+from dpgan_lib.studies.parameters import parameters_from
 
-parameters = parameters_from(globals(), tradeoff.Parameters)
+parameters = parameters_from(globals(), study.Parameters)
 
 # %%
 import math
@@ -69,11 +69,17 @@ from dataclasses import asdict
 from IPython.display import HTML, Markdown
 from myst_nb import glue
 
-from dpgan_lib import claims, embedding, figures, mechanism, prototypes, report, results, steps, studies
-from dpgan_lib import tradeoff_tables as tables
-from dpgan_lib.warm_config import release_noise
+from dpgan_lib.book import claims
+from dpgan_lib.config import release_noise
+from dpgan_lib.gan import steps
+from dpgan_lib.privacy import mechanism
+from dpgan_lib.records import store
+from dpgan_lib.report import cards, figures, numbers
+from dpgan_lib.studies import registry
+from dpgan_lib.studies.mnist_tradeoff import tables
+from dpgan_lib.warm_start import embedding, prototypes
 
-config = tradeoff.plan(parameters)
+config = study.run_of(parameters)
 privacy = config.privacy
 print(f"N = {privacy.records}, expected batch q N = {privacy.expected_batch}, T = {privacy.steps} critic steps")
 print(f"clip norm C = {privacy.clip_norm}, noise multiplier sigma = {privacy.noise_multiplier}")
@@ -121,13 +127,13 @@ print(f"noise multiplier of what is released before the first step: {release_noi
 # Only $\mathbb{E}_x f_w(x)$ in {eq}`eq-objective` reads data. Here is each place where it does. First the releases:
 
 # %% tags=["hide-input"]
-Markdown("\n\n".join(map(report.source, (prototypes.release, prototypes.style_sums, embedding.release))))
+Markdown("\n\n".join(map(cards.source, (prototypes.release, prototypes.style_sums, embedding.release))))
 
 # %% [markdown]
 # Then the one step of training that reads data:
 
 # %% tags=["hide-input"]
-Markdown(report.source(steps.critic_step))
+Markdown(cards.source(steps.critic_step))
 
 # %% [markdown]
 # `noisy_mean` is the differentially private part of it. Each image's gradient is scaled to norm at most $C$, the sum
@@ -135,7 +141,7 @@ Markdown(report.source(steps.critic_step))
 # random and secret.
 
 # %% tags=["hide-input"]
-Markdown(report.source(mechanism.noisy_mean))
+Markdown(cards.source(mechanism.noisy_mean))
 
 # %% [markdown]
 # ## The run
@@ -144,19 +150,19 @@ Markdown(report.source(mechanism.noisy_mean))
 # loaded; else the run is trained now, in resumable pieces, and evaluated.
 
 # %%
-record = tradeoff.obtain(parameters)
-ceiling = studies.obtain("mnist_tradeoff", tradeoff.Ceiling(dataset=parameters.dataset, profile=parameters.profile))
-print(report.status(record))
+record = registry.obtain("mnist_tradeoff", parameters)
+ceiling = registry.obtain("mnist_tradeoff", study.Ceiling(dataset=parameters.dataset, profile=parameters.profile))
+print(cards.status(record))
 
 # %% tags=["hide-input"]
-Markdown(report.run_caption(record))
+Markdown(cards.run_caption(record))
 
 # %% tags=["remove-cell"]
 synthetic, real = record.metrics["synthetic"], ceiling.metrics["real"]
 glue("epsilon_asked", f"{privacy.epsilon:g}", display=False)
-glue("epsilon_spent", report.rounded_up(record.epsilon_spent), display=False)
-glue("status", report.status(record), display=False)
-glue("delta", report.plain(privacy.delta), display=False)
+glue("epsilon_spent", numbers.rounded_up(record.epsilon_spent), display=False)
+glue("status", cards.status(record), display=False)
+glue("delta", numbers.plain(privacy.delta), display=False)
 glue("accuracy_ten", f"{synthetic['ten_cnn']:.1%}", display=False)
 glue("accuracy_pairs", f"{synthetic['pairs_logistic']:.1%}", display=False)
 glue("real_ten", f"{real['ten_cnn']:.1%}", display=False)
@@ -181,8 +187,7 @@ assert record.epsilon_spent <= privacy.epsilon
 # of a curve shows both. A pair of digits has a CNN of its own at epsilon 1, at 10 and without privacy.
 
 # %%
-published = [other for other in tradeoff.trained(results.published("mnist_tradeoff"))
-             if tradeoff.is_same_sweep(other.config, config)]
+published = study.STUDY.comparable(store.published("mnist_tradeoff"), parameters)
 records = {other.run_id: other for other in [*published, record]}
 is_known = {other.run_id for other in published}
 rows = [tables.row(other) | {"is_new": other.run_id not in is_known} for other in records.values()]
@@ -190,15 +195,15 @@ rows = [tables.row(other) | {"is_new": other.run_id not in is_known} for other i
 # %% mystnb={"image": {"alt": "Accuracy on real test images against epsilon, one panel for ten classes and two for digit pairs, a line for each method, with the accuracy of classifiers trained on real images as a dotted ceiling"}}
 drawn = {"ten_cnn": "ten classes (CNN)", "pairs_cnn": "digit pairs (CNN, mean)",
          "pairs_logistic": "digit pairs (logistic regression, mean)"}
-points = [row | {"method": tables.NAMES[row["method"]]}
+points = [row | {"method": study.METHODS[row["method"]].name}
           | {words: row[metric] for metric, words in drawn.items() if metric in row}
           for row in rows if row["ablation"] == "none" or row["is_new"]]
 figures.tradeoff(points, {words: real[metric] for metric, words in drawn.items()}, privacy.delta)
 
 # %% tags=["hide-input"]
-by_privacy = sorted((other for other in records.values() if tradeoff.ablation_of(other.config) in ("none", parameters.ablation)),
+by_privacy = sorted((other for other in records.values() if other.asked["ablation"] in ("none", parameters.ablation)),
                     key=lambda other: (other.config.privacy.epsilon, other.config.seed))
-glue("sweep_caption", HTML(f"<p><em>{report.sweep_caption(by_privacy)}</em></p>"))
+glue("sweep_caption", HTML(f"<p><em>{cards.sweep_caption(by_privacy)}</em></p>"))
 
 # %% [markdown]
 # The same as a table, with the ceiling in the last row.
@@ -213,7 +218,7 @@ HTML(tables.accuracy_table(rows, real))
 # method may fit MNIST alone, so the same settings should hold on Fashion-MNIST, by `dataset`; its files were not at hand.
 
 # %%
-fashion = [tables.row(other) for other in tradeoff.trained(results.published("mnist_tradeoff"))
+fashion = [tables.row(other) for other in study.trained(store.published("mnist_tradeoff"))
            if other.config.dataset == "fashion_mnist" and other.config.profile == config.profile]
 HTML(tables.targets_table(rows, fashion))
 
@@ -229,7 +234,7 @@ HTML(tables.halves_table(rows))
 
 # %%
 HTML(tables.budget_table([other for other in by_privacy if math.isfinite(other.config.privacy.epsilon)
-                          and other.config.seed == config.seed and tradeoff.method_of(other.config) != "paper"]))
+                          and other.config.seed == config.seed and other.asked["method"] != "paper"]))
 
 # %% [markdown]
 # **What each ingredient adds.** One run each, with one ingredient taken out, where there is a run. A row above the first
@@ -237,7 +242,7 @@ HTML(tables.budget_table([other for other in by_privacy if math.isfinite(other.c
 # images choose nothing here.
 
 # %%
-HTML(tables.ablation_table(rows, tradeoff.ABLATED_AT))
+HTML(tables.ablation_table(rows, study.ABLATED_AT))
 
 # %% [markdown]
 # ## Fidelity
@@ -258,7 +263,7 @@ HTML(tables.fidelity_table(rows))
 # claims in {doc}`10_claims`, which says when the rules were written.
 
 # %%
-HTML(claims.table(results.published, studies=("mnist_tradeoff",)))
+HTML(claims.table(claims.PAPER, store.published, "mnist_tradeoff"))
 
 # %% [markdown]
 # ## What was asked for, and what came
@@ -269,9 +274,9 @@ HTML(claims.table(results.published, studies=("mnist_tradeoff",)))
 
 # %% mystnb={"image": {"alt": "Grids of generated images, one for each run: one row a requested class, ten columns of fixed latent vectors"}}
 shown = [other for other in by_privacy if other.config.seed == config.seed
-         and tradeoff.method_of(other.config) in ("paper", "both")]
-grids = {tables.name(other): results.read_samples(other)
-         for other in sorted(shown, key=lambda other: tradeoff.method_of(other.config))}
+         and other.asked["method"] in ("paper", "both")]
+grids = {tables.name(other): store.read_samples(other)
+         for other in sorted(shown, key=lambda other: other.asked["method"])}
 glue("fig_samples", figures.sample_grids(grids))
 
 # %% [markdown]
@@ -327,8 +332,8 @@ figures.information(curves, class_entropy=math.log(config.latent.categories))
 # ```
 
 # %% tags=["hide-input"]
-HTML(report.computed_by(list(records.values()), report.command("mnist_tradeoff", asdict(parameters)),
-                        asdict(tradeoff.Parameters()), tables.name))
+HTML(cards.computed_by(list(records.values()), cards.command("mnist_tradeoff", asdict(parameters)),
+                        asdict(study.Parameters()), tables.name))
 
 # %% tags=["hide-input"]
-HTML(report.experiment_card([ceiling], "dpgan sweep mnist_tradeoff"))
+HTML(cards.experiment_card([ceiling], "dpgan sweep mnist_tradeoff"))

@@ -38,33 +38,35 @@ batch = 512  # records in each half of the step: or 128, 256, 2048
 # A name or a value that makes no sense is refused here.
 
 # %% tags=["remove-output"]
-from dpgan_lib import cost
-from dpgan_lib.experiment import parameters_from
+from dpgan_lib.studies.cost import study, tables
+from dpgan_lib.studies.parameters import parameters_from
 
-parameters = parameters_from(globals(), cost.Parameters)
+parameters = parameters_from(globals(), study.Parameters)
 
 # %%
 from IPython.display import HTML, Markdown
 from myst_nb import glue
 
-from dpgan_lib import bench, clipping, figures
-from dpgan_lib import report, results
+from dpgan_lib.privacy import clipping
+from dpgan_lib.records import store
+from dpgan_lib.report import cards, figures
+from dpgan_lib.studies.cost import bench
 
-records = results.published("cost")
-record = next(each for each in records if cost.device(each) == "cpu")
-print(report.status(record))
+records = store.published("cost")
+record = next(each for each in records if tables.device_of(each) == "cpu")
+print(cards.status(record))
 
 # %% tags=["remove-cell"]
 def shown(value):
     return "not measured" if value is None else f"{value:.1f}"
 
 
-real_ratio = cost.ratio(record, critic, batch, cost.REAL)
-both_ratio = cost.ratio(record, critic, batch, cost.BOTH)
-hooks = cost.ratio(record, critic, batch, "Opacus, hooks")
+real_ratio = tables.ratio(record, critic, batch, tables.REAL)
+both_ratio = tables.ratio(record, critic, batch, tables.BOTH)
+hooks = tables.ratio(record, critic, batch, "Opacus, hooks")
 loop_at = bench.ONLY_AT["explicit loop"]
-loop = cost.ratio(record, "MNIST", loop_at, "explicit loop")
-glue("machine", report.run_name(record), display=False)
+loop = tables.ratio(record, "MNIST", loop_at, "explicit loop")
+glue("machine", cards.run_name(record), display=False)
 glue("batch", str(batch), display=False)
 glue("critic", critic, display=False)
 glue("loop", shown(loop), display=False)
@@ -72,7 +74,7 @@ glue("loop_at", str(loop_at), display=False)
 glue("hooks", shown(hooks), display=False)
 glue("real_ratio", f"{real_ratio:.2f}", display=False)
 glue("both_ratio", f"{both_ratio:.2f}", display=False)
-glue("laptop_run", f"{cost.run_ratio(record, 'laptop'):.2f}", display=False)
+glue("laptop_run", f"{tables.run_ratio(record, 'laptop'):.2f}", display=False)
 glue("run_steps", str(bench.RUN_STEPS["laptop"]), display=False)
 
 # %% [markdown]
@@ -102,14 +104,14 @@ glue("run_steps", str(bench.RUN_STEPS["laptop"]), display=False)
 # %% mystnb={"image": {"alt": "Median time of a critic step in milliseconds against batch size, one curve a way, logarithmic axes"}}
 times = {"title": f"{critic} critic, one step",
          "xlabel": "batch (records in each half)",
-         "ylabel": "milliseconds", "curves": cost.times(record, critic)}
+         "ylabel": "milliseconds", "curves": tables.times(record, critic)}
 figures.panels([times])
 
 # %% [markdown]
 # The same with what each way holds in memory at its peak, beyond networks and data:
 
 # %% mystnb={"image": {"alt": "Peak memory of a critic step in megabytes against batch size, one curve a way, logarithmic axes"}}
-held = cost.times(record, critic, of="peak_bytes")
+held = tables.times(record, critic, of="peak_bytes")
 megabytes = {way: (batches, [value / 1e6 for value in values])
              for way, (batches, values) in held.items()}
 figures.panels([times | {"ylabel": "peak memory (MB)", "curves": megabytes}])
@@ -120,7 +122,7 @@ figures.panels([times | {"ylabel": "peak memory (MB)", "curves": megabytes}])
 # it is filled up to one of a few sizes.
 
 # %% tags=["hide-input"]
-HTML(cost.steps_table(record, critic))
+HTML(tables.steps_table(record, critic))
 
 # %% [markdown]
 # ## Book-keeping: the norm without the gradient
@@ -160,13 +162,13 @@ HTML(cost.steps_table(record, critic))
 # Here is the choice, from the library's source:
 
 # %% tags=["hide-input"]
-Markdown(report.source(clipping._factors))
+Markdown(cards.source(clipping._factors))
 
 # %% [markdown]
 # Which of the two each layer of this critic takes, with the multiplications of one record:
 
 # %% tags=["hide-input"]
-HTML(cost.layer_table(bench.CRITICS[critic]))
+HTML(tables.layer_table(bench.CRITICS[critic]))
 
 # %% [markdown]
 # The critic itself was drawn with this table in mind: its first convolution goes in strides of 4, which leaves few
@@ -180,7 +182,7 @@ HTML(cost.layer_table(bench.CRITICS[critic]))
 # last pass is filled up with empty rows whose weight is zero:
 
 # %% tags=["hide-input"]
-Markdown(report.source(clipping._passes))
+Markdown(cards.source(clipping._passes))
 
 # %% [markdown]
 # ## Only half of the game touches data
@@ -192,7 +194,7 @@ Markdown(report.source(clipping._passes))
 # laptop profile with and without privacy.
 
 # %% tags=["hide-input"]
-HTML(cost.runs_table(record))
+HTML(tables.runs_table(record))
 
 # %% [markdown]
 # ## How it grows
@@ -206,11 +208,11 @@ axes = {"batch": "batch (records in each half)",
         "image_side": "image side (pixels)"}
 figures.panels([{"title": f"one step against {words}", "xlabel": words,
                  "ylabel": "milliseconds",
-                 "curves": cost.scaling(record, factor)}
+                 "curves": tables.scaling(record, factor)}
                 for factor, words in axes.items()])
 
 # %% tags=["hide-input"]
-HTML(cost.growth(record, axes))
+HTML(tables.growth(record, axes))
 
 # %% [markdown]
 # ## Where the time goes
@@ -234,14 +236,14 @@ figures.bars(shares, "share of the loop's time (percent)")
 # made the images worse. Nothing in this book picks the best moment: that would let test images choose.
 
 # %% mystnb={"image": {"alt": "Accuracy on real test images against seconds of training, one curve for each epsilon and one without privacy"}}
-curves = cost.quality(record)
+curves = tables.quality(record)
 figures.quality(curves, delta=record.metrics["quality"]["runs"][0]["privacy"]["delta"])
 
 # %% [markdown]
 # Seconds of training until an accuracy is first reached:
 
 # %% tags=["hide-input"]
-HTML(cost.quality_table(curves))
+HTML(tables.quality_table(curves))
 
 # %% [markdown]
 # ## Targets, and what came out
@@ -250,19 +252,19 @@ HTML(cost.quality_table(curves))
 # when the step that it times changes, and the latest run stands here.
 
 # %% tags=["hide-input"]
-HTML(cost.targets_table(record))
+HTML(tables.targets_table(record))
 
 # %% tags=["hide-input"]
-gpu = next((each for each in records if cost.device(each) == "gpu"), None)
-HTML(cost.targets_table(gpu))
+gpu = next((each for each in records if tables.device_of(each) == "gpu"), None)
+HTML(tables.targets_table(gpu))
 
 # %% [markdown]
 # ## What the paper claimed, and what came out
 
 # %% tags=["hide-input"]
-from dpgan_lib import claims
+from dpgan_lib.book import claims
 
-HTML(claims.table(results.published, studies=("cost",)))
+HTML(claims.table(claims.PAPER, store.published, "cost"))
 
 # %% [markdown]
 # The rule was written after prototypes had been timed, so it could not surprise us; the figures that it is applied to
@@ -270,7 +272,7 @@ HTML(claims.table(results.published, studies=("cost",)))
 
 # %%
 assert loop > both_ratio > real_ratio > 1
-assert cost.run_ratio(record, "laptop") < cost.TENFOLD
+assert tables.run_ratio(record, "laptop") < tables.TENFOLD
 
 # %% [markdown]
 # ## What it costs, and where it breaks
@@ -300,4 +302,4 @@ assert cost.run_ratio(record, "laptop") < cost.TENFOLD
 # ```
 
 # %% tags=["hide-input"]
-HTML(report.benchmark_card(records, "dpgan bench"))
+HTML(cards.benchmark_card(records, "dpgan bench"))

@@ -45,10 +45,10 @@ canaries = 1000  # m: records that the auditor puts in, 100 to 5000
 # A name or a value that makes no sense is refused here, before any data is opened.
 
 # %% tags=["remove-output"]
-from dpgan_lib import audit_study
-from dpgan_lib.experiment import parameters_from
+from dpgan_lib.studies.audit import study, tables
+from dpgan_lib.studies.parameters import parameters_from
 
-parameters = parameters_from(globals(), audit_study.Parameters)
+parameters = parameters_from(globals(), study.Parameters)
 
 # %%
 from dataclasses import asdict, replace
@@ -58,10 +58,16 @@ from IPython.display import HTML, Markdown
 from myst_nb import glue
 from scipy.special import expit
 
-from dpgan_lib import audit, canaries as planting, claims, figures
-from dpgan_lib import figures_audit, memorisation, report, results, studies
+from dpgan_lib.book.claims import PAPER, table
+from dpgan_lib.privacy import audit
+from dpgan_lib.records import store
+from dpgan_lib.report import cards, numbers
+from dpgan_lib.report.figures import epsilon_label, panels
+from dpgan_lib.studies import registry
+from dpgan_lib.studies.audit import claims, figures, memorisation
+from dpgan_lib.studies.audit.canaries import TEST_LEVEL, Planted
 
-privacy = audit_study.plan(parameters).privacy
+privacy = study.run_of(parameters).privacy
 print(f"N = {privacy.records} images, expected batch q N = {privacy.expected_batch}, "
       f"T = {privacy.steps} critic steps")
 print(f"clip norm C = {privacy.clip_norm}, noise multiplier sigma = {privacy.noise_multiplier}")
@@ -72,12 +78,12 @@ print(f"clip norm C = {privacy.clip_norm}, noise multiplier sigma = {privacy.noi
 # that does not happen otherwise.
 
 # %%
-record, plain = (studies.obtain("audit", replace(parameters, epsilon=each))
+record, plain = (registry.obtain("audit", replace(parameters, epsilon=each))
                  for each in (epsilon, "inf"))
-published = audit_study.same_settings(results.published("audit"), parameters)
-records = audit_study.sorted_by_privacy([*published, record, plain])
-print(f"delta = {report.plain(audit_study.DELTA)}")
-print(report.status(record))
+published = study.STUDY.comparable(store.published("audit"), parameters)
+records = tables.sorted_by_privacy([*published, record, plain])
+print(f"delta = {numbers.plain(study.DELTA)}")
+print(cards.status(record))
 
 # %% [markdown]
 # ## Memorisation
@@ -87,7 +93,7 @@ print(report.status(record))
 # image could have been in any part.
 
 # %% tags=["hide-input"]
-Markdown(report.source(memorisation.deal))
+Markdown(cards.source(memorisation.deal))
 
 # %% [markdown]
 # Here are the first images that each generator draws, one of each class and uncurated, each above the training image
@@ -95,17 +101,17 @@ Markdown(report.source(memorisation.deal))
 # and rather dumb metric, which takes a shifted digit for another one.
 
 # %% mystnb={"image": {"alt": "For each generator ten generated images, and below each its nearest training image and its nearest held-out image"}}
-by_name = {report.run_name(each): each for each in (record, plain)}
-figures_audit.neighbours({name: results.read_samples(each) for name, each in by_name.items()})
+by_name = {cards.run_name(each): each for each in (record, plain)}
+figures.neighbours({name: store.read_samples(each) for name, each in by_name.items()})
 
 # %% [markdown]
 # A look proves little: people see likeness everywhere. Distances can be counted. If a generator has memorised, its
 # images are nearer to the training images than to the held-out ones, and its first curve below lies left of the second.
 
 # %% mystnb={"image": {"alt": "Distributions of the distance from generated images to the nearest training image and to the nearest held-out image, a panel for each generator"}}
-figures.panels([{"title": name, "xlabel": "distance between pixels in [-1, 1]",
+panels([{"title": name, "xlabel": "distance between pixels in [-1, 1]",
                  "ylabel": "share of generated images", "linear": "xy",
-                 "curves": audit_study.distance_curves(each)}
+                 "curves": tables.distance_curves(each)}
                 for name, each in by_name.items()])
 
 # %% [markdown]
@@ -124,10 +130,10 @@ figures.panels([{"title": name, "xlabel": "distance between pixels in [-1, 1]",
 # often $s$ gets as large as it was.
 
 # %% tags=["hide-input"]
-Markdown(report.source(memorisation.swap_test))
+Markdown(cards.source(memorisation.swap_test))
 
 # %% tags=["hide-input"]
-HTML(audit_study.nearest_table(records))
+HTML(tables.nearest_table(records))
 
 # %% tags=["remove-cell"]
 found = [each for each in records if each.metrics["nearest"]["p_value"] <= claims.MEMORISES / len(records)]
@@ -151,7 +157,7 @@ for name, is_private in (("private", True), ("without", False)):
 # says how):
 
 # %%
-HTML(claims.table(results.published, studies=("audit",)))
+HTML(table(PAPER, store.published, "audit"))
 
 # %% [markdown]
 # A large p-value is not a proof of safety. It says that this metric and this many images show nothing; a generator may
@@ -176,7 +182,7 @@ HTML(claims.table(results.published, studies=("audit",)))
 # from below.
 
 # %% tags=["hide-input"]
-Markdown(report.source(audit.p_value))
+Markdown(cards.source(audit.p_value))
 
 # %% [markdown]
 # **Is the bound sound?** A mechanism whose epsilon we know: it tells each coin, and lies with probability $1 / (1 +
@@ -209,7 +215,7 @@ assert np.sum(bounds > truth) <= level * repeats + 3 * np.sqrt(level * repeats)
 # sum before the same noise. The library's mechanism runs as it is; only what enters its sum is changed:
 
 # %% tags=["hide-input"]
-Markdown(report.source(planting.planted))
+Markdown(cards.source(Planted))
 
 # %% [markdown]
 # In every step the auditor projects what the mechanism releases on a canary's direction, and adds up over the steps.
@@ -217,7 +223,7 @@ Markdown(report.source(planting.planted))
 # is left open. How many was fixed beforehand, from $m$ alone, on simulated scores:
 
 # %% tags=["hide-input"]
-Markdown(report.source(audit.guessed) + "\n\n" + report.source(audit.correct_guesses))
+Markdown(cards.source(audit.guessed) + "\n\n" + cards.source(audit.correct_guesses))
 
 # %% [markdown]
 # There are two auditors. The first is the one of the definition: it knows all the data and which records were drawn,
@@ -225,7 +231,7 @@ Markdown(report.source(audit.guessed) + "\n\n" + report.source(audit.correct_gue
 # counts on.
 
 # %% tags=["hide-input"]
-HTML(audit_study.audits_table(records))
+HTML(tables.audits_table(records))
 
 # %% [markdown]
 # **The ceiling.** A small bound can mean two things: little leaks, or the auditor could not have shown more. Even if
@@ -235,8 +241,8 @@ HTML(audit_study.audits_table(records))
 # expect of a mechanism that keeps its promise and no more.
 
 # %% mystnb={"image": {"alt": "For each audit a line from zero to its ceiling, with marks at the bound that was shown, at the median bound of the mechanism alone, and at the claimed epsilon"}}
-figures_audit.ranges(audit_study.audit_rows(records),
-                     f"from below: {figures.epsilon_label(audit_study.DELTA)}")
+figures.ranges(tables.audit_rows(records),
+                     f"from below: {epsilon_label(study.DELTA)}")
 
 # %% [markdown]
 # All bounds hold together with a confidence of {glue:text}`confidence`: each is made at a level that is shared out
@@ -244,20 +250,20 @@ figures_audit.ranges(audit_study.audit_rows(records),
 
 # %%
 kept = [each for each in records if each.metrics["alone"]]
-assert all(outcome["epsilon"] <= audit_study.claim(each)
+assert all(outcome["epsilon"] <= tables.claim(each)
            for each in kept for outcome in each.metrics["audits"].values())
 
 # %% tags=["remove-cell"]
 shown = record.metrics["audits"]["knows the data"]
 glue("shown", f"{shown['epsilon']:.2f}", display=False)
 glue("ceiling", f"{shown['ceiling']:.2f}", display=False)
-glue("confidence", f"{1 - audit_study.LEVEL:.0%}", display=False)
+glue("confidence", f"{1 - study.LEVEL:.0%}", display=False)
 glue("canaries", f"{shown['canaries']:,}", display=False)
-glue("epsilon_asked", report.plain(parameters.base.target_epsilon), display=False)
-glue("epsilon_spent", report.rounded_up(record.epsilon_spent), display=False)
-glue("delta", report.plain(audit_study.DELTA), display=False)
-glue("status", report.status(record), display=False)
-glue("broken_claim", report.plain(audit_study.BROKEN_CLAIM), display=False)
+glue("epsilon_asked", numbers.plain(parameters.base.target_epsilon), display=False)
+glue("epsilon_spent", numbers.rounded_up(record.epsilon_spent), display=False)
+glue("delta", numbers.plain(study.DELTA), display=False)
+glue("status", cards.status(record), display=False)
+glue("broken_claim", numbers.plain(study.BROKEN_CLAIM), display=False)
 glue("broken_bound", f"{plain.metrics['audits']['knows the data']['epsilon']:.2f}", display=False)
 
 # %% [markdown]
@@ -274,7 +280,7 @@ glue("broken_bound", f"{plain.metrics['audits']['knows the data']['epsilon']:.2f
 
 # %%
 broken = plain.metrics["audits"]["knows the data"]
-assert broken["epsilon"] > audit_study.BROKEN_CLAIM
+assert broken["epsilon"] > study.BROKEN_CLAIM
 print(f"{broken['correct']} of {broken['guesses']} guesses are right")
 
 # %% [markdown]
@@ -285,25 +291,25 @@ print(f"{broken['correct']} of {broken['guesses']} guesses are right")
 # its own and a coin of its own. So errors can be counted, and Clopper-Pearson's intervals hold.
 
 # %% tags=["hide-input"]
-Markdown(report.source(audit.is_refuted))
+Markdown(cards.source(audit.is_refuted))
 
 # %% [markdown]
 # The threshold is fixed beforehand too, halfway between what the two kinds of canaries score on average. If a test kept
 # its level on the correct mechanism, at most one in twenty would be false alarms:
 
 # %% tags=["hide-input"]
-HTML(audit_study.controls_table(kept))
+HTML(tables.controls_table(kept))
 
 # %% [markdown]
 # From epsilon 1 on, every test sees that half of the noise is missing. Smaller claims hide more, and would need more
 # trials.
 
 # %%
-halved = [each.metrics["alone"]["halved"] for each in kept if audit_study.claim(each) >= 1]
+halved = [each.metrics["alone"]["halved"] for each in kept if tables.claim(each) >= 1]
 correct = [each.metrics["alone"]["correct"] for each in kept]
 tests = sum(each["tests"] for each in correct)
 alarms = sum(each["refuted"] for each in correct)
-assert alarms <= planting.TEST_LEVEL * tests
+assert alarms <= TEST_LEVEL * tests
 assert all(each["refuted"] == each["tests"] for each in halved)
 
 # %% [markdown]
@@ -318,14 +324,14 @@ assert all(each["refuted"] == each["tests"] for each in halved)
 # ones is called a training image; so what is merely ordinary does not count.
 
 # %% tags=["hide-input"]
-Markdown(report.source(memorisation.likelihood_scores))
+Markdown(cards.source(memorisation.likelihood_scores))
 
 # %% [markdown]
 # The *advantage* of an attack is its true positive rate minus its false positive rate: zero for guessing, one for
 # certainty. The threshold is the median score of a set of images that nothing else uses.
 
 # %% mystnb={"image": {"alt": "Advantage of the two membership attacks for each generator, each with its interval, around zero for guessing"}}
-figures_audit.ranges(audit_study.attack_rows(records), "advantage (true minus false positive rate)")
+figures.ranges(tables.attack_rows(records), "advantage (true minus false positive rate)")
 
 # %% [markdown]
 # The lines are intervals, as if both sets of images were independent of the generator: so a line without the zero is
@@ -333,7 +339,7 @@ figures_audit.ranges(audit_study.attack_rows(records), "advantage (true minus fa
 # a table, beside the most that any attack can have on average against the same mechanism, by its trade-off curve:
 
 # %% tags=["hide-input"]
-HTML(audit_study.attacks_table(records))
+HTML(tables.attacks_table(records))
 
 # %% [markdown]
 # ## What it costs, and where it breaks
@@ -408,5 +414,5 @@ too_high = np.mean([best_of_many_numbers() > truth for _ in range(60)])
 print(f"above the truth: {too_high:.0%} of the bounds, where {level:.0%} were promised")
 
 # %% tags=["hide-input"]
-defaults = asdict(audit_study.Parameters()) | {"dataset": audit_study.card(audit_study.Parameters()).name}
-HTML(report.computed_by(records, "dpgan publish audit", defaults))
+defaults = asdict(study.Parameters()) | {"dataset": study.card(study.Parameters()).name}
+HTML(cards.computed_by(records, "dpgan publish audit", defaults))

@@ -49,10 +49,10 @@ info_weight = 2.0  # lambda: units of f_w per nat of L_I
 # A name or a value that makes no sense is refused here, before any data is opened.
 
 # %% tags=["remove-output"]
-from dpgan_lib import face_study
-from dpgan_lib.experiment import parameters_from
+from dpgan_lib.studies.celeba_specificity import study
+from dpgan_lib.studies.parameters import parameters_from
 
-parameters = parameters_from(globals(), face_study.Parameters)
+parameters = parameters_from(globals(), study.Parameters)
 
 # %%
 from dataclasses import asdict
@@ -61,10 +61,17 @@ import numpy as np
 from IPython.display import HTML, Markdown
 from myst_nb import glue
 
-from dpgan_lib import claims, face_model, face_tables as tables, figures, figures_faces, group_privacy
-from dpgan_lib import report, results, specificity, studies
+from dpgan_lib.book import claims
+from dpgan_lib.measures import specificity
+from dpgan_lib.privacy import accounting
+from dpgan_lib.records import store
+from dpgan_lib.report import cards, html, numbers
+from dpgan_lib.report.figures import epsilon_label, panels
+from dpgan_lib.studies import registry
+from dpgan_lib.studies.celeba_specificity import figures, tables
+from dpgan_lib.warm_start import face_model
 
-config = face_study.plan(parameters)
+config = study.run_of(parameters)
 privacy, start = config.privacy, config.warm_start
 print(f"N = {privacy.records}, expected batch q N = {privacy.expected_batch}, T = {privacy.steps} critic steps")
 print(f"clip norm C = {privacy.clip_norm}, noise multiplier sigma = {privacy.noise_multiplier}")
@@ -89,7 +96,7 @@ print(f"noise multiplier of what is released before the first step: {start.relea
 # $M$ with symmetric Gaussian noise is one Gaussian mechanism {cite}`analyze_gauss`:
 
 # %% tags=["hide-input"]
-Markdown(report.source(face_model.release) + "\n\n" + report.source(face_model.bounded_rows))
+Markdown(cards.source(face_model.release) + "\n\n" + cards.source(face_model.bounded_rows))
 
 # %% [markdown]
 # From the noisy $M$ alone follow the mean face, a regression of faces on attributes, and *eigenfaces*: the directions
@@ -97,7 +104,7 @@ Markdown(report.source(face_model.release) + "\n\n" + report.source(face_model.b
 # not stand out of it is dropped, and what does is corrected for what noise added {cite}`spiked`:
 
 # %% tags=["hide-input"]
-Markdown(report.source(face_model.denoised_directions))
+Markdown(cards.source(face_model.denoised_directions))
 
 # %% [markdown]
 # The generator starts as that Gaussian model: each attribute is one direction, each number in $z$ moves one eigenface,
@@ -108,15 +115,14 @@ Markdown(report.source(face_model.denoised_directions))
 # ## The run
 
 # %%
-record = studies.obtain("celeba_specificity", parameters)
-print(report.status(record))
+record = registry.obtain("celeba_specificity", parameters)
+print(cards.status(record))
 
 # %% tags=["hide-input"]
-Markdown(report.run_caption(record))
+Markdown(cards.run_caption(record))
 
 # %% tags=["remove-cell"]
-published = [other for other in results.published("celeba_specificity")
-             if face_study.is_same_sweep(other.config, config)]
+published = study.STUDY.comparable(store.published("celeba_specificity"), parameters)
 every = {other.run_id: other for other in [*published, record]}.values()
 records = sorted(every, key=lambda other: (other.config.unit, -other.config.optimiser.info_weight,
                                            other.config.privacy.epsilon, other.config.seed))
@@ -125,9 +131,9 @@ names = [tables.words(name) for name in config.names]
 found = tables.row(record)
 first = config.names[0]
 glue("epsilon_asked", f"{privacy.epsilon:g}", display=False)
-glue("epsilon_spent", report.rounded_up(record.epsilon_spent), display=False)
-glue("delta", report.plain(privacy.delta), display=False)
-glue("status", report.status(record), display=False)
+glue("epsilon_spent", numbers.rounded_up(record.epsilon_spent), display=False)
+glue("delta", numbers.plain(privacy.delta), display=False)
+glue("status", cards.status(record), display=False)
 glue("unit_words", record.privacy["unit"], display=False)
 glue("first", tables.words(first), display=False)
 glue("specificity_first", f"{found['specificity', first]:.1%}", display=False)
@@ -166,7 +172,7 @@ assert record.epsilon_spent <= privacy.epsilon
 HTML(tables.specificity_table(records))
 
 # %% tags=["hide-input"]
-glue("sweep_caption_faces", HTML(f"<p><em>{report.sweep_caption([record])}</em></p>"))
+glue("sweep_caption_faces", HTML(f"<p><em>{cards.sweep_caption([record])}</em></p>"))
 
 # %% [markdown]
 # For this run the reader sees {glue:text}`first` as asked for in {glue:text}`specificity_first` of the images, and all
@@ -174,8 +180,8 @@ glue("sweep_caption_faces", HTML(f"<p><em>{report.sweep_caption([record])}</em><
 # critic of pairs $(x, y)$ taught them. Intervals are Clopper and Pearson's over images; two seeds differ by more.
 
 # %% tags=["hide-input"]
-Markdown(f"From lambda {face_study.INFO_WEIGHT:g} to 0, shares, means over attributes: "
-         + tables.change_words(rows, config.names, face_study.INFO_WEIGHT, {"info_weight": 0.0}) + ".")
+Markdown(f"From lambda {study.INFO_WEIGHT:g} to 0, shares, means over attributes: "
+         + tables.change_words(rows, config.names, study.INFO_WEIGHT, {"info_weight": 0.0}) + ".")
 
 # %% [markdown]
 # Each row below is one combination, each column one latent vector; the first draw, uncurated.
@@ -187,7 +193,7 @@ shown = {other.config.privacy.epsilon: other for other in reversed(records)
          and other.config.optimiser.info_weight == config.optimiser.info_weight}
 grids = {tables.run_name(other): tables.colour_grid(other) for _, other in sorted(shown.items())}
 for title, grid in grids.items():
-    display(figures_faces.grids({title: grid}, rows_asked))
+    display(figures.grids({title: grid}, rows_asked))
 
 # %% [markdown]
 # ## Does a code move its attribute alone?
@@ -197,10 +203,10 @@ for title, grid in grids.items():
 # and zeros elsewhere, even where attributes go together in the data.
 
 # %% tags=["hide-input"]
-Markdown(report.source(specificity.effects))
+Markdown(cards.source(specificity.effects))
 
 # %% mystnb={"image": {"alt": "Heat map: how far each code, in rows, moves each attribute, in columns"}}
-figures_faces.effects(record.metrics["effects"], names)
+figures.effects(record.metrics["effects"], names)
 
 # %% [markdown]
 # One number sums it up: of all that codes move, the share that lies on the diagonal. Here it is
@@ -223,7 +229,7 @@ Markdown(tables.rare_words(record))
 # {doc}`09_class_imbalance` finds for digits. The reader has a share in it: it learnt from as few of the rare faces.
 
 # %% mystnb={"image": {"alt": "Share of images read as asked in every attribute, for each combination, against its share of the training images, a curve for each epsilon"}}
-figures.panels([tables.rare_panel([shown[key] for key in sorted(shown)][-4:] or [record])])
+panels([tables.rare_panel([shown[key] for key in sorted(shown)][-4:] or [record])])
 
 # %% [markdown]
 # ## Are the images useful, and near to real ones?
@@ -240,7 +246,7 @@ HTML(tables.utility_table(records))
 # machines {cite}`dpimagebench,dpdm`.
 
 # %% tags=["hide-input"]
-HTML(tables.targets_table(rows, face_study.INFO_WEIGHT))
+HTML(tables.targets_table(rows, study.INFO_WEIGHT))
 
 # %% [markdown]
 # ## What does privacy take first?
@@ -253,7 +259,7 @@ usual = tables.usual(rows, config.optimiser.info_weight)
 private = {row["epsilon"] for row in usual if np.isfinite(row["epsilon"])}
 enough = len(private) > 1 and any(np.isinf(row["epsilon"]) for row in usual)
 panel = tables.price_panel(usual, config.names) if enough else None
-price = figures.panels([panel | {"xlabel": figures.epsilon_label(privacy.delta)}]) if enough else None
+price = panels([panel | {"xlabel": epsilon_label(privacy.delta)}]) if enough else None
 price
 
 # %% tags=["hide-input"]
@@ -274,14 +280,14 @@ Markdown(tables.price_words(panel) if enough else "Too few runs are published to
 # a mixture of Gaussians {cite}`ganesh24`, composed like any other.
 
 # %% tags=["hide-input"]
-Markdown(report.source(group_privacy.epsilon_of_group))
+Markdown(cards.source(accounting.epsilon_of_group))
 
 # %%
-groups = {k: group_privacy.epsilon_of_group(k, noise_multiplier=privacy.noise_multiplier, steps=privacy.steps,
+groups = {k: accounting.epsilon_of_group(k, noise_multiplier=privacy.noise_multiplier, steps=privacy.steps,
                                             sampling_rate=privacy.sampling_rate, delta=privacy.delta,
-                                            release_noise=start.release_noise) for k in face_study.GROUPS}
-lines = [report.table_row(str(k), ["inf" if np.isinf(each) else report.rounded_up(each)]) for k, each in groups.items()]
-HTML(report.table(f"Epsilon of this run for somebody with k records (delta = {report.plain(privacy.delta)}, PLD)",
+                                            release_noise=start.release_noise) for k in study.GROUPS}
+lines = [html.table_row(str(k), ["inf" if np.isinf(each) else numbers.rounded_up(each)]) for k, each in groups.items()]
+HTML(html.table(f"Epsilon of this run for somebody with k records (delta = {numbers.plain(privacy.delta)}, PLD)",
                   ["k", "epsilon"], lines))
 
 # %%
@@ -295,7 +301,7 @@ assert list(groups.values()) == sorted(groups.values())
 
 # %% tags=["hide-input"]
 Markdown("From an image to a person, shares, means over attributes: "
-         + tables.change_words(rows, config.names, face_study.INFO_WEIGHT, {"unit": "person"}) + ".")
+         + tables.change_words(rows, config.names, study.INFO_WEIGHT, {"unit": "person"}) + ".")
 
 # %% [markdown]
 # ## What the paper claimed, and what came out
@@ -304,7 +310,7 @@ Markdown("From an image to a person, shares, means over attributes: "
 # seeds were added when two had been read, for an interval from two says little; no rule changed with them.
 
 # %%
-HTML(claims.table(results.published, studies=("celeba_specificity",)))
+HTML(claims.table(claims.PAPER, store.published, "celeba_specificity"))
 
 # %% [markdown]
 # ## What it costs, and where it breaks
@@ -340,5 +346,5 @@ HTML(claims.table(results.published, studies=("celeba_specificity",)))
 print(f"{specificity.corrected(share=0.60, right_with=0.95, right_without=0.99):.1%} have glasses")
 
 # %% tags=["hide-input"]
-HTML(report.computed_by(records, report.command("celeba_specificity", asdict(parameters)),
-                        asdict(face_study.Parameters()), tables.run_name))
+HTML(cards.computed_by(records, cards.command("celeba_specificity", asdict(parameters)),
+                        asdict(study.Parameters()), tables.run_name))

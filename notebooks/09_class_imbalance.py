@@ -47,10 +47,10 @@ info_weight = 0.1  # lambda: units of f_w per nat of L_I
 # A name or a value that makes no sense is refused here, before any data is opened.
 
 # %% tags=["remove-output"]
-from dpgan_lib import imbalance
-from dpgan_lib.experiment import parameters_from
+from dpgan_lib.studies.class_imbalance import study
+from dpgan_lib.studies.parameters import parameters_from
 
-parameters = parameters_from(globals(), imbalance.Parameters)
+parameters = parameters_from(globals(), study.Parameters)
 
 # %%
 from dataclasses import asdict
@@ -58,11 +58,15 @@ from dataclasses import asdict
 from IPython.display import HTML, Markdown
 from myst_nb import glue
 
-from dpgan_lib import claims, figures, imbalance_tables as tables, report, results, studies
+from dpgan_lib.book import claims
+from dpgan_lib.records import store
+from dpgan_lib.report import cards, figures, numbers
+from dpgan_lib.studies import registry
+from dpgan_lib.studies.class_imbalance import tables
 
-config = imbalance.plan(parameters)
+config = study.run_of(parameters)
 privacy = config.privacy
-print(f"N = {privacy.records} records; rare: the digit {imbalance.RARE}")
+print(f"N = {privacy.records} records; rare: the digit {study.RARE}")
 print(f"noise multiplier sigma = {privacy.noise_multiplier}, T = {privacy.steps} critic steps")
 
 # %% [markdown]
@@ -73,25 +77,25 @@ print(f"noise multiplier sigma = {privacy.noise_multiplier}, T = {privacy.steps}
 # records *each class* has is private: the generator learns with noisy counts, out of its own releases.
 
 # %% tags=["hide-input"]
-Markdown(report.source(imbalance.chosen))
+Markdown(cards.source(study.chosen))
 
 # %%
-record = studies.obtain("class_imbalance", parameters)
-print(report.status(record))
+record = registry.obtain("class_imbalance", parameters)
+print(cards.status(record))
 
 # %% tags=["hide-input"]
-Markdown(report.run_caption(record))
+Markdown(cards.run_caption(record))
 
 # %% tags=["remove-cell"]
-published = imbalance.same_settings(results.published("class_imbalance"), parameters)
+published = study.STUDY.comparable(store.published("class_imbalance"), parameters)
 every = list({other.run_id: other for other in [*published, record]}.values())
 rows = [tables.row(other) for other in every]
 found = tables.row(record)
 glue("epsilon_asked", f"{privacy.epsilon:g}", display=False)
-glue("epsilon_spent", report.rounded_up(record.epsilon_spent), display=False)
-glue("delta", report.plain(privacy.delta), display=False)
-glue("status", report.status(record), display=False)
-glue("rare_digit", str(imbalance.RARE), display=False)
+glue("epsilon_spent", numbers.rounded_up(record.epsilon_spent), display=False)
+glue("delta", numbers.plain(privacy.delta), display=False)
+glue("status", cards.status(record), display=False)
+glue("rare_digit", str(study.RARE), display=False)
 glue("rare_left", f"{found['rare']:,}", display=False)
 for remedy in ("real", "oversampled", "topped_up", "synthetic"):
     glue(f"recall_{remedy}", f"{tables.score(found, remedy):.1%}", display=False)
@@ -131,7 +135,7 @@ HTML(tables.remedy_table(rows, "logistic"))
 # The first draw of each generator, uncurated: one row a digit, the same latent vector down each column.
 
 # %% mystnb={"image": {"alt": "Grids of generated digits, one for each run in which a digit is rare: one row a digit, ten columns of fixed latent vectors"}}
-figures.sample_grids(tables.grids(every) or {tables.run_name(found): results.read_samples(record)})
+figures.sample_grids(tables.grids(every) or {tables.run_name(found): store.read_samples(record)})
 
 # %% [markdown]
 # ## Sufficient training samples
@@ -152,7 +156,7 @@ HTML(tables.size_table(rows)) if sizes else Markdown("No run with every digit ke
 # Both rules were written before any run on MNIST.
 
 # %%
-HTML(claims.table(results.published, studies=("class_imbalance",)))
+HTML(claims.table(claims.PAPER, store.published, "class_imbalance"))
 
 # %% [markdown]
 # ## What it costs, and where it breaks
@@ -182,5 +186,5 @@ HTML(claims.table(results.published, studies=("class_imbalance",)))
 # ```
 
 # %% tags=["hide-input"]
-HTML(report.computed_by(every, report.command("class_imbalance", asdict(parameters)),
-                        asdict(imbalance.Parameters()), lambda each: tables.run_name(tables.row(each))))
+HTML(cards.computed_by(every, cards.command("class_imbalance", asdict(parameters)),
+                        asdict(study.Parameters()), lambda each: tables.run_name(tables.row(each))))

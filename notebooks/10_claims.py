@@ -29,9 +29,13 @@
 # %% tags=["hide-input"]
 from IPython.display import HTML
 
-from dpgan_lib import claims, report, results, tradeoff
+from dpgan_lib.book import claims
+from dpgan_lib.records import store
+from dpgan_lib.report import cards
+from dpgan_lib.studies.mnist_tradeoff.claims import judge_fall
+from dpgan_lib.studies.mnist_tradeoff.study import trained
 
-HTML(claims.table(results.published))
+HTML(claims.table(claims.PAPER, store.published))
 
 # %% [markdown]
 # Where one seed stands behind a verdict, the table says so: a verdict on one seed is a first look.
@@ -39,7 +43,7 @@ HTML(claims.table(results.published))
 # %% tags=["hide-input"]
 from IPython.display import Markdown
 
-Markdown(report.sweep_caption(tradeoff.trained(results.published("mnist_tradeoff"))))
+Markdown(cards.sweep_caption(trained(store.published("mnist_tradeoff"))))
 
 # %% [markdown]
 # **When the rules were written.** Those on mutual information, on stability, on class imbalance and on samples: before
@@ -51,10 +55,10 @@ Markdown(report.sweep_caption(tradeoff.trained(results.published("mnist_tradeoff
 # the tenfold: after prototypes of a step had been timed. The one on CelebA: after first tries on CelebA's validation part,
 # when it could be seen which attributes would come near its thresholds.
 #
-# A rule in library code is easy to check. This is the one behind the first row:
+# A rule in library code is easy to check. This is the one on digit pairs:
 
 # %% tags=["hide-input"]
-Markdown(report.source(claims.judge_fall))
+Markdown(cards.source(judge_fall))
 
 # %% [markdown]
 # ## This book's claims
@@ -64,19 +68,19 @@ Markdown(report.source(claims.judge_fall))
 # their runs had been, and the rule on audits after its records; none was fitted to come out well, as the table shows.
 
 # %% tags=["hide-input"]
-from dpgan_lib import own_claims
+from dpgan_lib.book import claims
 
-HTML(own_claims.table(results.published))
+HTML(claims.table(claims.BOOK, store.published))
 
 # %% [markdown]
 # ## Exercises
 #
-# 1. The rule of the first row asks for a rise at *every* step. Suppose that privacy cost nothing, so that chance alone
+# 1. The rule on digit pairs asks for a rise at *every* step. Suppose that privacy cost nothing, so that chance alone
 #    orders the accuracies at $k$ epsilons, one seed each. How often would the rule say "holds"? And what does the test
 #    for a trend, which the rule adds where three seeds have three epsilons in common, change about that?
 # 2. Take a row that is not yet measured. Write its rule down *before* you look at any record: what is compared with
 #    what, over which runs, from where on it holds, and what would make you say that it does not hold.
-# 3. Most rules have a threshold, a constant at the top of the module `claims`. Halve one, and double it. Which verdicts
+# 3. Most rules have a threshold, a constant at the top of its study's module `claims`. Halve one, and double it. Which verdicts
 #    change? What is a verdict worth that does, and when may a threshold be moved?
 #
 # ```{dropdown} Solutions
@@ -97,5 +101,5 @@ HTML(own_claims.table(results.published))
 # chapter.
 
 # %%
-behind = dict.fromkeys(claim.study for claim in (*claims.CLAIMS, *own_claims.CLAIMS))
-HTML(report.records_table({study: results.published(study) for study in behind}))
+behind = dict.fromkeys(claim.study for claim in claims.claims())
+HTML(cards.records_table({study: store.published(study) for study in behind}))

@@ -30,9 +30,10 @@
 # %% tags=["hide-input"]
 from IPython.display import HTML
 
-from dpgan_lib import bands, catalogue, results
+from dpgan_lib.book import catalogue
+from dpgan_lib.records import bands, store
 
-published = {study: results.published(study) for study in results.published_studies()}
+published = {study: store.published(study) for study in store.published_studies()}
 HTML(catalogue.summary(published))
 
 # %% [markdown]
@@ -101,9 +102,9 @@ HTML("\n".join(catalogue.bands_tables(study, records) for study, records in publ
 # %% tags=["hide-input"]
 from IPython.display import Markdown
 
-from dpgan_lib import report
+from dpgan_lib.report import cards
 
-Markdown(report.source(bands.Comparison))
+Markdown(cards.source(bands.Comparison))
 
 # %% [markdown]
 # ## Exercises

@@ -1,7 +1,6 @@
 """What several test files share."""
 
 import shutil
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,9 +8,28 @@ import pytest
 from browsing import sound_page
 from playwright.sync_api import sync_playwright
 
-from dpgan_lib import chapters, data, publish
+from dpgan_lib import data, paths
+from dpgan_lib.book.site import build_book
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+# What takes a browser, the whole book or real data belongs to the full tier without saying so.
+FULL = {"browser", "page", "site", "real_mnist"}
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if FULL & set(getattr(item, "fixturenames", ())):
+            item.add_marker("full")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def home(tmp_path_factory):
+    """runs/ and build/ of this worker, in a temporary folder: no test writes into the checkout's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DPGAN_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -36,11 +54,14 @@ def real_mnist():
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """A project of its own in a temporary folder, with chapters written by project.chapter(name, *cells)."""
+    """A project of its own in a temporary folder, with chapters written by project.chapter(name, *cells).
+
+    Its runs/ and build/ lie in it, its published results too.
+    """
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "pyproject.toml").touch()
-    monkeypatch.setattr(chapters, "root", lambda: tmp_path)
-    monkeypatch.setattr(publish, "root", lambda: tmp_path)
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    monkeypatch.delenv("DPGAN_HOME")
     monkeypatch.chdir(tmp_path)
 
     def chapter(name: str, *cells: str, parameters: str = "width = 2") -> None:
@@ -54,15 +75,16 @@ def project(tmp_path, monkeypatch):
 def site(tmp_path_factory):
     """The published book, built once in a folder of its own: the folder of its pages. Warnings fail the build."""
     folder = tmp_path_factory.mktemp("project")
-    for name in ("_config.yml", "_toc.yml"):
+    for name in ("_config.yml", "_toc.yml", "pyproject.toml"):
         shutil.copy(ROOT / name, folder)
     for name in ("book", "notebooks"):
         (folder / name).symlink_to(ROOT / name)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(publish, "root", lambda: folder)
+        patch.setattr(paths, "ROOT", folder)
+        patch.delenv("DPGAN_HOME")
         for proxy in ("http_proxy", "https_proxy"):
             patch.setenv(proxy, "http://127.0.0.1:9")  # the discard port: nothing answers
-        return publish.build_book(progress=False).parent
+        return build_book(progress=False).parent
 
 
 # Not of the whole session: while it is open, an event loop counts as running, and notebooks would not execute.
@@ -81,26 +103,6 @@ def page(browser):
     """A page without a network; fails at the end if anything went wrong on it."""
     with sound_page(browser) as page:
         yield page
-
-
-@pytest.fixture
-def stand_in(monkeypatch):
-    """Puts an object in the place of a module of dpgan_lib: stand_in("studies", names=list)."""
-
-    def install(name: str, **content):
-        module = SimpleNamespace(**content)
-        monkeypatch.setitem(sys.modules, f"dpgan_lib.{name}", module)
-        monkeypatch.setattr(sys.modules["dpgan_lib"], name, module, raising=False)
-        return module
-
-    return install
-
-
-@pytest.fixture
-def studies(stand_in):
-    """No study, and nothing known of any chapter's parameters."""
-    stand_in("cost", STUDY="cost")
-    return stand_in("studies", parameters=lambda name: None, study=lambda name: None, names=list)
 
 
 def pytest_terminal_summary(terminalreporter):

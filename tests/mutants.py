@@ -13,8 +13,10 @@ import pytest
 import torch
 from torch import nn
 
-from dpgan_lib import clipping, mechanism, steps, training
 from dpgan_lib.config import RunConfig
+from dpgan_lib.gan import loop
+from dpgan_lib.gan import steps as steps_module
+from dpgan_lib.privacy import clipping, mechanism
 
 BATCHES_PER_EPOCH = 5  # 1 / q of the laws' runs
 MUTANTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {}
@@ -50,13 +52,13 @@ def uniform_noise(patch):
 
 @mutant
 def no_noise_on_an_empty_batch(patch):
-    wrap(patch, steps, "noisy_mean", lambda mean, model, inputs, *, noise_multiplier, **public: mean(
+    wrap(patch, steps_module, "noisy_mean", lambda mean, model, inputs, *, noise_multiplier, **public: mean(
         model, inputs, noise_multiplier=noise_multiplier * (len(inputs[0]) > 0), **public))
 
 
 @mutant
 def noise_reused_between_steps(patch):
-    wrap(patch, training, "stream", lambda stream, key, purpose, step=0: stream(
+    wrap(patch, loop, "stream", lambda stream, key, purpose, step=0: stream(
         key, purpose, 0 if purpose == "noise" else step))
 
 
@@ -117,13 +119,13 @@ def small_gradients_stretched_to_C(patch):
 
 @mutant
 def realised_batch_divisor(patch):
-    wrap(patch, steps, "noisy_mean", lambda mean, model, inputs, *, expected_batch, **public: mean(
+    wrap(patch, steps_module, "noisy_mean", lambda mean, model, inputs, *, expected_batch, **public: mean(
         model, inputs, expected_batch=max(1, len(inputs[0])), **public))
 
 
 @mutant
 def fakes_counted_by_the_realised_batch(patch):
-    wrap(patch, training, "critic_step", lambda critic_step, critic, optimiser, real, fake, *rest: critic_step(
+    wrap(patch, loop, "critic_step", lambda critic_step, critic, optimiser, real, fake, *rest: critic_step(
         critic, optimiser, real, tuple(half[: max(1, len(real[0]))] for half in fake), *rest))
 
 
@@ -136,7 +138,7 @@ def steps_skipped_where_a_score_is_not_finite(patch):
             for parameter in critic.parameters():
                 parameter.grad = torch.zeros_like(parameter)
 
-    wrap(patch, training, "critic_step", step)
+    wrap(patch, loop, "critic_step", step)
 
 
 @mutant
@@ -150,14 +152,14 @@ def shuffled_batches(patch):
             step, part = divmod(step, BATCHES_PER_EPOCH)
         return stream(key, purpose, step)
 
-    wrap(patch, training, "stream", of_the_epoch)
-    patch.setattr(training, "poisson_sample", lambda records, sampling_rate, rng: np.array_split(
+    wrap(patch, loop, "stream", of_the_epoch)
+    patch.setattr(loop, "poisson_sample", lambda records, sampling_rate, rng: np.array_split(
         rng.permutation(records), BATCHES_PER_EPOCH)[part])
 
 
 @mutant
 def batches_cut_to_a_shape(patch):
-    wrap(patch, training, "poisson_sample", lambda sample, records, sampling_rate, rng: sample(
+    wrap(patch, loop, "poisson_sample", lambda sample, records, sampling_rate, rng: sample(
         records, sampling_rate, rng)[: round(1.1 * records * sampling_rate)])
 
 
@@ -168,7 +170,7 @@ def steps_rounded_up_to_whole_blocks(patch):
         steps = math.ceil(config.privacy.steps / size) * size
         train_block(replace(config, privacy=replace(config.privacy, steps=steps)), state, records)
 
-    wrap(patch, training, "train_block", block)
+    wrap(patch, loop, "train_block", block)
 
 
 @mutant
@@ -180,7 +182,7 @@ def accountant_not_restored_on_resume(patch):
             state.step = 0
         return state
 
-    wrap(patch, training, "load_checkpoint", load)
+    wrap(patch, loop, "load_checkpoint", load)
 
 
 @mutant
@@ -192,8 +194,8 @@ def fresh_noise_on_resume(patch):
         processes.append(None)
         return load_checkpoint(*arguments)
 
-    wrap(patch, training, "load_checkpoint", load)
-    wrap(patch, training, "stream", lambda stream, key, purpose, step=0: stream(
+    wrap(patch, loop, "load_checkpoint", load)
+    wrap(patch, loop, "stream", lambda stream, key, purpose, step=0: stream(
         f"{key}{len(processes)}" if purpose == "noise" else key, purpose, step))
 
 
@@ -204,7 +206,7 @@ def a_generator_that_sees_the_data(patch):
         with torch.no_grad():  # its images are as bright as the data's, on average
             state.generator.layers[-2].bias.add_(records.images.mean(), alpha=0.01)
 
-    wrap(patch, training, "train_block", block)
+    wrap(patch, loop, "train_block", block)
 
 
 @mutant
@@ -215,4 +217,4 @@ def a_critic_with_a_second_writer(patch):
             critic.scores.bias.sub_(critic(*real).nan_to_num().sum(), alpha=1e-3)
             critic.project()
 
-    wrap(patch, training, "critic_step", step)
+    wrap(patch, loop, "critic_step", step)

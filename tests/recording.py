@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 import dpgan_lib
-from dpgan_lib import steps, training
 from dpgan_lib.config import RunConfig
+from dpgan_lib.gan import loop, steps
+from dpgan_lib.gan.state import State, new_state
 
 LIBRARY = str(Path(dpgan_lib.__file__).parent)
 
@@ -31,16 +32,16 @@ class Recording:
     published: list[tuple[dict, dict]] = field(default_factory=list)  # each critic step's weights and optimiser state
     values: list[tuple] = field(default_factory=list)
     lines: list[tuple[str, int]] = field(default_factory=list)
-    state: training.State | None = None
+    state: State | None = None
 
 
 def as_drawn(batch: np.ndarray, step: int) -> np.ndarray:
     return batch
 
 
-def record(config: RunConfig, records: training.Records, *, draw: Callable = as_drawn,
+def record(config: RunConfig, records: loop.Records, *, draw: Callable = as_drawn,
            replay: Recording | None = None, control_flow: bool = False) -> Recording:
-    """Train on the CPU through training.train_block, from the start to T.
+    """Train on the CPU through loop.train_block, from the start to T.
 
     draw: (indices that Poisson sampling drew, step) -> indices of that step's batch.  control_flow: log lines, slowly.
     A run that breaks off breaks a law: whether it does would tell of the data.
@@ -49,11 +50,11 @@ def record(config: RunConfig, records: training.Records, *, draw: Callable = as_
     with pytest.MonkeyPatch.context() as patch:
         listen(patch, run.values, draw, config.privacy.records)
         watch_critic_steps(patch, run, replay)
-        run.state = training.new_state(config, torch.device("cpu"))
+        run.state = new_state(config, torch.device("cpu"))
         try:
             with _lines(run.lines) if control_flow else nullcontext():
                 while run.state.step < config.privacy.steps:
-                    training.train_block(config, run.state, records)
+                    loop.train_block(config, run.state, records)
         except RuntimeError as error:
             raise AssertionError("the run broke off") from error
     return run
@@ -61,7 +62,7 @@ def record(config: RunConfig, records: training.Records, *, draw: Callable = as_
 
 def watch_critic_steps(patch: pytest.MonkeyPatch, run: Recording, replay: Recording | None = None) -> None:
     """Keep what each critic step releases; in a replay, put the recorded critic in its place afterwards."""
-    critic_step = training.critic_step
+    critic_step = loop.critic_step
 
     def watched(critic, optimiser, *arguments):
         critic_step(critic, optimiser, *arguments)
@@ -72,15 +73,16 @@ def watch_critic_steps(patch: pytest.MonkeyPatch, run: Recording, replay: Record
             optimiser.load_state_dict(copy.deepcopy(moments))
         run.published.append((copy.deepcopy(critic.state_dict()), copy.deepcopy(optimiser.state_dict())))
 
-    patch.setattr(training, "critic_step", watched)
+    patch.setattr(loop, "critic_step", watched)
 
 
-def listen(patch: pytest.MonkeyPatch, values: list[tuple], draw: Callable = as_drawn, common: int | None = None) -> None:
+def listen(patch: pytest.MonkeyPatch, values: list[tuple], draw: Callable = as_drawn,
+           common: int | None = None) -> None:
     """Log what the mechanism is asked for and the noise it draws. Never the batch: its size is secret.
 
     common: draw batches from this many records, those that neighbours share; draw decides of the one more.
     """
-    sample, stream, noisy_mean, clipped_sum = (training.poisson_sample, training.stream, steps.noisy_mean,
+    sample, stream, noisy_mean, clipped_sum = (loop.poisson_sample, loop.stream, steps.noisy_mean,
                                                steps.clipped_sum)
     drawn = []
 
@@ -102,8 +104,8 @@ def listen(patch: pytest.MonkeyPatch, values: list[tuple], draw: Callable = as_d
         values.append(("fakes", len(fakes[0]), clip_norm))
         return clipped_sum(model, fakes, clip_norm)
 
-    patch.setattr(training, "poisson_sample", heard_sample)
-    patch.setattr(training, "stream", heard_stream)
+    patch.setattr(loop, "poisson_sample", heard_sample)
+    patch.setattr(loop, "stream", heard_stream)
     patch.setattr(steps, "noisy_mean", heard_mean)
     patch.setattr(steps, "clipped_sum", heard_fakes)
 

@@ -9,10 +9,12 @@ from pathlib import Path
 import jupytext
 import pytest
 
-from dpgan_lib import accounting, chapters
-from dpgan_lib.experiment import parameters_from
+from dpgan_lib import paths
+from dpgan_lib.book import chapters
+from dpgan_lib.studies.accountant import study
+from dpgan_lib.studies.parameters import parameters_from
 
-USUAL = asdict(accounting.Parameters())
+USUAL = asdict(study.Parameters())
 
 
 def chapter_defaults():
@@ -33,7 +35,7 @@ WRONG = [("noise_multiplier", 0.0, "must lie in [0.1, 1000]"), ("noise_multiplie
 @pytest.mark.parametrize("field, value, line", WRONG)
 def test_a_wrong_parameter_is_refused_before_the_chapter_computes(field, value, line):
     with pytest.raises(ValueError) as error:
-        parameters_from(USUAL | {field: value}, accounting.Parameters)
+        parameters_from(USUAL | {field: value}, study.Parameters)
     assert str(error.value).startswith(f"{field}={value!r} {line}") and "\n" not in str(error.value)
     if value != math.inf:
         with pytest.raises(ValueError, match=f"^{field}="):
@@ -42,18 +44,19 @@ def test_a_wrong_parameter_is_refused_before_the_chapter_computes(field, value, 
 
 def test_an_epsilon_that_no_noise_reaches_is_refused_too():
     with pytest.raises(ValueError, match="^epsilon=0.01 must be one that some noise reaches: "):
-        accounting.Parameters(epsilon=0.01, sampling_rate=1, steps=100_000, noise_multiplier=500.0).check()
+        study.Parameters(epsilon=0.01, sampling_rate=1, steps=100_000, noise_multiplier=500.0).check()
 
 
+@pytest.mark.full
 def test_plain_papermill_refuses_an_unknown_parameter_with_the_nearest(tmp_path):
-    notebook = chapters.root() / "notebooks" / "03_accountant.ipynb"
+    notebook = paths.project() / "notebooks" / "03_accountant.ipynb"
     command = [Path(sys.executable).with_name("papermill"), notebook, tmp_path / "out.ipynb", "-p", "epsilno", "2"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=chapters.root())
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=paths.project())
     assert done.returncode != 0 and "Did you mean 'epsilon'?" in done.stderr
 
 
+@pytest.mark.full
 def test_the_chapters_assertions_hold_at_other_parameters():
     values = dict(noise_multiplier=3.0, sampling_rate=1.0, steps=3, delta=1e-6, epsilon=0.2)
-    output = chapters.root() / "build" / "test" / "03_accountant.ipynb"
-    chapters.run_chapter("accountant", values, output, timeout=120, progress=False)
+    output = chapters.run_chapter("accountant", values, timeout=120, progress=False)
     assert set(chapters.glued(output)) >= {"epsilon_moments", "epsilon_pld"}

@@ -20,9 +20,10 @@ from opacus.accountants.analysis.rdp import compute_rdp
 from scipy.optimize import brentq
 from scipy.special import log_ndtr, ndtr, ndtri
 
-from dpgan_lib import accounting
-from dpgan_lib.accounting import (calibrate_noise, calibrate_noise_rdp, epsilon_lower_bound, epsilon_moments,
-                                  epsilon_pld, epsilon_rdp, epsilons, renyi_divergence, trade_off)
+from dpgan_lib.privacy import accounting
+from dpgan_lib.privacy.accounting import epsilon_moments, epsilon_pld, epsilon_rdp, epsilons, renyi_divergence
+from dpgan_lib.privacy.audit import epsilon_lower_bound, trade_off
+from dpgan_lib.privacy.calibration import calibrate_noise, calibrate_noise_rdp
 
 VECTORS = Path(__file__).parent / "reference" / "accounting_vectors.csv"
 MNIST = dict(noise_multiplier=1.1, sampling_rate=256 / 60000, steps=3515, delta=1e-5)
@@ -220,7 +221,7 @@ def test_an_event_refutes_what_it_should():
 def test_the_central_limit_is_no_upper_bound():
     for steps in (10, 100, 1000):
         mu = 0.001 * math.sqrt(steps * math.expm1(0.8**-2))  # Bu et al. 2020
-        gdp = brentq(lambda epsilon: gaussian_delta(epsilon, 1 / mu) - 1e-6, 0, 20 * mu)
+        gdp = brentq(lambda epsilon, noise=1 / mu: gaussian_delta(epsilon, noise) - 1e-6, 0, 20 * mu)
         shown = epsilon_lower_bound(**largest_sum(0.8, 0.001, steps), delta=1e-6)
         assert gdp < shown <= pld(0.8, 0.001, steps, 1e-6)
 
@@ -234,15 +235,25 @@ def test_without_sampling_the_trade_off_is_the_gaussian_one(sigma, steps):
     np.testing.assert_allclose(bound, exact, atol=1e-4)  # and tight: 500 of its tangents
 
 
-@few
-@given(noise=st.floats(0.3, 20), rate=st.floats(1e-3, 1), steps=st.integers(1, 1000))
-def test_a_trade_off_curve_falls_and_lies_below_one_step_and_above_its_pairs(noise, rate, steps):
+def falls_and_lies_below_one_step_and_above_its_pairs(noise, rate, steps):
     alpha = np.linspace(0, 1, 101)
     bound = trade_off(noise_multiplier=noise, sampling_rate=rate, steps=steps, false_alarms=alpha)
     one_step = (1 - rate) * (1 - alpha) + rate * ndtr(-ndtri(alpha) - 1 / noise)
     assert np.all(np.diff(bound) <= 0) and np.all((bound >= 0) & (bound <= one_step + 1e-9))
     epsilon = pld(noise, rate, steps, 1e-5)
     assert np.all(bound >= math.exp(-epsilon) * (1 - 1e-5 - alpha) - 1e-2)  # the grid of epsilons
+
+
+@pytest.mark.parametrize("noise, rate, steps", [(4.0, 0.02, 200), (1.5, 1, 1)])
+def test_a_trade_off_curve_falls_and_lies_below_one_step_and_above_its_pairs(noise, rate, steps):
+    falls_and_lies_below_one_step_and_above_its_pairs(noise, rate, steps)
+
+
+@pytest.mark.full
+@few
+@given(noise=st.floats(0.3, 20), rate=st.floats(1e-3, 1), steps=st.integers(1, 1000))
+def test_so_does_any_trade_off_curve(noise, rate, steps):
+    falls_and_lies_below_one_step_and_above_its_pairs(noise, rate, steps)
 
 
 @pytest.mark.parametrize("change", [dict(noise_multiplier=0), dict(noise_multiplier=-1), dict(sampling_rate=256),
@@ -305,11 +316,13 @@ BUDGET = dict(epsilon=st.floats(0.02, 20), rate=st.floats(1e-4, 1), steps=st.int
               delta=st.sampled_from([1e-5, 1e-7]))
 
 
-@settings(unshrunk, max_examples=100)
-@given(**BUDGET)
-def test_rdp_calibration_never_overshoots_and_never_wastes(epsilon, rate, steps, delta):
+def within_reach(epsilon, rate, steps, delta):
+    """Whether some noise spends no more than that epsilon."""
+    return epsilon_rdp(sampling_rate=rate, steps=steps, delta=delta, noise_multiplier=1000) <= epsilon
+
+
+def rdp_neither_overshoots_nor_wastes(epsilon, rate, steps, delta):
     run = dict(sampling_rate=rate, steps=steps, delta=delta)
-    assume(epsilon_rdp(**run, noise_multiplier=1000) <= epsilon)
     noise = calibrate_noise_rdp(**run, epsilon=epsilon)
     assert epsilon_rdp(**run, noise_multiplier=noise) <= epsilon
     assert noise == 0.01 or epsilon_rdp(**run, noise_multiplier=round(noise - 0.001, 3)) > epsilon
@@ -317,14 +330,40 @@ def test_rdp_calibration_never_overshoots_and_never_wastes(epsilon, rate, steps,
 
 @few
 @given(**BUDGET)
-def test_pld_calibration_never_overshoots_and_asks_for_no_more_than_rdp(epsilon, rate, steps, delta):
+def test_rdp_calibration_never_overshoots_and_never_wastes(**budget):
+    assume(within_reach(**budget))
+    rdp_neither_overshoots_nor_wastes(**budget)
+
+
+@pytest.mark.full
+@settings(unshrunk, max_examples=100)
+@given(**BUDGET)
+def test_rdp_calibration_never_overshoots_and_never_wastes_a_hundred_times(**budget):
+    assume(within_reach(**budget))
+    rdp_neither_overshoots_nor_wastes(**budget)
+
+
+def pld_neither_overshoots_nor_asks_for_more_than_rdp(epsilon, rate, steps, delta):
     run = dict(sampling_rate=rate, steps=steps, delta=delta)
-    assume(epsilon_rdp(**run, noise_multiplier=1000) <= epsilon)
     noise = calibrate_noise(**run, epsilon=epsilon)
     assert epsilon_pld(**run, noise_multiplier=noise) <= epsilon
     assert noise <= calibrate_noise_rdp(**run, epsilon=epsilon)
 
 
+@pytest.mark.parametrize("epsilon, rate, steps", [(3.0, 0.01, 500), (0.5, 1, 2)])
+def test_pld_calibration_never_overshoots_and_asks_for_no_more_than_rdp(epsilon, rate, steps):
+    pld_neither_overshoots_nor_asks_for_more_than_rdp(epsilon, rate, steps, 1e-5)
+
+
+@pytest.mark.full
+@few
+@given(**BUDGET)
+def test_pld_calibration_never_overshoots_anywhere(**budget):
+    assume(within_reach(**budget))
+    pld_neither_overshoots_nor_asks_for_more_than_rdp(**budget)
+
+
+@pytest.mark.full
 @pytest.mark.parametrize("calibrate, seconds", [(calibrate_noise_rdp, 1), (calibrate_noise, 10)])
 @pytest.mark.parametrize("epsilon, rate, steps", [(1, 0.01, 2001), (10, 0.01, 2001), (3, 256 / 60000, 450_001)])
 def test_calibration_is_quick(calibrate, seconds, epsilon, rate, steps):
@@ -393,7 +432,7 @@ def test_an_order_of_1_or_less_is_refused(order):
 
 
 def test_accounting_imports_neither_torch_nor_the_rest_of_the_library():
-    code = ("import sys, dpgan_lib.accounting; "
+    code = ("import sys, dpgan_lib.privacy.accounting; "
             "print(*sorted(m for m in sys.modules if m == 'torch' or m.startswith('dpgan_lib')))")
     imported = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert imported == ["dpgan_lib", "dpgan_lib.accounting"]
+    assert imported == ["dpgan_lib", "dpgan_lib.privacy", "dpgan_lib.privacy.accounting"]

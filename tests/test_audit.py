@@ -8,12 +8,14 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 import torch
+from mutants import MUTANTS
+from sample_record import run_config
 from scipy.special import expit, logit
 from scipy.stats import binom, norm
 
-from dpgan_lib import accounting, audit, audit_study, canaries, clipping, mechanism, memorisation, training
-from mutants import MUTANTS
-from sample_record import run_config
+from dpgan_lib.gan import state, steps
+from dpgan_lib.privacy import accounting, audit, calibration, clipping, mechanism
+from dpgan_lib.studies.audit import canaries, memorisation, study
 
 RARE = 1e-6  # how often a correct library would fail one statistical check; all are seeded
 
@@ -162,7 +164,7 @@ def images():
 @pytest.fixture
 def set_out(planned):
     """A critic, and 7 canaries in its parameter space."""
-    critic = training.new_state(planned, torch.device("cpu")).critic
+    critic = state.new_state(planned, torch.device("cpu")).critic
     return critic, canaries.Canaries(critic, 7, 5.0, np.random.default_rng(1))
 
 
@@ -183,20 +185,27 @@ def test_a_drawn_canary_adds_its_clipped_length_if_it_is_in(set_out, images, cli
     critic, seven = set_out
     rows, real = seven.rows((1, 28, 28), 10), torch.from_numpy(images[0][:6])
     batch = torch.cat([real, rows.images]), torch.cat([torch.eye(10)[:6], rows.categories])
-    with canaries.planted(seven) as heard:
-        sums = mechanism.clipped_sum(critic, batch, clip_norm)
+    planted = canaries.Planted(seven)
+    sums = planted.sum_of(critic, batch, clip_norm)
     plain = clipping.clipped_sum(critic, (real, torch.eye(10)[:6]), clip_norm)
     # float32 sums near 100
     assert np.allclose(seven.project(sums) - seven.project(plain), length * seven.included, atol=1e-3)
-    assert np.array_equal(heard.data, seven.project(plain))
+    assert np.array_equal(planted.heard.data, seven.project(plain))
     assert 0 < seven.included.sum() < 7
 
 
-def test_what_was_patched_is_put_back(set_out):
-    with pytest.raises(KeyError), canaries.planted(set_out[1]):
-        raise KeyError
-    assert mechanism.clipped_sum is clipping.clipped_sum and training.critic_step.__globals__["noisy_mean"] is (
-        mechanism.noisy_mean)
+class Watched(canaries.Planted):
+    def sum_of(self, *arguments):
+        assert mechanism.clipped_sum is clipping.clipped_sum and steps.noisy_mean is mechanism.noisy_mean
+        return super().sum_of(*arguments)
+
+
+def test_nothing_is_patched_and_without_a_drawn_canary_what_is_released_is_the_mechanisms(set_out, images):
+    critic, seven = set_out
+    batch = torch.from_numpy(images[0][:6]), torch.eye(10)[:6]
+    released, plain = (mean(critic, batch, clip_norm=0.5, noise_multiplier=1.0, expected_batch=10,
+                            rng=np.random.default_rng(7)) for mean in (Watched(seven).mean, mechanism.noisy_mean))
+    assert released.keys() == plain.keys() and all(torch.equal(released[name], plain[name]) for name in plain)
 
 
 def test_a_canary_is_drawn_like_any_record(planned, images):
@@ -225,7 +234,7 @@ def test_the_mechanism_alone_gives_independent_trials_of_the_planned_law():
     assert abs(np.corrcoef(scores[:-1], scores[1:])[0, 1]) < norm.isf(RARE / 2) / math.sqrt(4000)
 
 
-ALONE = replace(ONE_STEP, epsilon=3.0, expected_batch=2, steps=60, noise_multiplier=accounting.calibrate_noise(
+ALONE = replace(ONE_STEP, epsilon=3.0, expected_batch=2, steps=60, noise_multiplier=calibration.calibrate_noise(
     epsilon=3.0, delta=1e-5, sampling_rate=0.2, steps=60))
 
 
@@ -255,7 +264,7 @@ def test_no_noise_and_no_clip_show_more_than_was_claimed(planned, images):
     broken = replace(planned, privacy=replace(planned.privacy, clip_norm=math.inf))
     heard, included = canaries.audited_run(broken, *images, 400, 0.5, np.random.default_rng(6))
     shown = audit.audit(heard.scores["knows the data"], included, delta=1e-5, level=0.05)
-    assert shown.epsilon == shown.ceiling > audit_study.BROKEN_CLAIM
+    assert shown.epsilon == shown.ceiling > study.BROKEN_CLAIM
 
 
 # Nearest neighbours, and attacks

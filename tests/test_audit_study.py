@@ -1,6 +1,5 @@
 """The chapter on audits in small: its parameters, its records and its claim."""
 
-import shutil
 from dataclasses import asdict
 from types import SimpleNamespace
 
@@ -9,8 +8,17 @@ import nbformat
 import pytest
 import torch
 
-from dpgan_lib import accounting, audit_study, chapters, claims, data, results, studies, training, verify
-from dpgan_lib.experiment import parameters_from
+from dpgan_lib import data, paths, profiles
+from dpgan_lib.book import chapters
+from dpgan_lib.gan import state
+from dpgan_lib.privacy import accounting
+from dpgan_lib.records import checks, verify
+from dpgan_lib.records import store as run_store
+from dpgan_lib.records.store import staleness
+from dpgan_lib.studies import registry
+from dpgan_lib.studies.audit import claims, study
+from dpgan_lib.studies.parameters import parameters_from
+from dpgan_lib.studies.verdicts import NOT_MEASURABLE, NOT_MEASURED
 
 SMALL = dict(dataset="digits", profile="smoke", canaries=200)
 
@@ -18,13 +26,13 @@ SMALL = dict(dataset="digits", profile="smoke", canaries=200)
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(results, "LOCAL", tmp_path_factory.mktemp("runs"))
+        patch.setenv("DPGAN_HOME", str(tmp_path_factory.mktemp("home")))
         yield
 
 
 @pytest.fixture(scope="module")
 def records(store):
-    return {epsilon: studies.obtain("audit", audit_study.Parameters(**SMALL, epsilon=epsilon), progress=False)
+    return {epsilon: registry.obtain("audit", study.Parameters(**SMALL, epsilon=epsilon), progress=False)
             for epsilon in (10.0, "inf")}
 
 
@@ -32,35 +40,33 @@ def records(store):
     ("canaries", 99), ("canaries", 5001), ("canaries", 1000.0), ("seed", -1), ("epsilon", 0.0), ("dataset", "mnits")])
 def test_a_wrong_parameter_is_refused_in_one_line(field, value):
     with pytest.raises(ValueError, match=f"{field}={value!r}") as refusal:
-        parameters_from(asdict(audit_study.Parameters()) | {field: value}, audit_study.Parameters)
+        parameters_from(asdict(study.Parameters()) | {field: value}, study.Parameters)
     assert "\n" not in str(refusal.value)
 
 
 def test_every_profile_has_data_and_room_for_its_canaries():
-    for profile in audit_study.experiment.PROFILES:
-        parameters = audit_study.Parameters(dataset="digits", profile=profile, epsilon="inf")
-        run = audit_study.plan(parameters)
+    for profile in profiles.PROFILES:
+        parameters = study.Parameters(dataset="digits", profile=profile, epsilon="inf")
+        run = study.run_of(parameters)
         assert 4 * run.privacy.records <= data.card("digits").records
-        critic = training.new_state(run, torch.device("cpu")).critic
-        assert sum(weights.numel() for weights in critic.parameters()) >= audit_study.MOST_CANARIES
+        critic = state.new_state(run, torch.device("cpu")).critic
+        assert sum(weights.numel() for weights in critic.parameters()) >= study.MOST_CANARIES
 
 
 def test_the_chapter_shows_the_librarys_defaults():
     shown = chapters.defaults(jupytext.read(chapters.chapter_path("audit")), "07_audit")
-    assert shown == asdict(audit_study.Parameters())
+    assert shown == asdict(study.Parameters())
 
 
-def test_the_chapter_runs_at_smoke():
-    values = SMALL | {"seed": 271828}  # no reader's, so that its records may be deleted
-    output = chapters.root() / "build" / "test" / "07_audit.ipynb"
-    folders = [results.ROOT / "runs" / "audit" / audit_study.address(audit_study.Parameters(**values, epsilon=epsilon))
-               for epsilon in (10.0, "inf")]
-    try:
-        chapters.run_chapter("audit", values, output, timeout=60, progress=False)
-        assert all(folder.is_dir() for folder in folders)
-    finally:
-        for folder in folders:
-            shutil.rmtree(folder, ignore_errors=True)
+@pytest.mark.full
+def test_the_chapter_runs_at_smoke(tmp_path, monkeypatch):
+    monkeypatch.setenv("DPGAN_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    output = tmp_path / "07_audit.ipynb"
+    chapters.run_chapter("audit", SMALL, output, timeout=60, progress=False)
+    for epsilon in (10.0, "inf"):
+        address = study.STUDY.address(study.Parameters(**SMALL, epsilon=epsilon))
+        assert (paths.runs() / "audit" / address).is_dir()
     assert chapters.glued(output)["canaries"] == "200"
     cells = [cell for cell in nbformat.read(output, as_version=4).cells if "mystnb" in cell.metadata]
     assert len(cells) == 4
@@ -68,24 +74,26 @@ def test_the_chapter_runs_at_smoke():
 
 
 def test_a_plan_spends_what_was_asked_on_the_small_set():
-    privacy = audit_study.plan(audit_study.Parameters(**SMALL, epsilon=3.0)).privacy
+    privacy = study.run_of(study.Parameters(**SMALL, epsilon=3.0)).privacy
     spent = accounting.epsilon_pld(noise_multiplier=privacy.noise_multiplier, sampling_rate=privacy.sampling_rate,
-                                   steps=privacy.steps, delta=audit_study.DELTA)
+                                   steps=privacy.steps, delta=study.DELTA)
     assert privacy.records == 100 and 0.9 * 3 < spent <= 3 == privacy.epsilon
 
 
+@pytest.mark.full
 def test_a_record_is_found_again_and_verifies(records):
     for epsilon, record in records.items():
-        again = studies.obtain("audit", audit_study.Parameters(**SMALL, epsilon=epsilon), progress=False)
-        assert again.created == record.created and results.staleness(record) == []
-        assert [check for check in verify.check(record) if check.outcome == verify.FAILED] == []
+        again = registry.obtain("audit", study.Parameters(**SMALL, epsilon=epsilon), progress=False)
+        assert again.created == record.created and staleness(record) == []
+        assert [check for check in verify.check(record) if check.outcome == checks.FAILED] == []
 
 
+@pytest.mark.full
 def test_a_record_holds_both_auditors_and_the_controls(records):
     private, plain = records[10.0].metrics, records["inf"].metrics
     assert set(private["audits"]) == set(plain["audits"]) == {"knows the data", "sees releases"}
     assert all(outcome["epsilon"] <= 10 for outcome in private["audits"].values())
-    assert plain["audits"]["knows the data"]["epsilon"] > audit_study.BROKEN_CLAIM
+    assert plain["audits"]["knows the data"]["epsilon"] > study.BROKEN_CLAIM
     assert plain["alone"] == {} and private["alone"]["correct"]["refuted"] == 0
     assert max(private["alone"]["bounds"]) <= 10
 
@@ -103,8 +111,8 @@ def judged(share_of_p, learnt=0.8):
 @pytest.mark.parametrize("p_values, learnt, verdict", [
     ({1.0: 0.5, "inf": 0.001}, 0.8, "holds"), ({1.0: 0.5, "inf": 0.001}, 0.2, "holds in part"),
     ({1.0: 0.001, "inf": 0.001}, 0.8, "does not hold"), ({1.0: 0.001, "inf": 0.5}, 0.8, "does not hold"),
-    ({1.0: 0.5, "inf": 0.5}, 0.8, claims.NOT_MEASURABLE), ({1.0: 0.5}, 0.8, claims.NOT_MEASURED),
-    ({"inf": 0.001}, 0.8, claims.NOT_MEASURED), ({}, 0.8, claims.NOT_MEASURED)])
+    ({1.0: 0.5, "inf": 0.5}, 0.8, NOT_MEASURABLE), ({1.0: 0.5}, 0.8, NOT_MEASURED),
+    ({"inf": 0.001}, 0.8, NOT_MEASURED), ({}, 0.8, NOT_MEASURED)])
 def test_the_verdict_on_memorisation(monkeypatch, p_values, learnt, verdict):
-    monkeypatch.setattr(claims.results, "staleness", lambda record: [])
+    monkeypatch.setattr(run_store, "staleness", lambda record: [])
     assert claims.judge_memorisation(judged(p_values, learnt)).verdict == verdict

@@ -9,9 +9,12 @@ import pytest
 from click.testing import CliRunner
 from sample_record import store_record
 
-from dpgan_lib import bands, cli, reproduce, results, studies, wasserstein_study
-from dpgan_lib.bands import Band
-from dpgan_lib.studies import Study
+from dpgan_lib import cli, paths
+from dpgan_lib.records import bands
+from dpgan_lib.records.bands import Band
+from dpgan_lib.records.store import Record, read
+from dpgan_lib.studies import registry, reproduce
+from dpgan_lib.studies.wasserstein import study
 
 
 @pytest.fixture
@@ -106,13 +109,13 @@ def test_sound_runs_are_called_not_reproduced_within_the_level():
 
 def test_without_a_band_nothing_is_reproduced(seeds):
     fresh, *published = seeds(0.9, 0.9, 0.9)
-    lines, reproduced = reproduce.outcome(fresh, reproduce.Plan(None, published, is_repeat=False))
+    lines, reproduced = reproduce.outcome(fresh, reproduce.Reproduction(None, published, is_repeat=False))
     assert not reproduced and lines[-1].startswith(bands.NO_BAND)
 
 
 # The command: smoke runs of the GAN in the plane, a second each
 
-SMOKE = wasserstein_study.Parameters(profile="smoke")
+SMOKE = study.Parameters(profile="smoke")
 
 
 @pytest.fixture(scope="module")
@@ -121,14 +124,12 @@ def store(tmp_path_factory):
     folder = tmp_path_factory.mktemp("store")
     cells = [*(replace(SMOKE, seed=seed) for seed in (0, 1, 2)), replace(SMOKE, epsilon="inf")]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(results, "LOCAL", folder / "runs")
-        patch.delenv("DPGAN_PUBLISHED", raising=False)
-        patch.setattr(results, "PUBLISHED", folder / "published")
-        patch.setattr(wasserstein_study, "STUDY", Study(
-            (*cells, replace(SMOKE, lipschitz="penalty")), wasserstein_study.address, wasserstein_study.compute))
+        patch.setenv("DPGAN_HOME", str(folder))
+        patch.setenv("DPGAN_PUBLISHED", str(folder / "published"))
+        patch.setattr(study, "STUDY", replace(study.STUDY, grid=(*cells, replace(SMOKE, lipschitz="penalty"))))
         for cell in cells:
-            record = studies.obtain("wasserstein", cell, fresh=True, progress=False)
-            shutil.copytree(record.folder, results.PUBLISHED / record.study / record.run_id)
+            record = registry.obtain("wasserstein", cell, fresh=True, progress=False)
+            shutil.copytree(record.folder, paths.published() / record.study / record.run_id)
         yield folder
 
 
@@ -157,10 +158,10 @@ def test_a_published_seed_gives_the_same_digits(store):
 
 
 def test_a_run_that_is_far_off_ends_with_status_1(store, monkeypatch):
-    run_id = wasserstein_study.address(SMOKE)
-    record = results.read(results.PUBLISHED / "wasserstein" / run_id)
+    run_id = study.STUDY.address(SMOKE)
+    record = read(paths.published() / "wasserstein" / run_id)
     record.content["metrics"]["floor"] = 1e6
-    monkeypatch.setattr(studies, "obtain", lambda *_, **__: record)
+    monkeypatch.setattr(registry, "obtain", lambda *_, **__: record)
     by_band, by_digit = dpgan("--run", run_id), dpgan("-p", "seed", "0")
     assert (by_band.exit_code, by_digit.exit_code) == (1, 1)
     assert "OUTSIDE  floor: " in by_band.stdout and by_band.stdout.splitlines()[-1].startswith(bands.NOT_REPRODUCED)
@@ -168,11 +169,11 @@ def test_a_run_that_is_far_off_ends_with_status_1(store, monkeypatch):
 
 
 def test_other_digits_on_another_machine_name_it(store):
-    published = results.read(results.PUBLISHED / "wasserstein" / wasserstein_study.address(SMOKE))
+    published = read(paths.published() / "wasserstein" / study.STUDY.address(SMOKE))
     content = published.content | {"metrics": published.metrics | {"floor": 0.0},
                                    "provenance": published.provenance | {"trained_on": "a large device"}}
-    lines, same = reproduce.outcome(results.Record(published.folder, content), reproduce.Plan(None, [published], True))
-    assert not same and "trained on CPU, 1 thread there, a large device here" in lines[-1]
+    lines, same = reproduce.outcome(Record(published.folder, content), reproduce.Reproduction(None, [published], True))
+    assert not same and "threads there, a large device here" in lines[-1]
 
 
 @pytest.mark.parametrize("words, reason", [
@@ -180,7 +181,7 @@ def test_other_digits_on_another_machine_name_it(store):
     (("-p", "lipschitz", "penalty"), "is not published"), (("-p", "epsilon", "inf"), "makes no band"),
     (("-p", "seed", "-1"), "must be a whole number")])
 def test_what_cannot_be_compared_is_refused_before_anything_is_computed(store, monkeypatch, words, reason):
-    monkeypatch.setattr(studies, "obtain", None)
+    monkeypatch.setattr(registry, "obtain", None)
     done = dpgan(*words)
     assert done.exit_code == 2 and reason in done.stderr and len(done.stderr.splitlines()) == 1
 

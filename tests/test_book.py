@@ -17,7 +17,9 @@ import pytest
 import yaml
 from jupyter_book.config import get_final_config
 
-from dpgan_lib import chapters, cli, experiment, remote
+from dpgan_lib import cli, remote
+from dpgan_lib.book import chapters
+from dpgan_lib.studies import parameters
 
 ROOT = Path(__file__).resolve().parent.parent
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
@@ -81,8 +83,8 @@ def parsed(command: click.Command, words: list[str]) -> click.Context:
 def reader_values(pairs) -> dict:
     """Parameters as a reader types them, checked by the library."""
     typed = {name: number(text) for name, text in pairs}
-    values = chapters.check_values(typed, asdict(experiment.Parameters()), "05_mnist_tradeoff")
-    experiment.Parameters(**values).check()
+    values = chapters.check_values(typed, asdict(parameters.RunParameters()), "05_mnist_tradeoff")
+    parameters.RunParameters(**values).check()
     return values
 
 

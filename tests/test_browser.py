@@ -78,7 +78,8 @@ def test_what_goes_wrong_on_a_page_is_noticed(browser, tmp_path):
 
 
 def test_axe_finds_what_is_hard_to_read_or_to_reach(page):
-    page.set_content('<p style="color: #aaa; background: white">pale</p><img src="data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA="><div tabindex="-1" '
+    page.set_content('<p style="color: #aaa; background: white">pale</p><img '
+                     'src="data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA="><div tabindex="-1" '
                      'style="overflow: auto; height: 30px"><p style="height: 900px">long</p></div>')
     found = " ".join(findings(page))
     assert all(rule in found for rule in ("color-contrast", "image-alt", "scrollable-region-focusable"))

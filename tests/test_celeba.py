@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dpgan_lib import celeba, drawn_faces, face_cards, face_study
+from dpgan_lib import data
+from dpgan_lib.data import celeba, drawn_faces
+from dpgan_lib.studies.celeba_specificity import study
 
 NAMES = ("Male", "Smiling")
 VALUES = {"000001": "1 -1", "000002": "-1 1", "000003": "1 1", "000004": "-1 -1"}
@@ -76,9 +78,9 @@ def test_a_subset_that_is_not_whole_is_refused(folder, tmp_path):
 
 def test_the_published_subset_has_its_parts():
     """CelebA's partition: images to 162,770 train, the next to 182,637 validate."""
-    is_taken = np.unpackbits(np.load(Path(celeba.__file__).with_name(face_study.SUBSET)), count=celeba.IMAGES)
+    is_taken = np.unpackbits(np.load(Path(celeba.__file__).with_name(study.SUBSET)), count=celeba.IMAGES)
     parts = [is_taken[:162_770].sum(), is_taken[162_770:182_637].sum(), is_taken[182_637:].sum()]
-    assert parts == [face_cards.CARDS["celeba_50k"].records, 3_000, face_cards.CARDS["celeba_50k"].test_records]
+    assert parts == [data.FACES["celeba_50k"].records, 3_000, data.FACES["celeba_50k"].test_records]
 
 
 def test_squares_in_a_zip_are_read_as_they_are_into_their_parts(folder):
@@ -152,8 +154,8 @@ def test_chunks_change_nothing(folder, monkeypatch):
     (lambda place: (place / "img_align_celeba.zip").write_bytes(b"PK half"), "no whole zip file"),
     (lambda place: (squares(place), lists(place, without="000002")), "1 images have no row in .*list_attr.*000002"),
     (lambda place: (squares(place), (place / celeba.IDENTITY).write_text("")), "4 images have no row in .*identity"),
-    (lambda place: (squares(place), (place / celeba.PARTITION).unlink()), "list_eval_partition.txt of CelebA is absent.*"
-                                                                          "non-commercial"),
+    (lambda place: (squares(place), (place / celeba.PARTITION).unlink()),
+     "list_eval_partition.txt of CelebA is absent.*non-commercial"),
     (lambda place: None, "there is no image of CelebA.*mmlab"),
     (lambda place: (squares(place), (place / celeba.ATTRIBUTES).write_text("1\nMale Smiling\n000001.jpg 1\n")),
      "1 values for 000001 and 2 attributes"),

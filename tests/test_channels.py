@@ -8,8 +8,8 @@ from scipy.integrate import quad
 from scipy.special import ndtr
 from scipy.stats import norm
 
-from dpgan_lib import channels
-from dpgan_lib.latent import LOG_STD_RANGE
+from dpgan_lib.gan.latent import LOG_STD_RANGE
+from dpgan_lib.studies.mutual_information import channels
 
 ROUNDING = 1e-12  # sums of up to 400,000 terms of at most 1 nat, in double precision
 

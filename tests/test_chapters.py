@@ -11,9 +11,9 @@ import nbformat
 import psutil
 import pytest
 
-from dpgan_lib import chapters
-
-pytestmark = pytest.mark.usefixtures("studies")
+from dpgan_lib import paths
+from dpgan_lib.book import chapters
+from dpgan_lib.studies import registry
 
 KNOWN = {"epsilon": 10.0, "seed": 0, "dataset": "mnist", "paired": True, "delta": 1e-5}
 
@@ -35,7 +35,7 @@ def test_an_unknown_chapter_is_refused(project, name):
 
 
 def test_the_root_is_this_project():
-    assert (chapters.root() / "dpgan_lib" / "chapters.py").samefile(chapters.__file__)
+    assert (paths.project() / "dpgan_lib" / "book" / "chapters.py").samefile(chapters.__file__)
 
 
 # Parameters
@@ -77,7 +77,7 @@ def test_a_value_that_does_not_fit_is_refused_in_one_line(given, says):
     assert "\n" not in str(refusal.value)
 
 
-def test_values_are_checked_as_the_chapters_before_a_kernel_starts(project, studies, monkeypatch):
+def test_values_are_checked_as_the_chapters_before_a_kernel_starts(project, monkeypatch):
     @dataclass
     class Parameters:
         width: int = 1
@@ -86,7 +86,7 @@ def test_values_are_checked_as_the_chapters_before_a_kernel_starts(project, stud
             if self.width < 1:
                 raise ValueError(f"width={self.width} must be at least 1")
 
-    studies.parameters = {"tiny": Parameters}.get
+    monkeypatch.setattr(registry, "parameters", {"tiny": Parameters}.get)
     monkeypatch.setattr(chapters, "execute", lambda *_, **__: pytest.fail("a kernel would start"))
     project.chapter("07_tiny")
     with pytest.raises(ValueError, match="width=-1"):
@@ -119,9 +119,18 @@ def test_an_output_path_that_leads_elsewhere_is_refused(project, tmp_path_factor
     assert not list(elsewhere.iterdir())
 
 
+def test_without_an_output_path_build_takes_it_wherever_that_is(project, tmp_path_factory, monkeypatch):
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("DPGAN_HOME", str(home))
+    monkeypatch.setattr(chapters, "execute", lambda notebook, target, values, **_: target)
+    project.chapter("07_tiny")
+    assert chapters.run_chapter("tiny") == home / "build" / "07_tiny.ipynb"
+
+
 # Execution: each of these starts one kernel
 
 
+@pytest.mark.full
 def test_a_run_is_parametrised_complete_and_leaves_nothing_else(project):
     glue = "from myst_nb import glue\nglue('where', os.getcwd(), display=False)\nglue('asked', epsilon, display=False)"
     project.chapter("07_tiny", "import os\n" + glue, "glue('width', width / 4)", parameters="epsilon = 10.0\nwidth = 2")
@@ -133,6 +142,7 @@ def test_a_run_is_parametrised_complete_and_leaves_nothing_else(project):
     assert "Infinity" not in path.read_text()
 
 
+@pytest.mark.full
 def test_what_a_cell_prints_slowly_is_one_output(project):
     slowly = "import time\nfor part in range(3):\n    print(part, flush=True)\n    time.sleep(0.3)"
     project.chapter("07_tiny", slowly, parameters="width = 2")
@@ -141,6 +151,7 @@ def test_what_a_cell_prints_slowly_is_one_output(project):
     assert [output.text for output in cell.outputs] == ["0\n1\n2\n"]
 
 
+@pytest.mark.full
 def test_a_failing_cell_leaves_the_old_output(project):
     project.chapter("07_tiny", "1 / 0")
     Path("old.ipynb").write_text("old")
@@ -151,6 +162,7 @@ def test_a_failing_cell_leaves_the_old_output(project):
     assert sorted(os.listdir()) == ["build", "notebooks", "old.ipynb", "pyproject.toml"]
 
 
+@pytest.mark.full
 def test_a_killed_kernel_is_reported_as_died(project):
     project.chapter("07_tiny", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
     Path("old.ipynb").write_text("old")
@@ -160,6 +172,7 @@ def test_a_killed_kernel_is_reported_as_died(project):
     assert sorted(os.listdir()) == ["notebooks", "old.ipynb", "pyproject.toml"]
 
 
+@pytest.mark.full
 def test_a_hung_cell_times_out_and_its_children_end(project):
     hang = "import subprocess\nchild = subprocess.Popen(['sleep', '600'])\nopen('pid', 'w').write(str(child.pid))"
     project.chapter("07_tiny", hang + "\nchild.wait()")

@@ -5,21 +5,24 @@ from types import SimpleNamespace
 
 import pytest
 
-from dpgan_lib import claims
+from dpgan_lib.book.claims import PAPER, table
+from dpgan_lib.book.claims import claims as all_claims
+from dpgan_lib.records import store
+from dpgan_lib.studies.class_imbalance.claims import judge_imbalance, judge_samples
+from dpgan_lib.studies.mnist_tradeoff import claims
+from dpgan_lib.studies.verdicts import NOT_MEASURABLE, NOT_MEASURED
 
 
 def record(epsilon, pairs, ten=0.9, seed=0, profile="laptop", method="both", ablation="none"):
-    config = SimpleNamespace(privacy=SimpleNamespace(epsilon=epsilon), seed=seed, dataset="mnist", profile=profile,
-                             method=method, ablation=ablation)
-    return SimpleNamespace(config=config, content={"config": {}},
+    config = SimpleNamespace(privacy=SimpleNamespace(epsilon=epsilon), seed=seed)
+    asked = {"dataset": "mnist", "profile": profile, "method": method, "ablation": ablation}
+    return SimpleNamespace(config=config, asked=asked, kind="run",
                            metrics={"synthetic": {"pairs_logistic": pairs, "ten_cnn": ten}})
 
 
 @pytest.fixture(autouse=True)
 def current(monkeypatch):
-    monkeypatch.setattr(claims.results, "staleness", lambda record: [])
-    monkeypatch.setattr(claims.tradeoff, "method_of", lambda config: config.method)
-    monkeypatch.setattr(claims.tradeoff, "ablation_of", lambda config: config.ablation)
+    monkeypatch.setattr(store, "staleness", lambda record: [])
 
 
 def sweep(*pairs, **rest):
@@ -28,15 +31,15 @@ def sweep(*pairs, **rest):
 
 @pytest.mark.parametrize("records, verdict", [
     (sweep(0.8, 0.9, 0.95), "holds"), (sweep(0.9, 0.8, 0.95), "does not hold"),
-    (sweep(0.8, 0.95, 0.95), "does not hold"), (sweep(0.5, 0.5, 0.5), claims.NOT_MEASURABLE),
-    (sweep(0.8, 0.9), claims.NOT_MEASURED), ([], claims.NOT_MEASURED)])
+    (sweep(0.8, 0.95, 0.95), "does not hold"), (sweep(0.5, 0.5, 0.5), NOT_MEASURABLE),
+    (sweep(0.8, 0.9), NOT_MEASURED), ([], NOT_MEASURED)])
 def test_the_fall_with_privacy(records, verdict):
     assert claims.judge_fall(records).verdict == verdict
 
 
 @pytest.mark.parametrize("records, verdict", [
     (sweep(0.91, 0.92, 0.95), "holds"), (sweep(0.8, 0.9, 0.95), "does not hold"),
-    (sweep(0.5, 0.5, 0.5), claims.NOT_MEASURABLE), ([], claims.NOT_MEASURED)])
+    (sweep(0.5, 0.5, 0.5), NOT_MEASURABLE), ([], NOT_MEASURED)])
 def test_slightly(records, verdict):
     assert claims.judge_slightly(records).verdict == verdict
 
@@ -47,12 +50,12 @@ def test_control(ten, verdict):
 
 
 def test_a_smoke_run_enters_no_claim():
-    page = claims.table(lambda study: {"mnist_tradeoff": sweep(0.8, 0.9, 0.95, profile="smoke")}.get(study, []))
-    assert page.count(claims.NOT_MEASURED) == len(claims.CLAIMS)
+    page = table(PAPER, lambda study: {"mnist_tradeoff": sweep(0.8, 0.9, 0.95, profile="smoke")}.get(study, []))
+    assert page.count(NOT_MEASURED) == len(all_claims(PAPER))
 
 
 def test_a_stale_record_is_said_to_be_one(monkeypatch):
-    monkeypatch.setattr(claims.results, "staleness", lambda record: ["the source has changed since"])
+    monkeypatch.setattr(store, "staleness", lambda record: ["the source has changed since"])
     assert claims.judge_fall(sweep(0.8, 0.9, 0.95)).measured.endswith("(1 seed; stale)")
 
 
@@ -82,7 +85,7 @@ def test_methods_that_agree_and_methods_that_do_not():
     learnt_nothing = of_paper(sweep(0.5, 0.5, 0.5))
     assert claims.judge_fall(rising + learnt_nothing).verdict == "holds in part"
     assert claims.judge_fall(falling + learnt_nothing).verdict == "does not hold"
-    assert claims.judge_fall(learnt_nothing).verdict == claims.NOT_MEASURABLE
+    assert claims.judge_fall(learnt_nothing).verdict == NOT_MEASURABLE
 
 
 def test_with_three_seeds_a_trend_must_show_in_them():
@@ -100,13 +103,13 @@ def test_an_ablation_enters_no_claim():
 
 
 def test_the_table_has_a_row_for_each_claim_and_hides_no_negative():
-    page = claims.table(lambda study: {"mnist_tradeoff": sweep(0.9, 0.8, 0.95)}.get(study, []))
-    assert page.count('<th scope="row">') == len(claims.CLAIMS)
-    assert "does not hold" in page and claims.NOT_MEASURED in page
+    page = table(PAPER, lambda study: {"mnist_tradeoff": sweep(0.9, 0.8, 0.95)}.get(study, []))
+    assert page.count('<th scope="row">') == len(all_claims(PAPER))
+    assert "does not hold" in page and NOT_MEASURED in page
 
 
 def test_a_claim_links_to_where_it_is_measured_once_it_is():
-    page = claims.table(lambda study: {"mnist_tradeoff": sweep(0.9, 0.8, 0.95)}.get(study, []))
+    page = table(PAPER, lambda study: {"mnist_tradeoff": sweep(0.9, 0.8, 0.95)}.get(study, []))
     assert page.count('href="05_mnist_tradeoff.html#the-trade-off">chapter 5</a>') == 3 and "08_celeba" not in page
 
 
@@ -132,13 +135,13 @@ def _of_imbalance(remedies, epsilon, kept, records):
     ([thinned(0.5, 0.6, 0.7), thinned(0.5, 0.6, 0.65, epsilon=10.0)], "holds"),
     ([thinned(0.5, 0.6, 0.55)], "holds in part"), ([thinned(0.5, 0.4, 0.45)], "does not hold"),
     ([thinned(0.5, 0.6, 0.7), thinned(0.5, 0.6, 0.4, epsilon=10.0)], "does not hold"),
-    ([thinned(0.5, 0.6, 0.4, epsilon=math.inf), thinned(0.5, 0.6, 0.4, kept=0.1)], claims.NOT_MEASURED)])
+    ([thinned(0.5, 0.6, 0.4, epsilon=math.inf), thinned(0.5, 0.6, 0.4, kept=0.1)], NOT_MEASURED)])
 def test_class_imbalance(records, verdict):
-    assert claims.judge_imbalance(records).verdict == verdict
+    assert judge_imbalance(records).verdict == verdict
 
 
 @pytest.mark.parametrize("accuracies, verdict", [
     ((0.6, 0.7, 0.8), "holds"), ((0.6, 0.65, 0.69), "holds in part"), ((0.6, 0.8, 0.75), "holds in part"),
-    ((0.7, 0.72, 0.71), "does not hold"), ((0.6, 0.8), claims.NOT_MEASURED)])
+    ((0.7, 0.72, 0.71), "does not hold"), ((0.6, 0.8), NOT_MEASURED)])
 def test_sufficient_samples(accuracies, verdict):
-    assert claims.judge_samples([sized(10**place, value) for place, value in enumerate(accuracies, 3)]).verdict == verdict
+    assert judge_samples([sized(10**place, value) for place, value in enumerate(accuracies, 3)]).verdict == verdict

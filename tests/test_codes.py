@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from dpgan_lib import codes, experiment
 from dpgan_lib.config import EvaluationConfig, LatentConfig
-from dpgan_lib.latent import make_code, mutual_info_bound, sample_latent
+from dpgan_lib.gan.latent import mutual_info_bound, sample_latent
+from dpgan_lib.measures import codes
+from dpgan_lib.studies import parameters
 
 LATENT = LatentConfig(z_dim=4, categories=4, continuous=2)
 
@@ -96,8 +97,8 @@ def images_with(code, loud, faint):
 
 @pytest.mark.parametrize("loud, faint, read, seen", [(1, 0, True, True), (0, 1, True, False), (0, 0, False, False)])
 def test_a_code_in_faint_greys_is_read_by_a_network_and_not_by_one_that_sees_strokes(loud, faint, read, seen):
-    config = experiment.plan(experiment.Parameters(profile="smoke", dataset="digits", epsilon="inf"))
-    config = experiment.replace(config, latent=LATENT, evaluation=EvaluationConfig(images=600, cnn_steps=60))
+    config = parameters.plan_run(parameters.RunParameters(profile="smoke", dataset="digits", epsilon="inf"))
+    config = parameters.replace(config, latent=LATENT, evaluation=EvaluationConfig(images=600, cnn_steps=60))
     drawn = []
     for seed in (0, 1):
         _, code = sample_latent(LATENT, 600, np.random.default_rng(seed))

@@ -8,14 +8,21 @@ from dataclasses import replace
 import pytest
 import torch
 
-from dpgan_lib import bench, chapters, claims, cost, experiment, results
-from dpgan_lib.cost import BOTH, PLAIN, REAL
+from dpgan_lib.book import chapters
+from dpgan_lib.records.provenance import MEASURING, measuring_source, provenance
+from dpgan_lib.records.store import CHANGED, staleness
+from dpgan_lib.studies.cost import bench, claims, study, tables
+from dpgan_lib.studies.cost.tables import BOTH, PLAIN, REAL
+from dpgan_lib.studies.cost.ways import WAYS
+from dpgan_lib.studies.verdicts import NOT_MEASURED
+
+CHANGED_SINCE = {MEASURING: {"kind": "benchmark", "sha256": "0" * 64}}
 
 
 @pytest.fixture
 def store(tmp_path, monkeypatch):
-    monkeypatch.setattr(results, "LOCAL", tmp_path)
-    return tmp_path
+    monkeypatch.setenv("DPGAN_HOME", str(tmp_path))
+    return tmp_path / "runs"
 
 
 def measured(loop=120.0, real=1.2, both=1.5, hooks=5.0, run=1.4) -> dict:
@@ -30,27 +37,33 @@ def measured(loop=120.0, real=1.2, both=1.5, hooks=5.0, run=1.4) -> dict:
     scaling = [{"factor": factor, "value": value, "parameters": value * 10, "way": PLAIN, "milliseconds": value**2,
                 "peak_bytes": value} for factor, values in bench.SCALES.items() for value in values]
     return {"config": bench.config(), "seconds": 1.0,
-            "provenance": results.provenance(gpu="none", entries=bench.ENTRIES) | {"trained_on": "CPU, 2 threads"},
+            "provenance": provenance({MEASURING: measuring_source("cost", "benchmark")}, gpu="none")
+            | {"trained_on": "CPU, 2 threads"},
             "metrics": {"steps": steps, "runs": runs, "scaling": scaling, "hot_loop": [], "device_check": {}}}
 
 
+def write(content: dict, quality: dict):
+    """The record of such a benchmark. quality: what follows accuracy over time."""
+    return study._write(content, content["metrics"] | {"quality": quality})
+
+
 def test_ratios_are_of_the_same_step(store):
-    record = cost.write(measured(), {})
-    assert cost.ratio(record, "MNIST", 128, REAL) == pytest.approx(1.2)
-    assert cost.ratio(record, "CelebA", 2048, "Opacus, hooks", over=REAL) == pytest.approx(5 / 1.2)
-    assert cost.ratio(record, "MNIST", 512, REAL, of="peak_bytes") == pytest.approx(1.1)
-    assert cost.ratio(record, "MNIST", 512, "explicit loop") is None
-    assert cost.run_ratio(record, "laptop") == pytest.approx(1.4)
+    record = write(measured(), {})
+    assert tables.ratio(record, "MNIST", 128, REAL) == pytest.approx(1.2)
+    assert tables.ratio(record, "CelebA", 2048, "Opacus, hooks", over=REAL) == pytest.approx(5 / 1.2)
+    assert tables.ratio(record, "MNIST", 512, REAL, of="peak_bytes") == pytest.approx(1.1)
+    assert tables.ratio(record, "MNIST", 512, "explicit loop") is None
+    assert tables.run_ratio(record, "laptop") == pytest.approx(1.4)
 
 
 def test_targets_are_met_or_missed_and_none_is_left_out(store):
-    rows = cost.targets(cost.write(measured(), {}))
+    rows = tables.targets(write(measured(), {}))
     outcome = {row["what"]: row["met"] for row in rows}
     assert len(rows) == 1 + 5 * 6 + 3
     assert outcome["time, real half clipped, MNIST, batch 128"] is True
     assert outcome["time of Opacus, ghost, over ours, MNIST, batch 128"] is True
     assert outcome["a whole run, laptop profile"] is False
-    slow = {row["what"]: row["met"] for row in cost.targets(cost.write(measured(real=1.3, hooks=3.0), {}))}
+    slow = {row["what"]: row["met"] for row in tables.targets(write(measured(real=1.3, hooks=3.0), {}))}
     assert slow["time, real half clipped, MNIST, batch 128"] is False
     assert slow["time of Opacus, hooks, over ours, CelebA, batch 512"] is False
 
@@ -59,81 +72,79 @@ def test_a_gpu_has_targets_of_its_own(store):
     given = measured(real=1.2)
     given["provenance"] |= {"hardware": given["provenance"]["hardware"] | {"gpu": "a large one"}}
     given["metrics"]["device_check"] = {"MNIST": 1e-6}
-    outcome = {row["what"]: row for row in cost.targets(cost.write(given, {}))}
+    outcome = {row["what"]: row for row in tables.targets(write(given, {}))}
     assert outcome["time, real half clipped, MNIST, batch 128"]["target"] == "at most 1.15"
-    assert outcome[cost.PAPER]["measured"] == pytest.approx(1.4 / 100 * 450_000 / 60)
-    assert cost.DIFFERENCE == 1e-4 and any(row["measured"] == 1e-6 for row in outcome.values())
+    assert outcome[tables.PAPER]["measured"] == pytest.approx(1.4 / 100 * 450_000 / 60)
+    assert tables.DIFFERENCE == 1e-4 and any(row["measured"] == 1e-6 for row in outcome.values())
 
 
 def test_pages_show_a_missed_target_and_an_unmeasured_gpu(store):
-    record = cost.write(measured(), {})
-    assert cost.targets_table(record).count("<strong>missed</strong>") == 3
-    assert "not measured" in cost.targets_table(None) and "dpgan bench" in cost.targets_table(None)
-    assert cost.summary(record).count("MISSED") == 3
+    record = write(measured(), {})
+    assert tables.targets_table(record).count("<strong>missed</strong>") == 3
+    assert "not measured" in tables.targets_table(None) and "dpgan bench" in tables.targets_table(None)
+    assert tables.summary(record).count("MISSED") == 3
 
 
 @pytest.mark.parametrize("values, verdict", [
     ({"loop": 120.0, "run": 1.4}, "holds in part"), ({"loop": 120.0, "run": 11.0}, "holds"),
     ({"loop": 50.0, "run": 1.4}, "does not hold")])
 def test_the_verdict_on_the_tenfold(store, values, verdict):
-    assert claims.judge_tenfold([cost.write(measured(**values), {})]).verdict == verdict
+    assert claims.judge_tenfold([write(measured(**values), {})]).verdict == verdict
 
 
 def test_the_verdict_needs_a_benchmark():
-    assert claims.judge_tenfold([]).verdict == claims.NOT_MEASURED
+    assert claims.judge_tenfold([]).verdict == NOT_MEASURED
 
 
 def test_a_power_is_found(store):
-    x, y = cost.scaling(cost.write(measured(), {}), "batch")[PLAIN]
-    assert cost.exponent(x, y) == pytest.approx(2)
+    x, y = tables.scaling(write(measured(), {}), "batch")[PLAIN]
+    assert tables.exponent(x, y) == pytest.approx(2)
 
 
 def test_seconds_to_an_accuracy_that_is_or_is_not_reached(store):
     rows = [{"epsilon": "inf", "step": 200 * (i + 1), "seconds": 10.0 * i, "accuracy": a}
             for i, a in enumerate([0.2, 0.5, 0.4])]
-    curve, = cost.quality(cost.write(measured(), {"rows": rows}))
-    assert (cost.seconds_to(curve, 0.4), cost.seconds_to(curve, 0.6)) == (10.0, None)
-    assert "not reached" in cost.quality_table([curve])
+    curve, = tables.quality(write(measured(), {"rows": rows}))
+    assert (tables.seconds_to(curve, 0.4), tables.seconds_to(curve, 0.6)) == (10.0, None)
+    assert "not reached" in tables.quality_table([curve])
 
 
 def test_a_benchmark_is_stale_when_what_it_timed_has_changed(store):
     content = measured()
-    assert results.staleness(cost.write(content, {})) == []
-    content["provenance"]["source_hash"] = "0" * 64
-    assert results.staleness(cost.write(content, {})) == ["the source has changed since"]
+    assert staleness(write(content, {})) == []
+    content["provenance"]["sources"] = CHANGED_SINCE
+    assert staleness(write(content, {})) == [CHANGED[MEASURING]]
 
 
 def test_the_state_of_every_machine_is_told(store, monkeypatch):
-    monkeypatch.setattr(results, "PUBLISHED", store)
-    monkeypatch.delenv("DPGAN_PUBLISHED", raising=False)
-    assert [line.split("  ")[-1][:7] for line in cost.states()] == ["missing", "missing"]
-    cost.write(measured(), {})
-    first, second = cost.states()
+    monkeypatch.setenv("DPGAN_PUBLISHED", str(store))
+    assert [line.split("  ")[-1][:7] for line in study.STUDY.states()] == ["missing", "missing"]
+    write(measured(), {})
+    first, second = study.STUDY.states()
     assert first.endswith("2 threads  current") and "GPU" in second and "missing" in second
 
 
 def test_publishing_keeps_a_stale_record_of_a_machine_that_has_no_current_one(store, monkeypatch, tmp_path_factory):
     """A borrowed GPU's timings cannot be computed again: they stay, and are shown as stale."""
-    monkeypatch.setattr(results, "PUBLISHED", tmp_path_factory.mktemp("published"))
-    monkeypatch.delenv("DPGAN_PUBLISHED", raising=False)
+    monkeypatch.setenv("DPGAN_PUBLISHED", str(tmp_path_factory.mktemp("published")))
     gpu, changed = measured(), measured()
-    gpu["provenance"] |= {"hardware": gpu["provenance"]["hardware"] | {"gpu": "a large one"}, "source_hash": "0" * 64}
-    changed["provenance"]["source_hash"] = "0" * 64
+    gpu["provenance"] |= {"hardware": gpu["provenance"]["hardware"] | {"gpu": "a large one"}, "sources": CHANGED_SINCE}
+    changed["provenance"]["sources"] = CHANGED_SINCE
     changed["config"] |= {"batches": [64]}
-    kept, _ = cost.write(gpu, []), cost.write(changed, {})
-    here = cost.write(measured(), {})
-    assert {record.run_id for record in cost.latest()} == {kept.run_id, here.run_id}
+    kept, _ = write(gpu, {}), write(changed, {})
+    here = write(measured(), {})
+    assert {record.run_id for record in study.STUDY.to_publish()} == {kept.run_id, here.run_id}
 
 
 def test_timings_of_another_machine_become_a_record(store, tmp_path):
     given = json.loads(json.dumps(measured()))
-    assert experiment.benchmark(given).metrics["quality"] == {}
+    assert study.benchmark(given).metrics["quality"] == {}
 
 
 @pytest.mark.filterwarnings("ignore:.*full backward hook:UserWarning", "ignore:.*non-full backward hook:FutureWarning")
 def test_a_step_is_timed_in_every_way_that_needs_no_compiler():
     model = replace(bench.CRITICS["MNIST"], critic_width=4)
-    ways = [way for way in bench.WAYS if "compiled" not in way]
+    ways = [way for way in WAYS if "compiled" not in way]
     rows = bench.time_steps(model, 16, ways, seconds=0.01)
     assert [row["way"] for row in rows] == ways
     assert all(row["milliseconds"] > 0 and row["peak_bytes"] > 0 and row["repeats"] == bench.REPEATS[0] for row in rows)
@@ -145,26 +156,28 @@ def test_peak_memory_counts_what_a_step_holds():
 
 def test_the_benchmarked_run_is_the_profiles_own():
     config = bench.run_config("laptop", True)
-    assert config.optimiser.clip_fakes and cost.HEADLINE == ("MNIST", config.privacy.expected_batch)
+    assert config.optimiser.clip_fakes and tables.HEADLINE == ("MNIST", config.privacy.expected_batch)
     assert bench.CRITICS["MNIST"] == config.model
 
 
 @pytest.mark.parametrize("values, words", [({"critic": "mnist"}, "critic='mnist'"), ({"batch": 100}, "batch=100")])
 def test_a_step_that_was_not_benchmarked_is_refused_in_one_line(values, words):
     with pytest.raises(ValueError, match=words) as refusal:
-        cost.Parameters(**values).check()
+        study.Parameters(**values).check()
     assert "\n" not in str(refusal.value)
 
 
 def test_timing_needs_torch_numpy_and_safetensors_alone():
     others = ("scipy", "sklearn", "dp_accounting", "matplotlib", "click", "tqdm", "opacus", "papermill", "pandas")
-    code = (f"import sys; sys.modules.update(dict.fromkeys({others!r})); from dpgan_lib import bench;"
+    code = (f"import sys; sys.modules.update(dict.fromkeys({others!r})); from dpgan_lib.studies.cost import bench;"
             "print([way for way in bench.WAYS if 'Opacus' in way and bench._is_possible(way)])")
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True)
     assert done.stdout == "[]\n", done.stderr
 
 
-def test_the_chapters_assertions_hold_at_another_step():
-    output = chapters.root() / "build" / "test" / "06_cost.ipynb"
+@pytest.mark.full
+def test_the_chapters_assertions_hold_at_another_step(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    output = tmp_path / "06_cost.ipynb"
     chapters.run_chapter("cost", {"critic": "CelebA", "batch": 128}, output, timeout=120, progress=False)
     assert chapters.glued(output)["critic"] == "CelebA"

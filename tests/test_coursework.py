@@ -13,7 +13,8 @@ import nbformat
 import pytest
 from nbgrader.utils import determine_grade, is_grade, is_solution
 
-from dpgan_lib import cli, coursework, publish
+from dpgan_lib import cli
+from dpgan_lib.book import coursework, site
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "book" / "teaching.md").read_text()
@@ -70,8 +71,9 @@ def test_the_same_master_gives_the_same_bytes(master):
 # On the teacher's page
 
 
+@pytest.mark.full
 def test_the_book_offers_the_students_versions_and_no_master(tmp_path):
-    source = publish._stage(tmp_path / "source", {})
+    source = site._stage(tmp_path / "source", {})
     offered = source / "book" / "coursework"
     assert {path.name for path in offered.iterdir()} == {"points.md", *(f"{name}.ipynb" for name in MASTERS)}
     texts = [path.read_text(encoding="utf-8") for kind in ("*.ipynb", "*.py") for path in (source / "book").rglob(kind)]
@@ -142,6 +144,7 @@ def earned(course: Path, student: str) -> dict[str, float]:
     return {grade_id: determine_grade(cell)[0] for grade_id, cell in graded(autograded(course, student)).items()}
 
 
+@pytest.mark.full
 def test_nbgrader_makes_the_same_students_version(released):
     """generate_assignment has written over ours."""
     folder, _ = released
@@ -149,6 +152,7 @@ def test_nbgrader_makes_the_same_students_version(released):
     assert [cell.source for cell in theirs.cells] == [cell.source for cell in coursework.student(MASTERS[NAME]).cells]
 
 
+@pytest.mark.full
 def test_nbgrader_gives_the_solutions_every_point_and_what_was_handed_out_none(course):
     worth = coursework.points(MASTERS[NAME])
     assert earned(course, "solved") == worth
@@ -157,6 +161,7 @@ def test_nbgrader_gives_the_solutions_every_point_and_what_was_handed_out_none(c
     assert len(list((course / "feedback").rglob("*.html"))) == len(HAND_INS)
 
 
+@pytest.mark.full
 def test_grading_puts_the_hidden_tests_back(course):
     for student in HAND_INS:
         assert all("### BEGIN HIDDEN TESTS" in cell.source for cell in graded(autograded(course, student)).values())
@@ -181,7 +186,7 @@ WRONG = {
         "reading": "audit_says = dict.fromkeys(audit_says, True)",
     },
     "steer": {
-        "promise": "promise = lambda record: dict(epsilon=results.number(record.privacy['epsilon_asked']), "
+        "promise": "promise = lambda record: dict(epsilon=store.number(record.privacy['epsilon_asked']), "
                    "delta=1e-5, adjacency='add/remove one record', unit=record.card['unit'], demonstration=False)",
         "ask": "ask = lambda generator, settings, labels, rng: generator(*latent.sample_latent(settings, len(labels), "
                "rng)).detach().numpy()",
@@ -198,6 +203,7 @@ WRONG = {
 }
 
 
+@pytest.mark.full
 @each_master
 def test_what_is_handed_out_fails_in_every_graded_cell(master):
     matplotlib.use("Agg")
@@ -210,6 +216,7 @@ def test_what_is_handed_out_fails_in_every_graded_cell(master):
     assert coursework.points(master).keys() <= failed
 
 
+@pytest.mark.full
 @each_master
 def test_the_solutions_pass_and_a_plausible_wrong_answer_loses_the_points_of_its_cell(master):
     """Warnings are errors here, as everywhere in the tests: with nbgrader a warning costs the points."""

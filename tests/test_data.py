@@ -16,6 +16,7 @@ import pytest
 
 from dpgan_lib import data
 from dpgan_lib.config import canonical_json
+from dpgan_lib.data import files as data_files
 
 SIDE, TRAIN, TEST = 4, 6, 3
 NAMES = [file.name for file in data.CARDS["mnist"].files]
@@ -144,7 +145,7 @@ def test_load_gives_the_written_bytes_in_the_fixed_scaling(small, tmp_path):
 
 
 def test_the_ends_of_the_scale_are_exact():
-    assert data._scaled(np.array([[[0, 255]]], dtype=np.uint8)).tolist() == [[[[-1.0, 1.0]]]]
+    assert data_files._scaled(np.array([[[0, 255]]], dtype=np.uint8)).tolist() == [[[[-1.0, 1.0]]]]
 
 
 def test_the_data_folder_comes_before_the_cache(small, tmp_path, monkeypatch):
@@ -156,7 +157,7 @@ def test_the_data_folder_comes_before_the_cache(small, tmp_path, monkeypatch):
 
 def test_a_relative_data_folder_starts_at_the_project_root(small, tmp_path, monkeypatch):
     put(tmp_path / "project/near/small", small)
-    monkeypatch.setattr(data, "ROOT", tmp_path / "project")
+    monkeypatch.setattr(data_files, "ROOT", tmp_path / "project")
     monkeypatch.setenv("DPGAN_DATA", "near")
     monkeypatch.chdir("/")
     assert {path.parent for path in data.check("small")} == {tmp_path / "project/near/small"}

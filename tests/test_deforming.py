@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from dpgan_lib import codes, data
-from dpgan_lib.config import LatentConfig
-from dpgan_lib.deforming import Z_DIM, Correction, DeformingGenerator, sharpen
-from dpgan_lib.latent import sample_latent
-from dpgan_lib.prototypes import learn
-from dpgan_lib.warm_config import PrototypeConfig
+from dpgan_lib import data
+from dpgan_lib.config import LatentConfig, PrototypeConfig
+from dpgan_lib.gan.latent import sample_latent
+from dpgan_lib.measures import codes
+from dpgan_lib.warm_start.generators import Z_DIM, Correction, DeformingGenerator, sharpen
+from dpgan_lib.warm_start.prototypes import learn
 
 LATENT = LatentConfig(z_dim=Z_DIM, categories=10, continuous=2)
 

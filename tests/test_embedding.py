@@ -8,9 +8,18 @@ import pytest
 import torch
 from torch.nn.functional import one_hot
 
-from dpgan_lib import data, embedding
-from dpgan_lib.embedding import Embedding, class_sums, draw_labels, release, scores, squared_distance, witness
-from dpgan_lib.features import Features
+from dpgan_lib import data
+from dpgan_lib.warm_start import embedding
+from dpgan_lib.warm_start.embedding import (
+    Embedding,
+    class_sums,
+    draw_labels,
+    release,
+    scores,
+    squared_distance,
+    witness,
+)
+from dpgan_lib.warm_start.features import Features
 
 CLASSES = 10
 ROUNDING = 1e-9  # of float64 sums of some thousand numbers below 1

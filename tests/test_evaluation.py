@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from dpgan_lib import evaluation, networks, profiles
+from dpgan_lib import profiles
 from dpgan_lib.config import LatentConfig
+from dpgan_lib.gan import latent, networks
+from dpgan_lib.measures import classifiers
 
 LATENT = LatentConfig(z_dim=2, categories=10, continuous=2)
 
@@ -19,23 +21,23 @@ class Painter(torch.nn.Module):
 
 def test_synthesise_asks_for_the_labels_given():
     labels = np.array([3, 0, 9, 3])
-    images = evaluation.synthesise(Painter(), LATENT, labels, np.random.default_rng(0))
+    images = classifiers.synthesise(Painter(), LATENT, labels, np.random.default_rng(0))
     assert images.shape == (4, 1, 28, 28) and np.allclose(images[:, 0, 0, 0] * 9, labels)
 
 
 def test_an_image_does_not_depend_on_its_neighbours():
     profile = profiles.PROFILES["smoke"]
     generator = networks.build_networks(profile.latent, profile.model, np.random.default_rng(0))[0]
-    many = evaluation.synthesise(generator, profile.latent, np.arange(50) % 10, np.random.default_rng(0))
+    many = classifiers.synthesise(generator, profile.latent, np.arange(50) % 10, np.random.default_rng(0))
     rng = np.random.default_rng(0)
     z = torch.from_numpy(rng.standard_normal((50, profile.latent.z_dim), dtype=np.float32))[:1]
     continuous = torch.from_numpy(rng.uniform(-1, 1, (50, 2)))[:1]
-    alone = generator(z, evaluation.make_code(profile.latent, torch.tensor([0]), continuous)).detach().numpy()
+    alone = generator(z, latent.make_code(profile.latent, torch.tensor([0]), continuous)).detach().numpy()
     assert np.allclose(many[:1], alone, atol=1e-5)  # float32 convolutions in another blocking
 
 
 def test_a_grid_has_a_row_for_each_category():
-    grid = evaluation.sample_grid(Painter(), LATENT, np.random.default_rng(0))
+    grid = classifiers.sample_grid(Painter(), LATENT, np.random.default_rng(0))
     assert grid.shape == (10, 10, 28, 28) and np.allclose(grid[:, :, 0, 0] * 9, np.arange(10)[:, None])
 
 
@@ -49,10 +51,11 @@ def blobs(count, informative, seed):
     return images, labels
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("informative", [True, False])
 def test_classifiers_learn_what_is_there_and_nothing_else(informative):
     train, test = blobs(1000, informative, 0), blobs(1000, True, 1)
-    result = evaluation.utility(*train, *test, 120, np.random.default_rng(0))
+    result = classifiers.utility(*train, *test, 120, np.random.default_rng(0))
     assert len(result["pairs"]) == 45 and result["pairs_worst"] == min(value for _, _, value in result["pairs"])
     if informative:
         assert result["pairs_logistic"] > 0.95 and result["ten_logistic"] > 0.95 and result["ten_cnn"] > 0.9

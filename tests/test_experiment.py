@@ -7,10 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dpgan_lib import accounting, data, evaluation, experiment, remote, results, training
+from dpgan_lib import data, paths, remote
 from dpgan_lib.config import EvaluationConfig, RunConfig
-from dpgan_lib.experiment import Parameters
-from dpgan_lib.streams import stream
+from dpgan_lib.gan import loop
+from dpgan_lib.measures import classifiers
+from dpgan_lib.privacy import accounting, calibration
+from dpgan_lib.privacy.streams import stream
+from dpgan_lib.records.store import RECORDS_ONLY, staleness
+from dpgan_lib.studies.mnist_tradeoff import study
+from dpgan_lib.studies.mnist_tradeoff.study import STUDY, Parameters
+from dpgan_lib.studies.parameters import RunParameters, parameters_from, plan_run
+from dpgan_lib.studies.study import Plan
 
 SMOKE = {"dataset": "digits", "profile": "smoke"}
 
@@ -28,7 +35,7 @@ REFUSED = [
 @pytest.mark.parametrize("values, words", REFUSED)
 def test_a_wrong_parameter_is_refused_in_one_line(values, words):
     with pytest.raises(ValueError) as refusal:
-        experiment.plan(Parameters(**SMOKE | values))
+        plan_run(RunParameters(**SMOKE | values))
     assert words in str(refusal.value) and "\n" not in str(refusal.value)
 
 
@@ -36,24 +43,28 @@ def test_a_notebook_refuses_an_unknown_name_and_suggests_the_nearest():
     shell = {"In": [], "_": 1, "_i1": "", "_ih": [], "__name__": "__main__"}
     for wrong in ("epsilno", "_epsilon", "Epsilon"):
         with pytest.raises(ValueError, match=f"{wrong}.*Did you mean 'epsilon'"):
-            experiment.parameters_from(shell | SMOKE | {wrong: 2})
-    assert experiment.parameters_from(shell | SMOKE) == Parameters(**SMOKE)
+            parameters_from(shell | SMOKE | {wrong: 2})
+    assert parameters_from(shell | SMOKE) == RunParameters(**SMOKE)
+
+
+def run_id(asked):
+    return Plan(run=plan_run(asked), card=data.card(asked.dataset)).address
 
 
 def test_two_spellings_of_a_number_name_one_run():
-    runs = [experiment.run_id(experiment.plan(Parameters(**SMOKE, epsilon=epsilon))) for epsilon in (2, 2.0)]
+    runs = [run_id(RunParameters(**SMOKE, epsilon=epsilon)) for epsilon in (2, 2.0)]
     assert runs[0] == runs[1]
-    assert experiment.plan(Parameters(**SMOKE, epsilon=math.inf)) == experiment.plan(Parameters(**SMOKE, epsilon="inf"))
+    assert plan_run(RunParameters(**SMOKE, epsilon=math.inf)) == plan_run(RunParameters(**SMOKE, epsilon="inf"))
 
 
 def test_an_epsilon_that_no_noise_reaches_is_refused_not_clamped():
     with pytest.raises(ValueError, match="epsilon"):
-        experiment.plan(Parameters(**SMOKE, epsilon=1e-5))
+        plan_run(RunParameters(**SMOKE, epsilon=1e-5))
 
 
 @pytest.mark.parametrize("epsilon", [0.5, 3, 10.0])
 def test_the_planned_noise_spends_no_more_than_asked(epsilon):
-    privacy = experiment.plan(Parameters(**SMOKE, epsilon=epsilon)).privacy
+    privacy = plan_run(RunParameters(**SMOKE, epsilon=epsilon)).privacy
     spent = accounting.epsilons(noise_multiplier=privacy.noise_multiplier, sampling_rate=privacy.sampling_rate,
                                 steps=privacy.steps, delta=privacy.delta)
     assert 0.9 * epsilon < spent["pld"] <= epsilon <= spent["rdp"] <= spent["moments"]
@@ -61,74 +72,73 @@ def test_the_planned_noise_spends_no_more_than_asked(epsilon):
 
 
 def test_no_privacy_is_no_noise_and_no_clipping():
-    privacy = experiment.plan(Parameters(**SMOKE, epsilon="inf")).privacy
+    privacy = plan_run(RunParameters(**SMOKE, epsilon="inf")).privacy
     assert (privacy.noise_multiplier, privacy.clip_norm, privacy.epsilon) == (0, math.inf, math.inf)
-    assert privacy.sampling_rate == experiment.plan(Parameters(**SMOKE)).privacy.sampling_rate
+    assert privacy.sampling_rate == plan_run(RunParameters(**SMOKE)).privacy.sampling_rate
     assert not privacy.is_private
 
 
 @pytest.mark.parametrize("epsilon", [3.0, "inf"])
 def test_a_configuration_survives_strict_json(epsilon):
-    config = experiment.plan(Parameters(**SMOKE, epsilon=epsilon))
+    config = plan_run(RunParameters(**SMOKE, epsilon=epsilon))
     assert RunConfig.from_dict(json.loads(json.dumps(config.to_dict(), allow_nan=False))) == config
 
 
 def test_a_plan_and_a_run_id_open_no_data(monkeypatch):
     monkeypatch.setattr(data, "load", lambda *_: pytest.fail("data was opened"))
-    config = experiment.plan(Parameters(**SMOKE))
-    assert experiment.run_id(config) == experiment.run_id(experiment.plan(Parameters(**SMOKE)))
-    others = [Parameters(**SMOKE, **other) for other in ({"epsilon": 3.0}, {"seed": 1}, {"info_weight": 0.0})]
-    assert len({experiment.run_id(experiment.plan(other)) for other in others} | {experiment.run_id(config)}) == 4
+    assert run_id(RunParameters(**SMOKE)) == run_id(RunParameters(**SMOKE))
+    others = [RunParameters(**SMOKE, **other) for other in ({"epsilon": 3.0}, {"seed": 1}, {"info_weight": 0.0})]
+    assert len(set(map(run_id, [RunParameters(**SMOKE), *others]))) == 4
 
 
-def tiny(**parameters):
-    config = experiment.plan(Parameters(**SMOKE, **parameters))
-    return replace(config, privacy=replace(config.privacy, steps=4),
-                   evaluation=EvaluationConfig(images=200, cnn_steps=2))
+TINY = Parameters(**SMOKE, method="dp_sgd", epsilon=3.0)
 
 
 @pytest.fixture
 def store(tmp_path, monkeypatch):
-    monkeypatch.delenv(results.RECORDS_ONLY, raising=False)
-    monkeypatch.setattr(results, "LOCAL", tmp_path)
-    return tmp_path
+    """A store of its own, and runs of the study that take no time."""
+    run_of = study.run_of
+    monkeypatch.delenv(RECORDS_ONLY, raising=False)
+    monkeypatch.setenv("DPGAN_HOME", str(tmp_path))
+    monkeypatch.setattr(study, "run_of", lambda asked: replace(
+        run_of(asked), privacy=replace(run_of(asked).privacy, steps=4),
+        evaluation=EvaluationConfig(images=200, cnn_steps=2)))
+    return paths.runs()
 
 
 def test_a_run_is_computed_once_then_found_and_its_record_is_whole(store, monkeypatch):
-    config = tiny(epsilon=3.0)
-    record = experiment.obtain("study", config, progress=False)
-    monkeypatch.setattr(training, "train", lambda *_, **__: pytest.fail("trained again"))
-    assert experiment.obtain("study", config, progress=False) == record
-    assert record.config == config and results.staleness(record) == []
-    assert not list(store.glob("study/.*")), "the work folder is gone"
+    record = STUDY.obtain(TINY, progress=False)
+    monkeypatch.setattr(loop, "critic_step", lambda *_: pytest.fail("trained again"))
+    assert STUDY.obtain(TINY, progress=False) == record
+    assert record.config == study.run_of(TINY) and STUDY.asked_of(record) == TINY and staleness(record) == []
+    assert not list(store.glob("mnist_tradeoff/.*")), "the work folder is gone"
     assert len(record.metrics["synthetic"]["pairs"]) == 45 and 0 <= record.metrics["synthetic"]["ten_cnn"] <= 1
 
 
 def test_where_only_records_count_a_missing_one_is_an_error(store, monkeypatch):
-    monkeypatch.setenv(results.RECORDS_ONLY, "1")
+    monkeypatch.setenv(RECORDS_ONLY, "1")
     monkeypatch.setattr(data, "load", lambda *_: pytest.fail("data was opened"))
     with pytest.raises(RuntimeError, match="forbids to compute"):
-        experiment.obtain("study", tiny(), progress=False)
+        STUDY.obtain(TINY, progress=False)
 
 
 def test_a_stopped_run_gives_no_record_and_goes_on_later(store):
-    assert experiment.obtain("study", tiny(), max_minutes=0, progress=False) is None
-    assert experiment.obtain("study", tiny(), progress=False) is not None
+    assert STUDY.obtain(TINY, max_minutes=0, progress=False) is None
+    assert STUDY.obtain(TINY, progress=False) is not None
 
 
 def test_a_run_laid_out_for_another_machine_is_finished_here(store, monkeypatch):
-    config = tiny()
-    folder = experiment.prepare("study", config)
+    folder = STUDY.prepare(TINY)
     monkeypatch.setattr("sys.argv", ["remote", str(folder)])
     remote.main()
-    monkeypatch.setattr(training, "critic_step", lambda *_: pytest.fail("trained again"))
-    assert experiment.obtain("study", config, progress=False).run_id == experiment.run_id(config)
+    monkeypatch.setattr(loop, "critic_step", lambda *_: pytest.fail("trained again"))
+    assert STUDY.obtain(TINY, progress=False).run_id == STUDY.address(TINY)
 
 
 def test_a_private_run_on_real_mnist_learns_and_on_shuffled_labels_it_does_not(real_mnist, tmp_path):
     """500 private critic steps at epsilon 10 against the same run on shuffled labels."""
-    config = experiment.plan(Parameters(profile="smoke", epsilon=10.0))
-    noise = accounting.calibrate_noise(epsilon=10.0, delta=1e-5, sampling_rate=config.privacy.sampling_rate, steps=500)
+    config = plan_run(RunParameters(profile="smoke", epsilon=10.0))
+    noise = calibration.calibrate_noise(epsilon=10.0, delta=1e-5, sampling_rate=config.privacy.sampling_rate, steps=500)
     config = replace(config, privacy=replace(config.privacy, steps=500, noise_multiplier=noise))
     files = real_mnist
     shuffled = np.random.default_rng(0).permutation(files.train_labels)
@@ -139,8 +149,8 @@ def test_a_private_run_on_real_mnist_learns_and_on_shuffled_labels_it_does_not(r
 
 
 def accuracy(config, files, labels, folder):
-    state = training.train(config, files.train_images, labels, folder)
+    state = loop.train(config, files.train_images, labels, folder)
     asked = np.arange(2000) % 10
-    images = evaluation.synthesise(state.average, config.latent, asked, stream(config.hash, "evaluation"))
-    cnn = evaluation.train_cnn(images, asked, 60, np.random.default_rng(0))
-    return evaluation.cnn_accuracy(cnn, files.test_images, files.test_labels)
+    images = classifiers.synthesise(state.average, config.latent, asked, stream(config.hash, "evaluation"))
+    cnn = classifiers.train_cnn(images, asked, 60, np.random.default_rng(0))
+    return classifiers.cnn_accuracy(cnn, files.test_images, files.test_labels)

@@ -1,4 +1,6 @@
-"""Faces: the release of second moments and what is read from it, the generator, the study, its records and its chapter."""
+"""Faces: the release of second moments and what is read from it, the generator, the study, its records and its
+chapter.
+"""
 
 import json
 import math
@@ -10,12 +12,21 @@ import pytest
 import torch
 from torch.nn.functional import one_hot
 
-from dpgan_lib import (accounting, celeba, claims, configs, data, drawn_faces, experiment, face_cards, face_metrics, face_model,
-                       face_study, face_tables, group_privacy, results, runs, studies)
-from dpgan_lib.face_config import FaceModelConfig, FaceRunConfig
-from dpgan_lib.face_generator import FaceGenerator
-from dpgan_lib.face_model import basis, bounded_rows, combinations, second_moments
-from dpgan_lib.face_study import Parameters
+from dpgan_lib import data
+from dpgan_lib.config import FaceModelConfig, FaceRunConfig, config_from
+from dpgan_lib.data import cards, celeba, drawn_faces
+from dpgan_lib.privacy import accounting
+from dpgan_lib.records import store as run_store
+from dpgan_lib.records.store import RECORDS_ONLY, staleness
+from dpgan_lib.studies import registry
+from dpgan_lib.studies.celeba_specificity import claims, study, tables
+from dpgan_lib.studies.celeba_specificity.metrics import COLUMNS
+from dpgan_lib.studies.celeba_specificity.study import Parameters
+from dpgan_lib.studies.study import privacy_statement
+from dpgan_lib.studies.verdicts import NOT_MEASURED
+from dpgan_lib.warm_start import face_model, methods
+from dpgan_lib.warm_start.face_model import basis, bounded_rows, combinations, second_moments
+from dpgan_lib.warm_start.generators import FaceGenerator
 
 SETTINGS = FaceModelConfig(luma=6, chroma=3, level=0.7, attribute_weight=0.35, components=8)
 SIDE, ATTRIBUTES = 16, 2
@@ -26,8 +37,8 @@ SMOKE_SECONDS = 60
 
 @pytest.fixture
 def store(tmp_path, monkeypatch):
-    monkeypatch.delenv(results.RECORDS_ONLY, raising=False)
-    monkeypatch.setattr(results, "LOCAL", tmp_path)
+    monkeypatch.delenv(RECORDS_ONLY, raising=False)
+    monkeypatch.setenv("DPGAN_HOME", str(tmp_path))
     return tmp_path
 
 
@@ -138,9 +149,10 @@ def test_a_combination_and_its_category_say_the_same():
 # The generator
 
 def generator(attributes=ATTRIBUTES, **change):
-    config = face_study.plan(Parameters(**DRAWN, epsilon="inf"))
+    config = study.run_of(Parameters(**DRAWN, epsilon="inf"))
     latent = replace(config.latent, categories=2**attributes, z_dim=SETTINGS.components - 2, **change)
-    model = face_model.FaceModel(*(torch.randn(*shape, SETTINGS.width) for shape in ((), (attributes,), (SETTINGS.components,))))
+    model = face_model.FaceModel(*(torch.randn(*shape, SETTINGS.width)
+                                   for shape in ((), (attributes,), (SETTINGS.components,))))
     return latent, model, FaceGenerator(latent, model, basis(SETTINGS, SIDE))
 
 
@@ -159,7 +171,8 @@ def test_a_generator_is_read_back_from_its_weights():
     latent, _, network = generator()
     other = FaceGenerator.empty(latent, basis(SETTINGS, SIDE))
     other.load_state_dict(network.state_dict())
-    z, code = torch.randn(3, latent.z_dim), torch.cat([one_hot(torch.tensor([0, 1, 3]), 4).float(), torch.rand(3, 2)], 1)
+    z, code = torch.randn(3, latent.z_dim), torch.cat(
+        [one_hot(torch.tensor([0, 1, 3]), 4).float(), torch.rand(3, 2)], 1)
     assert torch.equal(network(z, code), other(z, code))
     with pytest.raises(ValueError, match="do not fit"):
         FaceGenerator(replace(latent, z_dim=3), _, basis(SETTINGS, SIDE))
@@ -171,7 +184,7 @@ MECHANISM = dict(noise_multiplier=0.9, sampling_rate=0.01, steps=100, delta=1e-5
 
 
 def test_a_group_of_one_is_the_accountants():
-    one = group_privacy.epsilon_of_group(1, **MECHANISM, release_noise=3.0)
+    one = accounting.epsilon_of_group(1, **MECHANISM, release_noise=3.0)
     # a thousand losses are rounded up to INTERVAL: its square root times that, and the same once for the release
     assert accounting.epsilon_pld(**MECHANISM, release_noise=3.0) <= one + 0.02
     assert one == pytest.approx(accounting.epsilon_pld(**MECHANISM, release_noise=3.0), abs=0.02)
@@ -179,47 +192,50 @@ def test_a_group_of_one_is_the_accountants():
 
 def test_a_group_in_a_release_is_a_release_of_a_kth_of_its_noise():
     alone = dict(noise_multiplier=0.0, sampling_rate=1.0, steps=0, delta=1e-5)
-    group = group_privacy.epsilon_of_group(3, **alone, release_noise=6.0)
+    group = accounting.epsilon_of_group(3, **alone, release_noise=6.0)
     assert group == pytest.approx(accounting.epsilon_pld(**alone, release_noise=2.0), abs=5e-3)  # a few INTERVALs
 
 
+@pytest.mark.full
 def test_more_images_mean_less_protection_and_never_less_than_in_proportion_to_one():
-    found = [group_privacy.epsilon_of_group(k, **MECHANISM) for k in (1, 2, 4)]
+    found = [accounting.epsilon_of_group(k, **MECHANISM) for k in (1, 2, 4)]
     assert found == sorted(found) and found[2] > 2 * found[0]
     with pytest.raises(ValueError, match="k=0"):
-        group_privacy.epsilon_of_group(0, **MECHANISM)
+        accounting.epsilon_of_group(0, **MECHANISM)
 
 
 # The study
 
-@pytest.mark.parametrize("unit", face_cards.UNITS)
+@pytest.mark.parametrize("unit", cards.UNITS)
 @pytest.mark.parametrize("epsilon", [1.0, 10.0, "inf"])
 def test_a_run_spends_no_more_than_asked_and_almost_that(epsilon, unit):
-    config = face_study.plan(Parameters(epsilon=epsilon, unit=unit))
-    spent = experiment.privacy_statement(config, "one")["epsilon_spent"]["pld"]
+    config = study.run_of(Parameters(epsilon=epsilon, unit=unit))
+    spent = privacy_statement(config, "one")["epsilon_spent"]["pld"]
     assert 0.9 * float(epsilon) <= spent <= float(epsilon)
     assert config.privacy.records == {"image": 50_000, "person": 7_683}[unit]
-    assert configs.config_from(json.loads(json.dumps(config.to_dict()))) == config
+    assert config_from(json.loads(json.dumps(config.to_dict()))) == config
     assert isinstance(config, FaceRunConfig)
 
 
 @pytest.mark.parametrize("wrong, words", [
-    ({"dataset": "celeb"}, "Did you mean 'celeba'"), ({"unit": "family"}, "unit='family'"), ({"attributes": "Smilin"}, "'Smiling'"),
+    ({"dataset": "celeb"}, "Did you mean 'celeba'"), ({"unit": "family"}, "unit='family'"),
+    ({"attributes": "Smilin"}, "'Smiling'"),
     ({"attributes": ""}, "attributes=''"), ({"attributes": "Male,Male"}, "different names"), ({"seed": -1}, "seed=-1"),
     ({"dataset": "drawn_faces", "attributes": "Male"}, "attribute='Male'"), ({"delta": 0.1}, "delta=0.1")])
 def test_what_makes_no_sense_is_refused_in_one_line(wrong, words):
     with pytest.raises(ValueError) as refusal:
-        face_study.plan(Parameters(**wrong))
+        study.run_of(Parameters(**wrong))
     assert words in str(refusal.value) and "\n" not in str(refusal.value)
 
 
 def test_each_parameter_makes_another_run():
     changes = ({}, {"unit": "person"}, {"seed": 1}, {"info_weight": 0.0}, {"attributes": "Smiling"})
-    assert len({face_study.address(Parameters(**{**DRAWN, "epsilon": "inf", **change})) for change in changes}) == len(changes)
+    assert len({study.STUDY.address(Parameters(**{**DRAWN, "epsilon": "inf", **change}))
+                for change in changes}) == len(changes)
 
 
 def test_the_people_of_the_drawings_are_counted():
-    assert len(set(drawn_faces.load()["train"].people.tolist())) == face_cards.PEOPLE["drawn_faces"]
+    assert len(set(drawn_faces.load()["train"].people.tolist())) == cards.PEOPLE["drawn_faces"]
 
 
 @pytest.fixture(scope="module")
@@ -231,8 +247,8 @@ def real_celeba():
 
 
 def test_the_cards_count_what_is_at_hand(real_celeba):
-    named = [name for name, card in face_cards.CARDS.items() if card.records == real_celeba["train"]]
-    assert named and real_celeba["people"] == face_cards.PEOPLE[named[0]]
+    named = [name for name, card in data.FACES.items() if card.records == real_celeba["train"]]
+    assert named and real_celeba["people"] == cards.PEOPLE[named[0]]
 
 
 def test_the_attributes_of_celeba_are_known_without_it(real_celeba):
@@ -241,42 +257,44 @@ def test_the_attributes_of_celeba_are_known_without_it(real_celeba):
 
 
 def test_of_a_model_of_real_faces_without_privacy_nothing_is_shown():
-    assert not face_study.may_show(face_study.plan(Parameters(epsilon="inf")))
-    assert face_study.may_show(face_study.plan(Parameters(epsilon=10.0)))
-    assert face_study.may_show(face_study.plan(Parameters(**DRAWN, epsilon="inf")))
+    assert not study.may_show(study.run_of(Parameters(epsilon="inf")))
+    assert study.may_show(study.run_of(Parameters(epsilon=10.0)))
+    assert study.may_show(study.run_of(Parameters(**DRAWN, epsilon="inf")))
 
 
-@pytest.mark.parametrize("unit", face_cards.UNITS)
+@pytest.mark.full
+@pytest.mark.parametrize("unit", cards.UNITS)
 def test_a_record_of_drawings(store, unit):
     """Train, small, and read: the metrics are whole, and every table and panel can be made of them."""
     started = time.monotonic()
     parameters = Parameters(**DRAWN, epsilon=10.0, unit=unit)
-    record = studies.obtain("celeba_specificity", parameters, fresh=True, progress=False)
+    record = registry.obtain("celeba_specificity", parameters, fresh=True, progress=False)
     assert time.monotonic() - started < SMOKE_SECONDS
-    assert record.run_id == face_study.address(parameters) and results.staleness(record) == []
-    assert record.card["unit"] == record.privacy["unit"] == face_cards.UNITS[unit]
+    assert record.run_id == study.STUDY.address(parameters) and staleness(record) == []
+    assert record.card["unit"] == record.privacy["unit"] == cards.UNITS[unit]
     metrics = record.metrics
     assert sum(metrics["counts"]) == 3000
     assert all(asked == 100 for _, asked in metrics["combinations"])
-    assert face_tables.colour_grid(record).shape == (4 * 32, face_metrics.COLUMNS * 32, 3)
-    row = face_tables.row(record)
+    assert tables.colour_grid(record).shape == (4 * 32, COLUMNS * 32, 3)
+    row = tables.row(record)
     assert 0 <= row["specificity", "joint"] <= min(row["specificity", name] for name in ("Smiling", "Eyeglasses"))
     low, high = row["interval", "Smiling"]
     assert low <= row["specificity", "Smiling"] <= high
-    assert "Eyeglasses" in face_tables.rare_table(record) and "The rarest, Smiling, Eyeglasses (295" in face_tables.rare_words(record)
-    assert "Smiling" in face_tables.specificity_table([record])
-    assert face_tables.rare_panel([record])["curves"] and "FID" in face_tables.utility_table([record])
+    assert "Eyeglasses" in tables.rare_table(record)
+    assert "The rarest, Smiling, Eyeglasses (295" in tables.rare_words(record)
+    assert "Smiling" in tables.specificity_table([record])
+    assert tables.rare_panel([record])["curves"] and "FID" in tables.utility_table([record])
     assert claims.admissible_faces([record]) == []
 
 
+@pytest.mark.full
 def test_a_killed_run_goes_on(store, monkeypatch):
     """The warm start is on disk: the second try releases nothing again."""
-    config = face_study.plan(Parameters(**DRAWN, epsilon=10.0))
-    faces = face_study.load(config)["train"]
-    labels = face_model.category_of(faces.attributes)
-    runs.train(config, faces.scaled(), labels, store / "w", max_minutes=0)
+    asked = Parameters(**DRAWN, epsilon=10.0)
+    config, given = study.run_of(asked), study.training_set(asked, study.load(asked))
+    methods.train(config, given.images, given.labels, store / "w", max_minutes=0)
     monkeypatch.setattr(face_model, "release", lambda *_: pytest.fail("released again"))
-    state = runs.train(config, faces.scaled(), labels, store / "w")
+    state = methods.train(config, given.images, given.labels, store / "w")
     assert state.step == config.privacy.steps
 
 
@@ -285,17 +303,18 @@ def priced(epsilon, control, utility, looks):
 
 
 def test_what_privacy_takes_is_counted_from_chance_against_no_privacy():
-    rows = [priced(np.inf, 0.9, 0.9, 0.8), priced(1.0, 0.7, 0.8, 0.2), priced(1.0, 0.7, 0.8, 0.4), priced(10.0, 0.9, 0.9, 0.8)]
-    panel = face_tables.price_panel(rows, ("Male",))
+    rows = [priced(np.inf, 0.9, 0.9, 0.8), priced(1.0, 0.7, 0.8, 0.2), priced(1.0, 0.7, 0.8, 0.4),
+            priced(10.0, 0.9, 0.9, 0.8)]
+    panel = tables.price_panel(rows, ("Male",))
     shares = [(epsilons, [round(share, 6) for share in shares]) for epsilons, shares in panel["curves"].values()]
     assert shares == [([1, 10], [0.5, 1]), ([1, 10], [0.75, 1]), ([1, 10], [0.375, 1])]
-    assert face_tables.price_words(panel) == ("At epsilon 1, of what the run without privacy has are left: 50% of control, "
+    assert tables.price_words(panel) == ("At epsilon 1, of what the run without privacy has are left: 50% of control, "
                                               "75% of utility, 38% of looks. Looks went first.")
 
 
 def test_privacy_that_takes_nothing_is_said_to_take_nothing():
-    panel = face_tables.price_panel([priced(np.inf, 0.8, 0.8, 0.5), priced(1.0, 0.9, 0.8, 0.5)], ("Male",))
-    assert face_tables.price_words(panel).endswith("It took none of the three.")
+    panel = tables.price_panel([priced(np.inf, 0.8, 0.8, 0.5), priced(1.0, 0.9, 0.8, 0.5)], ("Male",))
+    assert tables.price_words(panel).endswith("It took none of the three.")
 
 
 def changing(unit="image", info_weight=2.0, seed=0, specificity=0.8):
@@ -304,10 +323,11 @@ def changing(unit="image", info_weight=2.0, seed=0, specificity=0.8):
 
 
 def test_a_change_is_held_against_the_run_that_differs_in_nothing_else():
-    rows = [changing(), changing(seed=1, specificity=0.9), changing(info_weight=0.0, specificity=0.6), changing(unit="person")]
-    words = face_tables.change_words(rows, ("Male",), 2.0, {"info_weight": 0.0})
+    rows = [changing(), changing(seed=1, specificity=0.9), changing(info_weight=0.0, specificity=0.6),
+            changing(unit="person")]
+    words = tables.change_words(rows, ("Male",), 2.0, {"info_weight": 0.0})
     assert words == "epsilon 1, seed 0: utility 0.700 to 0.700, specificity 0.800 to 0.600, recall 0.500 to 0.500"
-    assert face_tables.change_words(rows[:2], ("Male",), 2.0, {"unit": "person"}) == "not measured"
+    assert tables.change_words(rows[:2], ("Male",), 2.0, {"unit": "person"}) == "not measured"
 
 
 # The claim
@@ -322,11 +342,12 @@ def verdict(specificity, utility):
         config = Config
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(face_tables, "row", lambda record: rows)
-        patch.setattr(results, "staleness", lambda record: [])
+        patch.setattr(tables, "row", lambda record: rows)
+        patch.setattr(run_store, "staleness", lambda record: [])
         return claims.judge_faces([One]).verdict
 
 
 def test_the_claim_on_faces_by_its_rule():
-    assert verdict(0.9, 0.8) == "holds" and verdict(0.9, 0.7) == "holds in part" and verdict(0.6, 0.6) == "does not hold"
-    assert claims.judge_faces([]).verdict == claims.NOT_MEASURED
+    assert verdict(0.9, 0.8) == "holds" and verdict(0.9, 0.7) == "holds in part"
+    assert verdict(0.6, 0.6) == "does not hold"
+    assert claims.judge_faces([]).verdict == NOT_MEASURED

@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from dpgan_lib import features, stand_ins
-from dpgan_lib.features import Features, wavelets, windows
+from dpgan_lib.data import stand_ins
+from dpgan_lib.warm_start import features
+from dpgan_lib.warm_start.features import Features, wavelets, windows
 
 ROUNDING = 1e-5  # of float32 sums of a few thousand squares
 NO_DATA = """
@@ -19,7 +20,7 @@ import sys
 
 class Refusal:
     def find_spec(self, name, path=None, target=None):
-        if name in {"dpgan_lib.data", "dpgan_lib.cards", "dpgan_lib.stand_ins", "sklearn"}:
+        if name in {"dpgan_lib.data", "dpgan_lib.data.cards", "dpgan_lib.data.stand_ins", "sklearn"}:
             raise ImportError(name)
 
 sys.meta_path.insert(0, Refusal())

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from dpgan_lib import data, fidelity
-from dpgan_lib.fidelity import feature_network, features, frechet, measure, precision_to_coverage
+from dpgan_lib import data
+from dpgan_lib.measures import fidelity
+from dpgan_lib.measures.fidelity import feature_network, features, frechet, measure, precision_to_coverage
 
 
 def draws(count, mean=0.0, scale=1.0, dimensions=4, seed=0):

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from matplotlib import pyplot as plt
 
-from dpgan_lib import figures
+from dpgan_lib.report import figures
 
 
 def point(epsilon, accuracy, is_new=False):

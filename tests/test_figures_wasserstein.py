@@ -5,7 +5,7 @@ import math
 import numpy as np
 from matplotlib import pyplot as plt
 
-from dpgan_lib import figures_wasserstein as figures
+from dpgan_lib.studies.wasserstein import figures
 
 
 def game(epsilon, ratio, w1, is_new=False):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dpgan_lib.config import LatentConfig
-from dpgan_lib.latent import LOG_STD_RANGE, category, code_entropy, make_code, mutual_info_bound, sample_latent
+from dpgan_lib.gan.latent import LOG_STD_RANGE, category, code_entropy, make_code, mutual_info_bound, sample_latent
 
 LATENT = LatentConfig(z_dim=3, categories=4, continuous=2)
 

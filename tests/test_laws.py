@@ -14,12 +14,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from scipy import stats
-
-from dpgan_lib import state, training
 from mutants import MUTANTS
 from recording import Recording, listen, record, watch_critic_steps
 from sample_record import run_config
+from scipy import stats
+
+from dpgan_lib.gan import loop
+from dpgan_lib.gan import state as training_state
+from dpgan_lib.gan.state import new_state
 
 RECORDS, BATCH, STEPS, BLOCK, CLIP, NOISE = 100, 20, 5, 2, 0.5, 1.25  # N, q N, T, T between checkpoints, C, sigma
 CATEGORIES = 10
@@ -39,7 +41,7 @@ def data(count=RECORDS):
     """Random records; a larger set begins with a smaller one."""
     rng = np.random.default_rng(0)
     images = torch.from_numpy(rng.uniform(-1, 1, (count, 1, 28, 28)).astype(np.float32))
-    return training.Records(images, torch.eye(CATEGORIES)[torch.arange(count) % CATEGORIES])
+    return loop.Records(images, torch.eye(CATEGORIES)[torch.arange(count) % CATEGORIES])
 
 
 def same(one, other):
@@ -100,7 +102,7 @@ def law_one_record_changes_no_public_value_and_no_line_that_runs():
 
 def law_the_critic_moves_by_its_releases_alone():
     """Whoever knows the releases, but no data, arrives at every published critic."""
-    state = training.new_state(planned(steps=3), torch.device("cpu"))
+    state = new_state(planned(steps=3), torch.device("cpu"))
     critic, optimiser = state.critic, state.critic_optimiser
     for gradients, (weights, _) in zip(base().released, base().published, strict=True):
         for name, parameter in critic.named_parameters():
@@ -113,7 +115,7 @@ def law_the_critic_moves_by_its_releases_alone():
 def law_the_generator_learns_from_published_critics_alone():
     """Given the same critics, garbage in the place of the data leaves every weight of G and Q as it is."""
     records = data()
-    garbage = training.Records(torch.full_like(records.images, math.nan), records.categories.flip(0))
+    garbage = loop.Records(torch.full_like(records.images, math.nan), records.categories.flip(0))
     replayed = watched(garbage, replay=base())
     for network in ("generator", "posterior", "average"):
         one, other = (getattr(run.state, network).state_dict() for run in (base(), replayed))
@@ -124,12 +126,12 @@ def law_the_generator_learns_from_published_critics_alone():
 # The budget ---------------------------------------------------------------------------------------------------------
 
 def trained(folder, config, watch, **options):
-    """training.train on the CPU, whatever the machine has. watch: called with a patch."""
+    """loop.train on the CPU, whatever the machine has. watch: called with a patch."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.cuda, "is_available", lambda: False)
         watch(patch)
         records = data()
-        return training.train(config, records.images.numpy(), records.categories.argmax(1).numpy(), folder, **options)
+        return loop.train(config, records.images.numpy(), records.categories.argmax(1).numpy(), folder, **options)
 
 
 def law_every_step_asks_for_what_was_planned():
@@ -175,8 +177,8 @@ def law_a_resumed_run_releases_what_an_uninterrupted_one_does():
 def noise_run(config, **options):
     silent = replace(config, model=replace(config.model, weight_clip=0.0))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "category", lambda latent, code: torch.zeros(len(code), latent.categories))
-        return record(silent, training.Records(data().images, torch.zeros(RECORDS, CATEGORIES)), **options)
+        patch.setattr(loop, "category", lambda latent, code: torch.zeros(len(code), latent.categories))
+        return record(silent, loop.Records(data().images, torch.zeros(RECORDS, CATEGORIES)), **options)
 
 
 def unit_noise(config):
@@ -224,13 +226,13 @@ def law_batches_are_poisson():
     """Through training's own batches: binomial sizes, each record its own coin, each step new coins."""
     steps, rate = 1000, BATCH / RECORDS
     entered = np.zeros((steps, RECORDS))
-    numbered = training.Records(torch.arange(float(RECORDS)).view(-1, 1), torch.zeros(RECORDS, CATEGORIES))
+    numbered = loop.Records(torch.arange(float(RECORDS)).view(-1, 1), torch.zeros(RECORDS, CATEGORIES))
     config = planned(steps=steps, block=steps)
     with pytest.MonkeyPatch.context() as patch:
         rows = iter(entered)
-        patch.setattr(training, "critic_step", lambda critic, optimiser, real, *_: np.add.at(
+        patch.setattr(loop, "critic_step", lambda critic, optimiser, real, *_: np.add.at(
             next(rows), real[0].flatten().long().numpy(), 1))
-        training.train_block(config, training.new_state(config, torch.device("cpu")), numbered)
+        loop.train_block(config, new_state(config, torch.device("cpu")), numbered)
     assert entered.max() == 1, "a record enters a batch once"
     bound, sizes = stats.norm.isf(RARE / 2), entered.sum(1)
     variance = RECORDS * rate * (1 - rate)
@@ -257,12 +259,12 @@ def law_without_noise_training_is_plain_wgan():
     """With C = inf, and with a finite C so large that the path that clips changes nothing."""
     free, large = planned(noise=0.0, clip=math.inf), planned(noise=0.0, clip=1e6)
     with pytest.MonkeyPatch.context() as patch:
-        stream = training.stream  # another C is another run with other randomness: here it must be the same
-        for module in (training, state):
+        stream = loop.stream  # another C is another run with other randomness: here it must be the same
+        for module in (loop, training_state):
             patch.setattr(module, "stream", lambda _, *rest: stream(free.hash, *rest))
         ours = record(free, data())
         clipping = record(large, data(), replay=ours)
-        patch.setattr(training, "critic_step", plain_step)
+        patch.setattr(loop, "critic_step", plain_step)
         plain = record(free, data(), replay=ours)
     for other in (clipping, plain):
         for one, another in zip(ours.released, other.released, strict=True):
@@ -304,6 +306,7 @@ def test_the_law_holds(law):
     LAWS[law]()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_some_law_catches(mutant, record_property):
     caught = laws_that_catch(mutant)
@@ -311,6 +314,7 @@ def test_some_law_catches(mutant, record_property):
     assert caught
 
 
+@pytest.mark.full
 def test_every_law_catches_some_mutant():
     """A law that no mutant breaks may be one that nothing breaks."""
     assert {law for mutant in MUTANTS for law in laws_that_catch(mutant)} == set(LAWS)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from dpgan_lib import linear_critic, toy, wasserstein
+from dpgan_lib.studies.wasserstein import distance, linear_critic, toy
 
 
 def points(count, seed=0):
@@ -38,7 +38,7 @@ def test_the_distance_of_means_over_the_slope_is_at_most_w1():
     for width in (0.1, 0.5, 3.0):
         means = [linear_critic.phi(cloud, omega(width)).mean(0) for cloud in (real, fake)]
         bound = float((means[0] - means[1]).norm()) / linear_critic.steepest(omega(width))
-        assert bound <= wasserstein.w1_clouds(real.numpy(), fake.numpy())
+        assert bound <= distance.w1_clouds(real.numpy(), fake.numpy())
 
 
 def test_without_noise_the_release_is_the_mean():

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from dpgan_lib import pages
-from dpgan_lib.accounting import ORDERS, calibrate_noise_rdp, epsilon_rdp
-from dpgan_lib.report import rounded_up
+from dpgan_lib.book.site import SETTINGS
+from dpgan_lib.privacy.accounting import ORDERS, epsilon_rdp
+from dpgan_lib.privacy.calibration import calibrate_noise_rdp
+from dpgan_lib.report.numbers import rounded_up
 
 SCRIPT = Path(__file__).resolve().parent.parent / "book" / "_static" / "accountant.js"
 OPENS = dict(sampling_rate=512 / 60_000, steps=3000, delta=1e-5)  # what the form says when it opens
@@ -144,11 +145,11 @@ def test_on_paper_and_without_javascript_a_table_stands_alone(form, browser):
 
 
 def test_the_table_has_what_the_form_opens_with_and_the_tighter_accountant_says_less(form):
-    form_row, *_ = pages.SETTINGS
+    form_row, *_ = SETTINGS
     typed = [float(form.locator(f"#{name}").input_value()) for name in ("records", "batch", "noise", "steps", "delta")]
     assert typed == list(form_row[1:])
     rows = form.get_by_role("table").locator("tbody tr").all()
-    assert len(rows) == len(pages.SETTINGS)
+    assert len(rows) == len(SETTINGS)
     for row in rows:
         *_, rdp, pld = row.locator("td").all_inner_texts()
         assert 0.8 * float(rdp) < float(pld) < float(rdp)  # "a little less"

@@ -1,4 +1,6 @@
-"""The clipped sum: what any record must leave standing on any architecture, oracles, and the models that are refused."""
+"""The clipped sum: what any record must leave standing on any architecture, oracles, and the models that are
+refused.
+"""
 
 import inspect
 import math
@@ -9,11 +11,14 @@ import torch
 from opacus import GradSampleModule
 from torch import nn
 
-from dpgan_lib import bench, clipping, networks, profiles, steps
-from dpgan_lib.bench_ways import WAYS
-from dpgan_lib.clipping import check_separable, clipped_sum
+from dpgan_lib import profiles
 from dpgan_lib.config import PrivacyConfig
-from dpgan_lib.latent import category, sample_latent
+from dpgan_lib.gan import networks, steps
+from dpgan_lib.gan.latent import category, sample_latent
+from dpgan_lib.privacy import clipping
+from dpgan_lib.privacy.clipping import check_separable, clipped_sum
+from dpgan_lib.studies.cost import bench
+from dpgan_lib.studies.cost.ways import WAYS
 
 PROFILE = profiles.PROFILES["smoke"]
 PRIVACY = PrivacyConfig(epsilon=1.0, delta=1e-5, records=1000, expected_batch=50, steps=10, clip_norm=0.5,
@@ -130,7 +135,8 @@ def test_the_step_ends_inside_w():
     images, categories = generator(z, code).detach(), category(PROFILE.latent, code)
     steps.critic_step(critic, torch.optim.SGD(critic.parameters(), lr=100.0), (images, categories),
                       (images, categories), PRIVACY, True, np.random.default_rng(0))
-    assert max(parameter.detach().abs().max().item() for parameter in critic.parameters()) <= np.float32(critic.model.weight_clip)
+    assert max(parameter.detach().abs().max().item()
+               for parameter in critic.parameters()) <= np.float32(critic.model.weight_clip)
 
 
 REFUSED = {

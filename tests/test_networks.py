@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from dpgan_lib.clipping import check_separable, clipped_sum
-from dpgan_lib.networks import build_networks, project_spectral
+from dpgan_lib.gan.networks import build_networks, project_spectral
+from dpgan_lib.privacy.clipping import check_separable, clipped_sum
 from dpgan_lib.profiles import PROFILES
 
 LATENT, MODEL = PROFILES["smoke"].latent, PROFILES["smoke"].model
@@ -46,14 +46,16 @@ def test_the_clipped_sum_of_a_critic_of_images_alone_is_the_explicit_loop():
         torch.testing.assert_close(gradient, expected[name], rtol=1e-4, atol=1e-6)  # float32 sums in another order
 
 
-@pytest.mark.parametrize("layer, shape", [(nn.Linear(12, 5), (12,)), (nn.Conv2d(2, 4, 6, stride=4, padding=1), (2, 12, 12)),
+@pytest.mark.parametrize("layer, shape",
+                         [(nn.Linear(12, 5), (12,)), (nn.Conv2d(2, 4, 6, stride=4, padding=1), (2, 12, 12)),
                                           (nn.Conv2d(3, 5, 3, stride=2, padding=1), (3, 7, 7)),
                                           (nn.Conv2d(1, 3, 3, padding=1), (1, 6, 6))])
 def test_a_projected_layer_stretches_nothing_by_more_than_the_bound(layer, shape):
     with torch.no_grad():
         layer.weight.mul_(10)
     project_spectral(layer, 0.7)
-    flat = torch.func.jacrev(lambda image: layer(image[None]).flatten() - layer(0 * image[None]).flatten())(torch.ones(shape))
+    flat = torch.func.jacrev(
+        lambda image: layer(image[None]).flatten() - layer(0 * image[None]).flatten())(torch.ones(shape))
     assert torch.linalg.matrix_norm(flat.flatten(1), ord=2) <= 0.7 * (1 + 1e-5)  # float32
 
 

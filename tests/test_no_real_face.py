@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dpgan_lib import celeba
+from dpgan_lib.data import celeba
 
 ROOT = Path(__file__).resolve().parents[1]
 SIDE = 32

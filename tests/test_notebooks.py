@@ -12,7 +12,10 @@ import jupytext
 import nbformat
 import pytest
 
-from dpgan_lib import chapters, experiment, results, studies, tradeoff
+from dpgan_lib import paths
+from dpgan_lib.book import chapters
+from dpgan_lib.studies import registry
+from dpgan_lib.studies.mnist_tradeoff.study import STUDY, Parameters
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = sorted((ROOT / "notebooks").glob("*.py"))
@@ -35,7 +38,7 @@ def parameter_cells(path: Path) -> list:
 
 def trains(path: Path) -> bool:
     """Whether the chapter's records are training runs with their utility; another study has tests of its own."""
-    return studies.MODULES.get(path.stem.split("_", 1)[1]) == "tradeoff"
+    return path.stem.split("_", 1)[1] == STUDY.chapter
 
 
 # Pairs
@@ -199,13 +202,14 @@ def test_what_is_no_result_is_left_alone(text):
 # Every chapter that trains does so, small, through the strict wrapper
 
 
+@pytest.mark.full
 @over([path for path in SOURCES if trains(path)])
 def test_a_training_chapter_runs_at_smoke(path):
     values = {"profile": "smoke", "dataset": "digits", "epsilon": 3.0, "seed": SMOKE_SEED}  # pairs have no CNN at 3
-    run = experiment.run_id(tradeoff.plan(tradeoff.Parameters(**values)))
-    record = results.LOCAL / path.stem.split("_", 1)[1] / run
+    run = STUDY.address(Parameters(**values))
+    record = paths.runs() / path.stem.split("_", 1)[1] / run
     shutil.rmtree(record, ignore_errors=True)  # so that it trains
-    output = ROOT / "build" / "test" / f"{path.stem}.ipynb"
+    output = paths.build() / "test" / f"{path.stem}.ipynb"
     started = time.monotonic()
     chapters.run_chapter(path.stem, values, output, timeout=SMOKE_SECONDS, progress=False)
     assert time.monotonic() - started < SMOKE_SECONDS
@@ -221,13 +225,14 @@ OTHERS = {  # chapters that train on data sets of their own: what makes them sma
 }
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", OTHERS)
 def test_another_training_chapter_runs_at_smoke(name):
     values = OTHERS[name] | {"profile": "smoke", "epsilon": "inf", "seed": SMOKE_SEED}
     study = name.split("_", 1)[1]
-    record = results.LOCAL / study / studies.study(study).address(studies.parameters(study)(**values))
+    record = paths.runs() / study / registry.study(study).address(registry.parameters(study)(**values))
     shutil.rmtree(record, ignore_errors=True)  # so that it trains
-    output = ROOT / "build" / "test" / f"{name}.ipynb"
+    output = paths.build() / "test" / f"{name}.ipynb"
     chapters.run_chapter(name, values, output, timeout=SMOKE_SECONDS, progress=False)
     assert chapters.glued(output)["status"] == "current" and (record / "record.json").is_file()
     shutil.rmtree(record)
@@ -249,10 +254,11 @@ def papermill(tmp_path):
 
     yield call
     values = {"profile": "smoke", "dataset": "digits", "epsilon": "inf", "seed": PAPERMILL_SEED}
-    run = experiment.run_id(tradeoff.plan(tradeoff.Parameters(**values)))
-    shutil.rmtree(results.LOCAL / "mnist_tradeoff" / run, ignore_errors=True)
+    run = STUDY.address(Parameters(**values))
+    shutil.rmtree(paths.runs() / "mnist_tradeoff" / run, ignore_errors=True)
 
 
+@pytest.mark.full
 def test_plain_papermill_re_executes_the_published_chapter(papermill, tmp_path):
     done = papermill("-p", "epsilon", "inf", "-p", "profile", "smoke", "-p", "dataset", "digits",
                      "-p", "seed", str(PAPERMILL_SEED))  # fmt: skip
@@ -260,6 +266,7 @@ def test_plain_papermill_re_executes_the_published_chapter(papermill, tmp_path):
     assert chapters.glued(tmp_path / "out.ipynb")["epsilon_asked"] == "inf"
 
 
+@pytest.mark.full
 def test_plain_papermill_refuses_an_unknown_name_with_the_nearest(papermill):
     done = papermill("-p", "epsilno", "2")
     assert done.returncode != 0 and "Did you mean 'epsilon'?" in done.stderr

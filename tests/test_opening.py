@@ -7,21 +7,25 @@ import numpy as np
 import pytest
 import torch
 
-from dpgan_lib import accounting, budget, data, embedding, experiment, opening, prototypes, runs, state, training
-from dpgan_lib.configs import config_from
-from dpgan_lib.deforming import Z_DIM
-from dpgan_lib.experiment import Parameters
-from dpgan_lib.prototype_start import PrototypeStart
-from dpgan_lib.warm_config import PrototypeConfig, PrototypeStartConfig, WarmRunConfig
+from dpgan_lib import data
+from dpgan_lib.config import PrototypeConfig, PrototypeStartConfig, WarmRunConfig, config_from
+from dpgan_lib.gan import loop, state
+from dpgan_lib.privacy import accounting, ledger
+from dpgan_lib.studies import parameters
+from dpgan_lib.studies.parameters import RunParameters
+from dpgan_lib.warm_start import embedding, fit, methods, opening, prototypes
+from dpgan_lib.warm_start.generators import Z_DIM
+from dpgan_lib.warm_start.methods import PrototypeStart
 
 WARM = PrototypeStartConfig(
     release_noise=2.0, embedding_share=0.2, prototypes=PrototypeConfig(rounds=2, candidates=4, level=0.35),
-    frequencies=50, steps=3, batch=40, rate=0.01, image_rate=0.3, network_rate=0.1, info_weight=0.1, averaging=0.5, witness_weight=1.0)
+    frequencies=50, steps=3, batch=40, rate=0.01, image_rate=0.3, network_rate=0.1, info_weight=0.1, averaging=0.5,
+    witness_weight=1.0)
 STEPS = 6
 
 
 def warm_run(seed=0, steps=STEPS, **change):
-    plain = experiment.plan(Parameters(dataset="digits", profile="smoke", seed=0))
+    plain = parameters.plan_run(RunParameters(dataset="digits", profile="smoke", seed=0))
     values = {name: getattr(plain, name) for name in plain.__dataclass_fields__}
     values |= {"seed": seed, "privacy": replace(plain.privacy, steps=steps),
                "latent": replace(plain.latent, z_dim=Z_DIM)}
@@ -73,7 +77,7 @@ def test_the_configuration_survives_json():
     config = warm_run()
     again = config_from(config.to_dict())
     assert again == config and type(again) is WarmRunConfig and again.hash == config.hash
-    plain = experiment.plan(Parameters(dataset="digits", profile="smoke"))
+    plain = parameters.plan_run(RunParameters(dataset="digits", profile="smoke"))
     assert config_from(plain.to_dict()) == plain
 
 
@@ -93,67 +97,69 @@ def test_noise_is_asked_for_as_accounted(digits, tmp_path, monkeypatch):
         release = module.release
         monkeypatch.setattr(module, "release",
                             lambda *given, release=release: asked.append(given[-2]) or release(*given))
-    runs.train(config, *digits, tmp_path)
+    methods.train(config, *digits, tmp_path)
     assert asked == [config.warm_start.round_noise] * 2 + [config.warm_start.embedding_noise]
 
 
 # Stored, resumed, charged
 
+@pytest.mark.full
 def test_the_same_run_twice_and_another_seed(digits, tmp_path):
-    three = [runs.train(warm_run(seed), *digits, tmp_path / str(index)) for index, seed in enumerate([0, 0, 1])]
+    three = [methods.train(warm_run(seed), *digits, tmp_path / str(index)) for index, seed in enumerate([0, 0, 1])]
     assert torch.equal(weights(three[0]), weights(three[1]))
     assert not torch.equal(weights(three[0]), weights(three[2]))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("number", [0, 1, 2])
 def test_a_killed_opening_goes_on_behind_its_last_release(number, digits, tmp_path, releases, monkeypatch):
     with monkeypatch.context() as patch:
         kill_at(patch, number)
         with pytest.raises(Killed):
-            runs.train(warm_run(), *digits, tmp_path / "killed")
-    resumed = runs.train(warm_run(), *digits, tmp_path / "killed")
+            methods.train(warm_run(), *digits, tmp_path / "killed")
+    resumed = methods.train(warm_run(), *digits, tmp_path / "killed")
     assert releases == [0, 1, 2]
-    assert torch.equal(weights(resumed), weights(runs.train(warm_run(), *digits, tmp_path / "whole")))
+    assert torch.equal(weights(resumed), weights(methods.train(warm_run(), *digits, tmp_path / "whole")))
 
 
 def test_a_run_that_goes_on_computes_no_opening_again(digits, tmp_path, releases, monkeypatch):
-    assert runs.train(warm_run(), *digits, tmp_path, max_minutes=0).step < STEPS
-    monkeypatch.setattr(opening.warm_start, "fit", lambda *_: pytest.fail("fitted again"))
-    assert runs.train(warm_run(), *digits, tmp_path).step == STEPS and releases == [0, 1, 2]
+    assert methods.train(warm_run(), *digits, tmp_path, max_minutes=0).step < STEPS
+    monkeypatch.setattr(fit, "fit", lambda *_: pytest.fail("fitted again"))
+    assert methods.train(warm_run(), *digits, tmp_path).step == STEPS and releases == [0, 1, 2]
 
 
 def test_releases_alone_are_a_run_of_no_step(digits, tmp_path):
-    trained = runs.train(warm_run(steps=0), *digits, tmp_path)
+    trained = methods.train(warm_run(steps=0), *digits, tmp_path)
     assert trained.step == 0 and trained.seconds > 0
     z, code = state.draw_latent(warm_run(), 5, 0, torch.device("cpu"))
     assert trained.average(z, code).shape == (5, 1, 28, 28)
 
 
 def test_another_configuration_does_not_resume(digits, tmp_path):
-    runs.train(warm_run(steps=0), *digits, tmp_path)
+    methods.train(warm_run(steps=0), *digits, tmp_path)
     with pytest.raises(ValueError, match="belongs to another configuration"):
-        runs.train(warm_run(steps=0, rate=0.02), *digits, tmp_path)
+        methods.train(warm_run(steps=0, rate=0.02), *digits, tmp_path)
 
 
 def test_a_release_charges_each_before_it_computes_it(digits, tmp_path, monkeypatch):
     release = opening._release
 
     def checked(config, first, features, sums, records):
-        assert budget.charged(tmp_path / opening.FOLDER) == len(sums) + 1
+        assert ledger.charged(tmp_path / opening.FOLDER) == len(sums) + 1
         return release(config, first, features, sums, records)
 
     monkeypatch.setattr(opening, "_release", checked)
-    runs.train(warm_run(None), *digits, tmp_path)
-    assert budget.charged(tmp_path) == STEPS  # critic steps have their own account
+    methods.train(warm_run(None), *digits, tmp_path)
+    assert ledger.charged(tmp_path) == STEPS  # critic steps have their own account
 
 
 def test_what_a_release_charged_and_lost_is_not_computed_again(digits, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         kill_at(patch, 1)
         with pytest.raises(Killed):
-            runs.train(warm_run(None), *digits, tmp_path)
+            methods.train(warm_run(None), *digits, tmp_path)
     with pytest.raises(RuntimeError, match="charged and then lost"):
-        runs.train(warm_run(None), *digits, tmp_path)
+        methods.train(warm_run(None), *digits, tmp_path)
 
 
 # What enters
@@ -161,11 +167,11 @@ def test_what_a_release_charged_and_lost_is_not_computed_again(digits, tmp_path,
 def test_given_what_was_released_the_data_enter_no_more(digits, tmp_path, monkeypatch):
     """The opening's stored sums and garbage in the data's place give the same start."""
     images, labels = digits
-    runs.train(warm_run(steps=0), images, labels, tmp_path)
+    methods.train(warm_run(steps=0), images, labels, tmp_path)
     path = tmp_path / opening.FOLDER / opening.FILE
     first = opening._load(warm_run(steps=0), path.parent)
     opening._save(warm_run(steps=0), opening.Opening(first.sums, {}), path.parent)
-    garbage = training.on_device(warm_run(steps=0), np.full_like(images, math.nan), labels * 0)
+    garbage = loop.on_device(warm_run(steps=0), np.full_like(images, math.nan), labels * 0)
     monkeypatch.setattr(opening, "_release", lambda *_: pytest.fail("data were read"))
     start, _ = opening.begin(warm_run(steps=0), PrototypeStart(), garbage, path.parent)
     for name, tensor in start.generator.state_dict().items():
@@ -175,28 +181,29 @@ def test_given_what_was_released_the_data_enter_no_more(digits, tmp_path, monkey
 @pytest.fixture(scope="module")
 def start(digits, tmp_path_factory):
     config = warm_run(release_noise=0.0)
-    return opening.begin(config, PrototypeStart(), training.on_device(config, *digits), tmp_path_factory.mktemp("opening"))[0]
+    return opening.begin(config, PrototypeStart(), loop.on_device(config, *digits),
+                         tmp_path_factory.mktemp("opening"))[0]
 
 
 def test_the_critic_starts_at_zero_beside_its_witness_and_learns(digits, start):
     config = warm_run()
-    begun = training.new_state(config, torch.device("cpu"), start)
+    begun = state.new_state(config, torch.device("cpu"), start)
     images, categories = torch.rand(4, 1, 28, 28), torch.eye(10)[:4]
     scores = begun.critic(images, categories)
     assert not scores.any()
     scores.sum().backward()
     assert begun.critic.scores.weight.grad.norm() > 0
-    training.train_block(config, begun, training.on_device(config, *digits))
+    loop.train_block(config, begun, loop.on_device(config, *digits))
     assert begun.critic(images, categories).abs().max() > 0
 
 
 def test_the_generator_meets_witness_and_critic_together(start, monkeypatch):
-    begun = training.new_state(warm_run(), torch.device("cpu"), start)
+    begun = state.new_state(warm_run(), torch.device("cpu"), start)
     torch.nn.init.normal_(begun.critic.scores.bias, generator=torch.Generator().manual_seed(0))
     z, code = state.draw_latent(warm_run(), 60, 0, torch.device("cpu"))
     fakes = begun.generator(z, code).detach(), code[:, :10]
     images, categories = fakes[0][:7], fakes[1][:7]
-    whole = training._scores(begun, fakes)(images, categories)
+    whole = loop._scores(begun, fakes)(images, categories)
     torch.testing.assert_close(whole, start.witness(*fakes)(images, categories) + begun.critic(images, categories))
 
 
@@ -226,7 +233,7 @@ def test_of_a_person_one_image_enters(digits):
     people = np.repeat(np.arange(len(images) // 3 + 1), 3)[: len(images)]
     config = warm_run()
     config = replace(config, privacy=replace(config.privacy, records=len(set(people)), expected_batch=100))
-    records = training.on_device(config, images, labels, np.random.default_rng(0).permutation(people))
+    records = loop.on_device(config, images, labels, np.random.default_rng(0).permutation(people))
     owner = {row: person for person, rows in enumerate(records.people) for row in rows}
     assert sorted(owner) == list(range(len(images)))
     rows = records.sample(1.0, np.random.default_rng(1))
@@ -244,6 +251,6 @@ def test_a_run_by_people_trains_and_a_wrong_number_of_them_is_refused(digits, tm
     count = int(people.max()) + 1
     config = warm_run()
     config = replace(config, privacy=replace(config.privacy, records=count))
-    assert runs.train(config, images, labels, tmp_path, people=people).step == STEPS
+    assert methods.train(config, images, labels, tmp_path, people=people).step == STEPS
     with pytest.raises(ValueError, match=f"of {count} people do not match the declared N"):
-        runs.train(warm_run(), images, labels, tmp_path / "other", people=people)
+        methods.train(warm_run(), images, labels, tmp_path / "other", people=people)

@@ -7,21 +7,24 @@ from types import SimpleNamespace
 
 import pytest
 
-from dpgan_lib import claims, own_claims, verdicts
+from dpgan_lib.book.claims import BOOK, address, table
+from dpgan_lib.book.claims import claims as all_claims
+from dpgan_lib.records import store
+from dpgan_lib.studies.audit.claims import judge_accounting
+from dpgan_lib.studies.mnist_tradeoff import claims
+from dpgan_lib.studies.verdicts import NOT_MEASURED, of_targets
 
 
 def run(method, epsilon=2.0, ten=0.9, seed=0, ablation="none"):
-    config = SimpleNamespace(privacy=SimpleNamespace(epsilon=epsilon), seed=seed, method=method, ablation=ablation,
-                             dataset="mnist", profile="laptop")
-    return SimpleNamespace(config=config, metrics={"synthetic": {"ten_cnn": ten, "pairs_cnn": 0.9},
-                                                   "fidelity": {"fid_test": 10.0}})
+    config = SimpleNamespace(privacy=SimpleNamespace(epsilon=epsilon), seed=seed)
+    asked = {"dataset": "mnist", "profile": "laptop", "method": method, "ablation": ablation}
+    return SimpleNamespace(config=config, asked=asked, kind="run", metrics={
+        "synthetic": {"ten_cnn": ten, "pairs_cnn": 0.9}, "fidelity": {"fid_test": 10.0}})
 
 
 @pytest.fixture(autouse=True)
 def current(monkeypatch):
-    monkeypatch.setattr(verdicts.results, "staleness", lambda record: [])
-    monkeypatch.setattr(verdicts.tradeoff, "method_of", lambda config: config.method)
-    monkeypatch.setattr(verdicts.tradeoff, "ablation_of", lambda config: config.ablation)
+    monkeypatch.setattr(store, "staleness", lambda record: [])
 
 
 # Halves
@@ -29,50 +32,50 @@ def current(monkeypatch):
 def halves(whole, releases, dp_sgd=(0.5, 0.5, 0.5)):
     of = {"both": whole, "releases": releases, "dp_sgd": dp_sgd}
     return [run(method, epsilon, value, seed) for method, values in of.items() for seed, value in enumerate(values)
-            for epsilon in own_claims.HALVED_EPSILONS]
+            for epsilon in claims.HALVED_EPSILONS]
 
 
 @pytest.mark.parametrize("records, verdict", [
     (halves((0.9, 0.9, 0.9), (0.8, 0.8, 0.89)), "holds"), (halves((0.9, 0.9, 0.9), (0.8, 0.8, 0.91)), "holds in part"),
     (halves((0.8, 0.8, 0.8), (0.7, 0.8, 0.95)), "does not hold"),
-    (halves((0.9, 0.9, 0.9), (0.8, 0.8)), verdicts.NOT_MEASURED), ([], verdicts.NOT_MEASURED)])
+    (halves((0.9, 0.9, 0.9), (0.8, 0.8)), NOT_MEASURED), ([], NOT_MEASURED)])
 def test_the_whole_against_its_halves(records, verdict):
-    assert own_claims.judge_halves(records).verdict == verdict
+    assert claims.judge_halves(records).verdict == verdict
 
 
 def test_gains_are_listed_seed_by_seed():
-    assert "epsilon 1, over releases alone: +10.0, +10.0, +1.0" in own_claims.judge_halves(
+    assert "epsilon 1, over releases alone: +10.0, +10.0, +1.0" in claims.judge_halves(
         halves((0.9, 0.9, 0.9), (0.8, 0.8, 0.89))).measured
 
 
 # Ingredients
 
 @pytest.mark.parametrize("without, verdict", [
-    ((0.8, 0.7), "holds"), ((0.8, 0.95), "holds in part"), ((0.9, 0.95), "does not hold"), ((), verdicts.NOT_MEASURED)])
+    ((0.8, 0.7), "holds"), ((0.8, 0.95), "holds in part"), ((0.9, 0.95), "does not hold"), ((), NOT_MEASURED)])
 def test_ingredients(without, verdict):
     ablated = [run("both", ten=value, ablation=name) for name, value in zip(("one_style", "unaligned"), without)]
-    assert own_claims.judge_ingredients([run("both"), *ablated]).verdict == verdict
-    assert own_claims.judge_ingredients(ablated).verdict == verdicts.NOT_MEASURED
+    assert claims.judge_ingredients([run("both"), *ablated]).verdict == verdict
+    assert claims.judge_ingredients(ablated).verdict == NOT_MEASURED
 
 
 # Targets
 
 @pytest.mark.parametrize("met, verdict", [
     ((True, True), "holds"), ((True, False), "holds in part"), ((True, None), "holds in part"),
-    ((False, None), "does not hold"), ((None, None), verdicts.NOT_MEASURED)])
+    ((False, None), "does not hold"), ((None, None), NOT_MEASURED)])
 def test_a_target_that_nothing_measured_is_not_reached(met, verdict):
     targets = [{"what": "a", "target": "1", "measured": "2", "met": each} for each in met]
-    assert own_claims.of_targets(targets, []).verdict == verdict
+    assert of_targets(targets, []).verdict == verdict
 
 
 def test_without_records_every_claim_is_not_yet_measured():
-    page = own_claims.table(lambda study: [])
-    assert page.count(verdicts.NOT_MEASURED) == page.count('<th scope="row">') == len(own_claims.CLAIMS)
+    page = table(BOOK, lambda study: [])
+    assert page.count(NOT_MEASURED) == page.count('<th scope="row">') == len(all_claims(BOOK))
 
 
 def test_the_targets_of_digits_are_read_from_records():
     records = [run("both", epsilon, ten=0.999) for epsilon in (0.2, 1.0, 10.0, math.inf)]
-    verdict = own_claims.judge_utility(records)
+    verdict = claims.judge_utility(records)
     assert verdict.verdict == "holds in part"  # pairs, at 90%, miss theirs
     assert "epsilon 10: ten classes, CNN: 99.9% (target 93.0)" in verdict.measured
 
@@ -87,19 +90,20 @@ def audited(bound, correct=0, halved=20, epsilon=1.0):
 
 
 @pytest.mark.parametrize("records, verdict", [
-    ([audited(0.5), audited(3.0, epsilon=math.inf)], "holds"), ([audited(1.5), audited(3.0, epsilon=math.inf)], "holds in part"),
+    ([audited(0.5), audited(3.0, epsilon=math.inf)], "holds"),
+    ([audited(1.5), audited(3.0, epsilon=math.inf)], "holds in part"),
     ([audited(0.5, correct=2), audited(3.0, epsilon=math.inf)], "holds in part"),
     ([audited(0.5, halved=9), audited(3.0, epsilon=math.inf)], "holds in part"),
-    ([audited(1.5), audited(0.9, epsilon=math.inf)], "does not hold"), ([audited(0.5)], verdicts.NOT_MEASURED)])
+    ([audited(1.5), audited(0.9, epsilon=math.inf)], "does not hold"), ([audited(0.5)], NOT_MEASURED)])
 def test_audits(records, verdict):
-    assert own_claims.judge_accounting(records).verdict == verdict
+    assert judge_accounting(records).verdict == verdict
 
 
 # Links
 
-@pytest.mark.parametrize("claim", claims.CLAIMS + own_claims.CLAIMS, ids=lambda claim: claim.words)
+@pytest.mark.parametrize("claim", all_claims(), ids=lambda claim: claim.words)
 def test_a_claim_links_to_a_heading_of_its_chapter(claim):
-    chapter, _, anchor = claim.where.partition(".html#")
+    chapter, _, anchor = address(claim).partition(".html#")
     source = (Path(__file__).resolve().parents[1] / "notebooks" / f"{chapter}.py").read_text(encoding="utf-8")
     headings = re.findall(r"^# ## (.+)$", source, re.MULTILINE)
     assert anchor in [re.sub(r"[^a-z0-9]+", "-", heading.lower()).strip("-") for heading in headings]

@@ -12,6 +12,7 @@ from pathlib import Path
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from setuptools import find_packages
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -69,10 +70,17 @@ def test_the_workflows_use_a_python_that_is_accepted():
     assert versions and all(Requirement("x" + PROJECT["requires-python"]).specifier.contains(v) for v in versions)
 
 
+def test_the_workflow_of_tests_uses_the_oldest_and_the_newest_python():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "test.yml").read_text())
+    accepted = Requirement("x" + PROJECT["requires-python"]).specifier
+    versions = [f"3.{minor}" for minor in range(30) if f"3.{minor}" in accepted]
+    assert workflow["jobs"]["test"]["strategy"]["matrix"]["python"] == [versions[0], versions[-1]]
+
+
 def test_pages_are_deployed_only_after_the_tests():
     job = yaml.safe_load((ROOT / ".github" / "workflows" / "pages.yml").read_text())["jobs"]["deploy"]
     commands = [step.get("run") for step in job["steps"]]
-    assert commands.index("make test") < commands.index(".venv/bin/dpgan --quiet book")
+    assert commands.index("make test TIER=full") < commands.index(".venv/bin/dpgan --quiet book")
     assert not [step for step in job["steps"] if "if" in step or "continue-on-error" in step]
 
 
@@ -95,16 +103,42 @@ def test_make_book_passes_its_variables_on():
         assert f"-p {given}" in line
 
 
-def test_make_test_forbids_training_to_the_notebooks_and_compares_strictly():
-    line = make("test")
+def test_the_full_tier_forbids_training_to_the_notebooks_and_compares_strictly():
+    line = make("test", "TIER=full")
     assert "DPGAN_RECORDS_ONLY=1" in line and " --nbval " in line and "notebooks tests" in line
-    assert "nbval-lax" not in line
+    assert "nbval-lax" not in line and "not full" not in line
 
 
-def test_ci_runs_make_test():
+def test_make_test_leaves_the_full_tier_out():
+    line = make("test")
+    assert "-m 'not full' tests" in line and "nbval" not in line
+
+
+def test_both_tiers_run_files_in_parallel_and_name_the_slowest_tests():
+    for tier in ("fast", "full"):
+        assert " -n 2 --dist loadfile --durations=20 " in make("test", f"TIER={tier}")
+
+
+def test_make_test_refuses_another_tier():
+    command = ["make", "--no-print-directory", "--old-file=.venv/installed", "test", "TIER=quick"]
+    refused = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert refused.returncode and refused.stdout == "TIER=quick must be fast or full\n"
+
+
+def test_every_floor_is_packaged():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    found = set(find_packages(str(ROOT), include=settings["packages"]["find"]["include"]))
+    folders = {path.parent for path in (ROOT / "dpgan_lib").rglob("*.py")}
+    assert found == {".".join(folder.relative_to(ROOT).parts) for folder in folders}
+    kept = {path for package, patterns in settings["package-data"].items() for pattern in patterns
+            for path in (ROOT / package.replace(".", "/")).glob(pattern)}
+    assert kept == set((ROOT / "dpgan_lib").rglob("*.npy"))
+
+
+def test_ci_runs_the_full_tier():
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
-    assert script.read_text().splitlines()[-1] == "exec make test"
+    assert script.read_text().splitlines()[-1] == "exec make test TIER=full"
 
 
 def test_the_command_is_installed():

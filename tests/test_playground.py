@@ -9,9 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from dpgan_lib import codes, face_model, face_study, generator_scripts, playground, results, tradeoff, tradeoff_tables
-from dpgan_lib.face_generator import FaceGenerator
-from dpgan_lib.latent import make_code, sample_latent
+from dpgan_lib.book import playground
+from dpgan_lib.book import scripts as generator_scripts
+from dpgan_lib.gan.latent import make_code, sample_latent
+from dpgan_lib.measures import codes
+from dpgan_lib.records import store
+from dpgan_lib.studies.celeba_specificity.study import Parameters, run_of
+from dpgan_lib.studies.mnist_tradeoff import tables
+from dpgan_lib.studies.study import generator_of
+from dpgan_lib.warm_start import face_model
+from dpgan_lib.warm_start.generators import FaceGenerator
 
 STATIC = Path(__file__).resolve().parents[1] / "book" / "_static"
 FORWARD = (STATIC / "generators.js").read_text(encoding="utf-8")
@@ -24,7 +31,7 @@ DRAW = "([run, zs, codes]) => zs.map((z, i) => [...dpganForward[dpganModels[run]
 
 
 def name(record):
-    method = "faces" if record in FACES else tradeoff.method_of(record.config)
+    method = "faces" if record in FACES else record.asked["method"]
     return f"{method}-{record.config.privacy.epsilon:g}"
 
 
@@ -41,24 +48,23 @@ def test_each_method_has_one_run_an_epsilon():
 @pytest.mark.parametrize("field, value", [("seed", 1), ("dataset", "digits"), ("profile", "smoke")])
 def test_runs_of_another_kind_are_not_shown(monkeypatch, field, value):
     (one,) = SHOWN[:1]
-    other = replace(one, content=one.content | {"config": one.content["config"] | {field: value}})
-    monkeypatch.setattr(results, "published", lambda study: [one, other])
+    other = replace(one, content=one.content | {"asked": one.asked | {field: value}})
+    monkeypatch.setattr(store, "published", lambda study: [one, other])
     assert playground.chosen() == {"both": [one]}
 
 
 def test_an_ablation_is_not_shown(monkeypatch):
     (one,) = SHOWN[:1]
-    config = one.content["config"]
-    ablated = config | {"warm_start": config["warm_start"] | {"witness_weight": 0.0}}
-    monkeypatch.setattr(results, "published", lambda study: [replace(one, content=one.content | {"config": ablated})])
+    ablated = one.asked | {"ablation": "no_witness"}
+    monkeypatch.setattr(store, "published", lambda study: [replace(one, content=one.content | {"asked": ablated})])
     assert playground.chosen() == {}
 
 
 def test_a_stale_run_is_called_stale(monkeypatch):
-    assert "Stale" not in playground.figures_html({"both": SHOWN[:1]}) or results.staleness(SHOWN[0])
-    monkeypatch.setattr(results, "staleness", lambda record: ["source changed"])
+    assert "Stale" not in playground.figures_html({"both": SHOWN[:1]}) or store.staleness(SHOWN[0])
+    monkeypatch.setattr(store, "staleness", lambda record: ["source changed"])
     (one,) = SHOWN[:1]
-    assert f"<strong>Stale</strong>: {escape(tradeoff_tables.name(one))}: source changed" in playground.figures_html(
+    assert f"<strong>Stale</strong>: {escape(tables.name(one))}: source changed" in playground.figures_html(
         {"both": [one]})
 
 
@@ -78,7 +84,7 @@ def images(record, labels, slant=0.0):
     latent = record.config.latent
     z = np.random.default_rng(1).standard_normal((len(labels), latent.z_dim), dtype=np.float32)
     code = make_code(latent, torch.as_tensor(labels), torch.tensor([[slant, 0.0]]).repeat(len(labels), 1))
-    return generator_scripts.generator_of(record)(torch.from_numpy(z), code).numpy()
+    return generator_of(record)(torch.from_numpy(z), code).numpy()
 
 
 @pytest.mark.parametrize("record", playground.chosen()["both"], ids=name)
@@ -93,7 +99,7 @@ def test_another_class_changes_images_and_of_the_papers_some_mean_the_same(recor
     of_classes = np.stack([images(record, np.full(100, label)) for label in range(10)])
     by_class = np.abs(of_classes[1:] - of_classes[:-1]).mean()
     by_z = np.abs(of_classes[:, 1:] - of_classes[:, :-1]).mean()
-    if tradeoff.method_of(record.config) == "both":
+    if record.asked["method"] == "both":
         assert by_class > by_z
     else:
         assert by_z / 2 < by_class < 2 * by_z  # "about as much": within a factor of two
@@ -118,7 +124,7 @@ def latents(latent, count=8):
 
 @torch.no_grad()
 def drawn(record, z, code):
-    return generator_scripts.generator_of(record)(z, code).flatten(1).numpy()
+    return generator_of(record)(z, code).flatten(1).numpy()
 
 
 def difference(page, record, forward=FORWARD):
@@ -133,7 +139,7 @@ def difference(page, record, forward=FORWARD):
 @torch.no_grad()
 def face_difference(page, forward=FORWARD):
     """As `difference`, of a generator of faces with weights by chance, of the laptop profile's sizes."""
-    config = face_study.plan(face_study.Parameters(epsilon="inf"))
+    config = run_of(Parameters(epsilon="inf"))
     settings = config.warm_start.face_model
     frequencies = face_model.basis(settings, config.model.image_side)
     with torch.random.fork_rng():
@@ -316,7 +322,7 @@ def test_a_canvas_says_what_it_shows_and_its_caption_what_it_cost(playing):
     pictures(playing)
     for record in SHOWN:
         canvas = playing.locator(f"canvas[data-run='{record.run_id}']")
-        noun = "digit" if tradeoff.method_of(record.config) == "both" else "class"
+        noun = "digit" if record.asked["method"] == "both" else "class"
         assert f"{noun} 5 asked for, slant 1.00, width 0.00, z number 1" in canvas.get_attribute("aria-label")
         caption = canvas.locator("xpath=../figcaption").inner_text()
         words = ("delta = 1e-5", "add/remove one record", "PLD accountant") if record.config.privacy.is_private else (

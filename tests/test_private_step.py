@@ -8,32 +8,40 @@ import numpy as np
 import pytest
 import torch
 
-from dpgan_lib import (accounting, chapters, data, figures, private_step, probe, report, results, studies, training,
-                       verify)
+from dpgan_lib import data
+from dpgan_lib.book import chapters
 from dpgan_lib.config import EvaluationConfig
-from dpgan_lib.experiment import parameters_from
-from dpgan_lib.mechanism import noisy_mean
-from dpgan_lib.streams import stream
+from dpgan_lib.gan import loop
+from dpgan_lib.measures import probe
+from dpgan_lib.privacy import accounting
+from dpgan_lib.privacy.mechanism import noisy_mean
+from dpgan_lib.privacy.streams import stream
+from dpgan_lib.records import checks, verify
+from dpgan_lib.records.store import staleness
+from dpgan_lib.report import cards, figures
+from dpgan_lib.studies import registry
+from dpgan_lib.studies.parameters import parameters_from
+from dpgan_lib.studies.private_step import study, tables
 
-USUAL = asdict(private_step.Parameters())
+USUAL = asdict(study.Parameters())
 SMALL = dict(epsilon=3.0, dataset="digits", profile="smoke", steps=8)
 
 
 @pytest.fixture
 def store(tmp_path, monkeypatch):
     """A store of its own, and an evaluation that takes no time."""
-    monkeypatch.setattr(results, "LOCAL", tmp_path)
-    monkeypatch.setattr(private_step.experiment, "SNAPSHOT", EvaluationConfig(images=100, cnn_steps=2))
+    monkeypatch.setenv("DPGAN_HOME", str(tmp_path))
+    monkeypatch.setattr(study, "SHORT_RECIPE", EvaluationConfig(images=100, cnn_steps=2))
     return tmp_path
 
 
 @pytest.fixture(scope="module")
 def live():
     """The page's own run on the digits, and the critics that it published."""
-    config = private_step.plan(private_step.Parameters())
+    config = study.run_of(study.Parameters())
     files = data.load("digits", progress=False)
-    records = training.on_device(config, files.train_images, files.train_labels)
-    return config, records, *private_step.follow(config, records)
+    records = loop.on_device(config, files.train_images, files.train_labels)
+    return config, records, *study.follow(config, records)
 
 
 # Parameters
@@ -47,12 +55,12 @@ def test_the_chapter_shows_the_librarys_defaults():
     ("batch", 719), ("batch", 128.0), ("seed", -1)])
 def test_a_wrong_parameter_is_refused_in_one_line(field, value):
     with pytest.raises(ValueError) as error:
-        parameters_from(USUAL | {field: value}, private_step.Parameters)
+        parameters_from(USUAL | {field: value}, study.Parameters)
     assert str(error.value).startswith(f"{field}={value!r} must be") and "\n" not in str(error.value)
 
 
 def test_the_live_run_has_the_readers_step_and_the_epsilon_that_it_spends():
-    privacy = private_step.plan(private_step.Parameters(clip_norm=2, noise_multiplier=3, batch=64, seed=5)).privacy
+    privacy = study.run_of(study.Parameters(clip_norm=2, noise_multiplier=3, batch=64, seed=5)).privacy
     assert (privacy.clip_norm, privacy.noise_multiplier, privacy.expected_batch) == (2, 3, 64)
     spent = accounting.epsilon_pld(
         noise_multiplier=3, sampling_rate=64 / privacy.records, steps=privacy.steps, delta=privacy.delta)
@@ -64,8 +72,8 @@ def test_the_live_run_has_the_readers_step_and_the_epsilon_that_it_spends():
 
 def test_a_run_that_is_given_critics_ends_with_the_last_of_them(live):
     config, records, state, critics = live
-    garbage = training.Records(torch.full_like(records.images, math.nan), records.categories)
-    replayed, again = private_step.follow(config, garbage, critics)
+    garbage = loop.Records(torch.full_like(records.images, math.nan), records.categories)
+    replayed, again = study.follow(config, garbage, critics)
     assert len(critics) == len(again) == config.privacy.steps
     for name, weights in state.critic.state_dict().items():
         assert torch.equal(weights, critics[-1][name]) and torch.equal(weights, replayed.critic.state_dict()[name])
@@ -119,6 +127,7 @@ def test_a_look_by_hand():
     assert large["both_halves"] == large["real_half"] == pytest.approx(1)
 
 
+@pytest.mark.full
 def test_looks_leave_the_run_as_it_is(live):
     config, records, unseen, _ = live
     for state in probe.states(config, records, every=2):
@@ -136,56 +145,56 @@ def test_the_noises_length_is_that_of_an_empty_batch(live):
     noise = probe.flat(noisy_mean(state.critic, nobody, clip_norm=0.5, noise_multiplier=privacy.noise_multiplier,
                                   expected_batch=privacy.expected_batch, rng=stream(config.hash, "noise")))
     # A chi of d degrees of freedom: its relative spread is 1 / sqrt(2 d). Six of them.
-    assert float(noise.norm()) == pytest.approx(private_step.noise_length(config, len(noise), 0.5),
+    assert float(noise.norm()) == pytest.approx(tables.noise_length(config, len(noise), 0.5),
                                                 rel=6 / math.sqrt(2 * len(noise)))
 
 
 # The records, in small
 
 def test_norms_over_training_are_a_record_that_claims_no_epsilon(store):
-    point = private_step.Norms(**SMALL, every=4)
-    record = studies.obtain("private_step", point, progress=False)
-    assert record.run_id == point.address() and results.staleness(record) == []
+    asked = study.Norms(**SMALL, every=4)
+    record = registry.obtain("private_step", asked, progress=False)
+    assert record.run_id == study.NORMS.address(asked) and staleness(record) == []
     assert [look["step"] for look in record.metrics["looks"]] == [0, 4, 8]
-    assert record.privacy == {} and report.run_name(record) == "norms over training, epsilon 3"
-    assert studies.obtain("private_step", point).created == record.created, "found, not computed again"
+    assert record.privacy == {} and cards.run_name(record) == "norms over training, epsilon 3"
+    assert registry.obtain("private_step", asked).created == record.created, "found, not computed again"
     assert not failed(record)
-    curve = private_step.norm_curve(record)
+    curve = tables.norm_curve(record)
     assert curve["epsilon"] == 3 and np.shape(curve["norms"]) == (3, len(probe.QUANTILES))
-    seen = private_step.at_clip_norm(record, 1000.0)
+    seen = tables.at_clip_norm(record, 1000.0)
     assert list(seen["step"]) == [0, 4, 8] and seen["clipped"].max() == 0
-    assert report.experiment_card([record], "make it").count("norms over training, epsilon 3") == 1
+    assert cards.experiment_card([record], "make it").count("norms over training, epsilon 3") == 1
 
 
 def test_norms_without_privacy_have_no_clip_norm(store):
-    run = private_step.Norms(**SMALL | {"epsilon": "inf"}).run()
+    run = study.plan_norms(study.Norms(**SMALL | {"epsilon": "inf"})).run
     assert run.privacy.noise_multiplier == 0 and math.isinf(run.privacy.clip_norm)
 
 
 def test_a_run_of_the_sweep_is_a_record_whose_epsilon_can_be_verified(store):
-    point = private_step.Sweep(**SMALL, clip_norm=10.0, batch=64)
-    record = studies.obtain("private_step", point, progress=False)
-    assert record.run_id == point.address() and not failed(record)
+    asked = study.Trial(**SMALL, clip_norm=10.0, batch=64)
+    record = registry.obtain("private_step", asked, progress=False)
+    assert record.run_id == study.TRIALS.address(asked) and not failed(record)
     assert record.epsilon_spent <= 3.0
-    row, = private_step.sweep_rows([record])
+    row, = tables.sweep_rows([record])
     assert (row["clip_norm"], row["batch"]) == (10.0, 64) and 0 <= row["accuracy"] <= 1
 
 
 def failed(record):
-    return [check for check in verify.check(record) if check.outcome == verify.FAILED]
+    return [check for check in verify.check(record) if check.outcome == checks.FAILED]
 
 
 def test_the_published_grid_is_one_epsilon_and_every_pair_of_C_and_batch():
-    pairs = {(point.clip_norm, point.batch) for point in private_step.SWEEP}
-    assert len(pairs) == len(private_step.SWEEP) == len(private_step.CLIP_NORMS) * len(private_step.BATCHES)
-    assert len({point.epsilon for point in private_step.SWEEP}) == 1
+    pairs = {(trial.clip_norm, trial.batch) for trial in study.TRIALS.grid}
+    assert len(pairs) == len(study.TRIALS.grid) == len(study.CLIP_NORMS) * len(study.BATCHES)
+    assert len({trial.epsilon for trial in study.TRIALS.grid}) == 1
 
 
 # What the records say
 
 def rows(accuracy):
     return [{"clip_norm": clip_norm, "batch": batch, "noise_multiplier": 1.0, "accuracy": accuracy(clip_norm, batch)}
-            for batch in private_step.BATCHES for clip_norm in private_step.CLIP_NORMS]
+            for batch in study.BATCHES for clip_norm in study.CLIP_NORMS]
 
 
 @pytest.mark.parametrize("accuracy, came", [
@@ -194,14 +203,14 @@ def rows(accuracy):
     (lambda c, batch: 0.5 + batch / 1e4 - (c > 1) * (batch == 64) / 4, [False, False, True]),
     (lambda c, batch: 0.5 - batch / 1e4 - (c == 1000) / 4, [True, True, False])])
 def test_expectations_come_or_do_not(accuracy, came):
-    assert [each["came"] for each in private_step.expectations(rows(accuracy))] == came
-    assert private_step.expectations_table(rows(accuracy)).count("<strong>no</strong>") == came.count(False)
+    assert [each["came"] for each in tables.expectations(rows(accuracy))] == came
+    assert tables.expectations_table(rows(accuracy)).count("<strong>no</strong>") == came.count(False)
 
 
 def test_the_sweeps_table_and_curves_hold_every_run():
-    table = private_step.sweep_table(rows(lambda c, batch: c / 1e4 + batch / 1e5))
-    curves = private_step.sweep_curves(rows(lambda c, batch: c / 1e4 + batch / 1e5))
-    assert table.count("%") == len(private_step.SWEEP) == sum(len(x) for x, _ in curves.values())
+    table = tables.sweep_table(rows(lambda c, batch: c / 1e4 + batch / 1e5))
+    curves = tables.sweep_curves(rows(lambda c, batch: c / 1e4 + batch / 1e5))
+    assert table.count("%") == len(study.TRIALS.grid) == sum(len(x) for x, _ in curves.values())
     assert "1.0%" in table and "10.1%" in table  # C = 1 at batch 1,024, and C = 1,000 at batch 64
 
 
@@ -214,17 +223,19 @@ def test_bands_are_drawn_with_the_clip_norm():
 
 def test_a_tests_source_can_be_shown(tmp_path):
     (tmp_path / "a.py").write_text("def one():\n    return 1\n\n\ndef two():\n    return 2\n")
-    assert report.source_in(tmp_path / "a.py", "two") == "```python\ndef two():\n    return 2\n```"
+    assert cards.source_in(tmp_path / "a.py", "two") == "```python\ndef two():\n    return 2\n```"
 
 
 def test_a_card_without_a_record_is_refused():
     with pytest.raises(ValueError, match="every number on a page is backed by a record"):
-        report.experiment_card([], "make it")
+        cards.experiment_card([], "make it")
 
 
-def test_the_chapters_assertions_hold_at_other_parameters(monkeypatch):
+@pytest.mark.full
+def test_the_chapters_assertions_hold_at_other_parameters(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DPGAN_RECORDS_ONLY", "1")  # the experiments are published; the live run is trained
     values = dict(clip_norm=5.0, noise_multiplier=3.0, batch=700, seed=3)
-    output = chapters.root() / "build" / "test" / "04_private_step.ipynb"
+    output = tmp_path / "04_private_step.ipynb"
     chapters.run_chapter("private_step", values, output, timeout=120, progress=False)
     assert set(chapters.glued(output)) >= {"first_norm", "both_halves", "noise_over_signal"}

@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch.nn.functional import one_hot
 
-from dpgan_lib import accounting, data, prototypes
-from dpgan_lib.deformations import PARAMETERS, SPREAD, affine, candidates, inverse, warp
-from dpgan_lib.prototypes import Prototypes, bounded_rows, learn, release, shrink, split, style_sums
-from dpgan_lib.warm_config import PrototypeConfig
+from dpgan_lib import data
+from dpgan_lib.config import PrototypeConfig
+from dpgan_lib.warm_start import prototypes
+from dpgan_lib.warm_start.deformations import PARAMETERS, SPREAD, affine, candidates, inverse, warp
+from dpgan_lib.warm_start.prototypes import Prototypes, bounded_rows, learn, release, shrink, split, style_sums
 
 CLASSES = 10
 ROUNDING = 1e-9  # of float64 sums of some hundred numbers below 1

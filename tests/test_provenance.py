@@ -1,138 +1,83 @@
-"""Where a result comes from: the hash of its source, the versions, the machine and the commit."""
+"""Where a result comes from: the hashes of its sources, the versions, the machine and the commit."""
 
 import json
+import re
 import subprocess
 import sys
 
 import pytest
 
-from dpgan_lib import provenance, results
+from dpgan_lib.paths import PACKAGE, ROOT
+from dpgan_lib.records import provenance
+from dpgan_lib.records.definitions import Package
 
-# The source hash
+# Sources
 
-MODULES = {
-    "training": '"""Trains."""\nimport os\nfrom somewhere import latent, x\nfrom toy.config import Settings as S\n'
-                "def train(x):\n    from . import steps\n    return x + 1\n",
-    "evaluation": "import toy.scores as s\nfrom toy import nothing\n",
-    "config": "class Settings: pass\n",
-    "steps": "def step():\n    from .deep import dive  # lazily\n    return dive\n",
-    "deep": "from toy import config\n",
-    "scores": "x = 1\n",
-    "latent": "x = 1\n",
-    "figures": "from toy import training\n",
-}
-
-
-@pytest.fixture
-def toy(tmp_path):
-    folder = tmp_path / "toy"
-    folder.mkdir()
-    for name, text in MODULES.items():
-        (folder / f"{name}.py").write_text(text)
-    return folder
+def test_a_source_is_named_and_hashed_by_part():
+    assert provenance.training_source("plain").keys() == {"method", "sha256"}
+    assert provenance.training_source("plain")["method"] == "plain"
+    assert provenance.measuring_source("audit", "run").keys() == {"kind", "sha256"}
+    assert provenance.measuring_source("audit", "run")["kind"] == "run"
+    found = [provenance.training_source("plain"), provenance.training_source("plain", "mnist_tradeoff"),
+             provenance.training_source("faces"), provenance.measuring_source("wasserstein", "toy"),
+             provenance.measuring_source("wasserstein", "stability")]
+    assert len({source["sha256"] for source in found}) == len(found)
+    assert all(re.fullmatch("[0-9a-f]{64}", source["sha256"]) for source in found)
 
 
-def test_the_closure_follows_every_form_of_import_and_no_namesake(toy):
-    reached = {"training", "evaluation", "config", "steps", "deep", "scores"}
-    assert provenance.import_closure(toy) == reached
+@pytest.mark.parametrize("source", [
+    lambda: provenance.training_source("alchemy"), lambda: provenance.training_source("plain", "alchemy"),
+    lambda: provenance.measuring_source("wasserstein", "run"),
+    lambda: provenance.measuring_source("accountant", "run")])
+def test_what_is_no_method_or_study_has_no_source(source):
+    with pytest.raises(ValueError, match="has no|is no definition"):
+        source()
 
 
-@pytest.mark.parametrize("name", ["training", "evaluation", "config", "steps", "deep", "scores"])
-def test_code_in_the_closure_changes_the_hash(toy, name):
-    before = results.source_hash(toy)
-    (toy / f"{name}.py").write_text(MODULES[name] + "y = 2\n")
-    assert results.source_hash(toy) != before
+def test_only_what_changed_is_said_to_have_changed():
+    training, measuring = provenance.training_source("plain", "mnist_tradeoff"), provenance.measuring_source(
+        "mnist_tradeoff", "run")
+    other = {"sha256": "0" * 64}
 
+    def changes(**sources):
+        return provenance.source_changes("mnist_tradeoff", {"sources": sources})
 
-@pytest.mark.parametrize("name", ["figures", "latent", "new"])
-def test_code_outside_the_closure_does_not(toy, name):
-    before = results.source_hash(toy)
-    (toy / f"{name}.py").write_text("y = 2\n")
-    assert results.source_hash(toy) == before
-
-
-@pytest.mark.parametrize("old, new", [
-    ('"""Trains."""\n', ""),
-    ("Trains", "Teaches"),
-    ("def train(x):\n", 'def train(x):\n    """Docstring."""  # and a comment\n'),
-    ("x + 1", "(x  +  1)"),
-])
-def test_text_and_layout_leave_the_hash(toy, old, new):
-    before = results.source_hash(toy)
-    changed = MODULES["training"].replace(old, new)
-    assert changed != MODULES["training"]
-    (toy / "training.py").write_text(changed)
-    assert results.source_hash(toy) == before
-
-
-@pytest.mark.parametrize("old, new", [("x + 1", "x - 1"), ("x + 1", "x + 1.0"), ("x + 1", "x + True"),
-                                      ("return x", "x"), ("train(x)", "train(x, /)")])
-def test_small_changes_of_code_change_the_hash(toy, old, new):
-    before = results.source_hash(toy)
-    (toy / "training.py").write_text(MODULES["training"].replace(old, new))
-    assert results.source_hash(toy) != before
-
-
-def test_a_renamed_module_changes_the_hash(toy):
-    before = results.source_hash(toy)
-    (toy / "scores.py").rename(toy / "marks.py")
-    (toy / "evaluation.py").write_text(MODULES["evaluation"].replace("toy.scores", "toy.marks"))
-    assert results.source_hash(toy) != before
-
-
-EVERY_SYNTAX = r'''
-"""Module."""
-from __future__ import annotations
-import math as m, os.path
-from . import other
-
-@decorate(1, *rest, key=None, **more)
-class Shape(Base, metaclass=Meta):
-    "Docstring."
-    side: int = 3
-    empty = ([], {}, (), set(), "", [""])
-
-    async def area(self, a, /, b=2, *args, c, d=.5, **kw) -> float:
-        """Docstring."""
-        async with lock as held:
-            return await self.side ** 2 // b if not c else -1e-5
-
-def describe(x, width=3):
-    u = f"{x!r:>{width}} {x:} {{}} {x=}" f"{x:.2f}\n" "\u00e9\u0378" + b"\x00".decode() + u"k"
-    match x:
-        case {"a": [1, *_], **rest} if rest: pass
-        case None | Shape(side=3): return ...
-    try:
-        del x[1:2, ::3], u
-    except* ValueError as error:
-        raise RuntimeError from error
-    else:
-        lambda *, q: (yield)
-    return [y := 1j, *(z for z in x if z)], {**x, "k": True}, {v for v in x}
-'''
-
-
-def test_every_python_spells_a_tree_alike():
-    """Computed by Python 3.11.7, 3.12.1 and 3.13.0; a reader's Python must not make a published record stale."""
-    assert provenance._digest(EVERY_SYNTAX) == "d085e690ed0a9ba0811461bc6487883da92d21c5eddd29a351c26b3f80a71b2b"
+    assert changes(training=training, measuring=measuring) == changes(measuring=measuring) == []
+    assert changes(training=training | other, measuring=measuring) == ["training"]
+    assert changes(training=training, measuring=measuring | other) == ["measuring"]
+    release = provenance.training_source("plain")
+    assert provenance.source_changes("releases", {"sources": {"training": release}}) == []
+    assert provenance.source_changes("releases", {"sources": {"training": release | other}}) == ["training"]
 
 
 def test_figures_and_text_are_no_part_of_a_result():
-    closure = provenance.import_closure()
-    assert {"training", "evaluation", "config", "mechanism"} <= closure
-    assert not closure & {"figures", "report", "results", "publish", "cli"}
+    package = Package(PACKAGE)
+    reached = package.reached(["warm_start.methods.METHODS", *(f"studies.{chapter}.study.measure" for chapter in (
+        "audit", "celeba_specificity", "class_imbalance", "mnist_tradeoff", "mutual_information"))])
+    assert {"gan.loop.train", "privacy.mechanism.noisy_mean", "measures.utility.measure", "config.RunConfig"} <= reached
+    assert not reached & {f"records.store.{name}" for name in ("Record", "write", "read", "find", "staleness")}
+    beside = ("book.", "cli.", "release.", "report.cards.", "report.html.", "records.verify.", "records.checks.",
+              "records.bands.", "records.provenance.")
+    assert not [name for name in reached if name.startswith(beside)]
+    of_studies = [name for name in reached if name.startswith("studies.")]
+    assert not [name for name in of_studies if {"tables", "figures", "claims"} & set(name.split("."))]
 
 
 # Provenance
 
 def test_reading_records_loads_neither_torch_nor_data():
-    code = ("import sys; from dpgan_lib import report, results; results.provenance()\n"
+    code = ("import sys; from dpgan_lib.records import provenance, store\n"
+            "from dpgan_lib.report import cards\n"
+            "assert [cards.status(record) for record in store.published('mnist_tradeoff')]\n"
+            "provenance.provenance({})\n"
             "assert not {'torch', 'sklearn', 'dpgan_lib.data'} & set(sys.modules)")
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=results.ROOT)
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
 def test_provenance_is_strict_json_and_names_public_versions():
-    origin = results.provenance(gpu="a device")
+    sources = {"measuring": provenance.measuring_source("audit", "run")}
+    origin = provenance.provenance(sources, gpu="a device")
+    assert origin["sources"] == sources
     json.dumps(origin, allow_nan=False)
     assert origin["hardware"]["gpu"] == "a device"
     assert origin["versions"]["python"] == ".".join(map(str, sys.version_info[:3]))

@@ -5,43 +5,70 @@ import io
 import os
 from pathlib import Path
 from types import SimpleNamespace
+from typing import ClassVar
 
 import nbformat
 import numpy as np
 import pytest
 from PIL import Image
 
-from dpgan_lib import publish
-
-pytestmark = pytest.mark.usefixtures("studies")
+from dpgan_lib.book import publish, site
+from dpgan_lib.records import store
+from dpgan_lib.report import cards
+from dpgan_lib.studies import registry
+from dpgan_lib.studies.study import Study
 
 # Publishing
 
 
+class Tiny(Study):
+    """Of one new record for everything asked for; what it was asked to compute is noted. Its run ids are what is asked
+    for.
+    """
+
+    computed: ClassVar[list] = []
+    folder: ClassVar[Path]
+
+    def address(self, asked):
+        return asked
+
+    def obtain(self, asked, *, fresh=False, max_minutes=None, progress=True):
+        self.computed.append((asked, fresh))
+        return SimpleNamespace(folder=self.folder, run_id="bbbb", reasons=[])
+
+
 @pytest.fixture
-def study(project, studies, stand_in):
+def found(monkeypatch):
+    """What the store finds: run id -> why it is stale."""
+    runs = {"first": ["source changed"]}
+    monkeypatch.setattr(store, "find", lambda name, run: SimpleNamespace(
+        folder=Tiny.folder, run_id=run, reasons=runs[run]) if run in runs else None)
+    monkeypatch.setattr(store, "staleness", lambda record: record.reasons)
+    return runs
+
+
+@pytest.fixture
+def study(project, found, monkeypatch):
     """A chapter with one published record and one newly computed one, and stand-ins for the store."""
     published = project.folder / "book" / "results" / "tiny"
-    for folder, text in ((published / "aaaa", "old"), (project.folder / "runs" / "tiny" / "bbbb", "new")):
+    Tiny.folder = project.folder / "runs" / "tiny" / "bbbb"
+    for folder, text in ((published / "aaaa", "old"), (Tiny.folder, "new")):
         folder.mkdir(parents=True)
         (folder / "record.json").write_text(text)
-    asked = []
-
-    def obtain(study, parameters, *, fresh=False, progress=True):
-        asked.append((parameters, fresh))
-        return SimpleNamespace(folder=project.folder / "runs" / study / "bbbb", run_id="bbbb", fresh=fresh)
-
-    studies.study = lambda name: SimpleNamespace(grid=("first",))
-    studies.obtain = obtain
-    stand_in(
-        "results",
-        staleness=lambda record: [] if record.fresh else ["source changed"],
-        update_manifest=lambda: (published.parent / "MANIFEST.json").write_text("{}"),
-    )
+    monkeypatch.setattr(Tiny, "computed", [])
+    give(monkeypatch, ("first",))
+    monkeypatch.setattr(store, "update_manifest", lambda: (published.parent / "MANIFEST.json").write_text("{}"))
     (project.folder / "notebooks" / "07_tiny.ipynb").write_text("old")
-    return SimpleNamespace(published=published, asked=asked, **vars(project))
+    return SimpleNamespace(published=published, **vars(project))
 
 
+def give(monkeypatch, grid):
+    """The chapter's study has this grid; no other chapter has one."""
+    tiny = Tiny(chapter="tiny", asked=str, grid=grid, plan=None, measure=None)
+    monkeypatch.setattr(registry, "studies", lambda chapter: [tiny] if chapter == "tiny" else [])
+
+
+@pytest.mark.full
 def test_publishing_replaces_the_notebook_and_the_records(study):
     study.chapter(
         "07_tiny",
@@ -56,20 +83,16 @@ def test_publishing_replaces_the_notebook_and_the_records(study):
     assert [cell.execution_count for cell in content.cells] == [1, 2, 3]
     assert "papermill" not in path.read_text() and str(study.folder) not in path.read_text()
     assert os.listdir(study.published) == ["bbbb"] and (study.published.parent / "MANIFEST.json").exists()
-    assert study.asked == [("first", False), ("first", True)]  # the stale record was computed afresh
+    assert Tiny.computed == [("first", True)]  # the stale record was computed afresh
     assert "DPGAN_PUBLISHED" not in os.environ
 
 
-def test_with_holes_nothing_is_computed_and_what_is_not_current_is_left_out(study, stand_in):
-    runs = {"bbbb": [], "cccc": ["source changed"]}  # what is there, and why it is stale
-    stand_in("studies", study=lambda name: SimpleNamespace(grid=("bbbb", "cccc", "dddd"), address=str),
-             obtain=lambda *_, **__: pytest.fail("computed"))
-    stand_in("results", staleness=lambda record: runs[record.run_id], update_manifest=lambda: None,
-             find=lambda name, run: SimpleNamespace(folder=study.folder / "runs" / "tiny" / "bbbb", run_id=run)
-             if run in runs else None)
+def test_with_holes_nothing_is_computed_and_what_is_not_current_is_left_out(study, executing, found, monkeypatch):
+    found |= {"bbbb": [], "cccc": ["source changed"]}
+    give(monkeypatch, ("bbbb", "cccc", "dddd"))
     study.chapter("07_tiny", "1 + 1")
     publish.publish_chapter("tiny", progress=False, holes=True)
-    assert os.listdir(study.published) == ["bbbb"]
+    assert os.listdir(study.published) == ["bbbb"] and Tiny.computed == []
 
 
 @pytest.mark.parametrize("break_at", ["execute", "_tidy"])
@@ -85,12 +108,6 @@ def test_a_failed_publication_changes_nothing(study, monkeypatch, break_at):
     assert (study.folder / "notebooks" / "07_tiny.ipynb").read_text() == "old"
     assert os.listdir(study.published) == ["aaaa"]
     assert not (study.published.parent / "MANIFEST.json").exists()
-
-
-def executed(notebook, target: Path, values, **_) -> Path:
-    """Stands in for execute, which starts a kernel."""
-    nbformat.write(notebook, target)
-    return target
 
 
 @pytest.fixture
@@ -123,8 +140,8 @@ def test_a_publication_undoes_its_renames_if_the_next_one_fails(study, executing
     assert as_it_was(study)
 
 
-def test_a_publication_is_undone_if_the_manifest_cannot_be_written(study, executing, stand_in):
-    stand_in("results", staleness=lambda record: [], update_manifest=full_disk)
+def test_a_publication_is_undone_if_the_manifest_cannot_be_written(study, executing, monkeypatch):
+    monkeypatch.setattr(store, "update_manifest", full_disk)
     study.chapter("07_tiny")
     with pytest.raises(OSError, match="disk full"):
         publish.publish_chapter("tiny", progress=False)
@@ -157,57 +174,66 @@ def _small_book(folder: Path, text: str) -> None:
         nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(f"# {word}")]), folder / name)
 
 
+@pytest.fixture
+def published(monkeypatch):
+    """published(records, reasons): what is published of each study, records being their own names."""
+    def are(records, reasons):
+        monkeypatch.setattr(store, "published_studies", lambda: ["cost", "other", "tiny"])
+        monkeypatch.setattr(store, "published", records)
+        monkeypatch.setattr(store, "staleness", reasons)
+        monkeypatch.setattr(cards, "run_name", str)
+
+    return are
+
+
+@pytest.mark.full
 def test_the_book_shows_the_replacement_and_touches_nothing_published(project):
     project.chapter("07_tiny")
     _small_book(project.folder, "Text.")
-    index = publish.build_book({"tiny": Path("mine.ipynb")}, progress=False)
+    index = site.build_book({"tiny": Path("mine.ipynb")}, progress=False)
     assert index == project.folder / "build" / "site" / "index.html" and index.is_file()
     assert "recomputed" in (index.parent / "notebooks" / "07_tiny.html").read_text()
     assert "published" in Path("notebooks/07_tiny.ipynb").read_text()
 
 
-def test_a_stale_chapter_is_headed_by_a_warning_and_a_replacement_is_not(project, studies, stand_in):
-    studies.names = lambda: ["tiny", "other"]
-    stand_in("results", published=lambda study: [study], staleness=lambda record: ["source changed"])
-    stand_in("report", run_name=lambda record: f"a run of {record}")
+@pytest.mark.full
+def test_a_stale_chapter_is_headed_by_a_warning_and_a_replacement_is_not(project, published):
+    published(lambda study: [f"a run of {study}"], lambda record: ["source changed"])
     project.chapter("07_tiny")
     _small_book(project.folder, "Text.")
-    page = publish.build_book(progress=False).parent / "notebooks" / "07_tiny.html"
+    page = site.build_book(progress=False).parent / "notebooks" / "07_tiny.html"
     shown = page.read_text().partition("<article")[2]
     assert shown.index("Stale:") < shown.index("a run of tiny: source changed") < shown.index("<h1>published")
     assert "a run of other" not in shown and "Stale" not in Path("notebooks/07_tiny.ipynb").read_text()
-    publish.build_book({"tiny": Path("mine.ipynb")}, progress=False)
+    site.build_book({"tiny": Path("mine.ipynb")}, progress=False)
     assert "Stale" not in page.read_text()
 
 
-@pytest.mark.parametrize("name, code", [("07_tiny", "x = 1"), ("10_claims", 'results.published("tiny")')])
-def test_a_chapter_rests_on_its_study_and_on_those_it_names(tmp_path, studies, stand_in, name, code):
-    studies.names = lambda: ["tiny", "other"]
-    stand_in("results", published=lambda study: [f"{study} 1", f"{study} 2"],
-             staleness=lambda record: ["source changed", "card changed"] if record.endswith("2") else [])
-    stand_in("report", run_name=lambda record: record)
+@pytest.mark.parametrize("name, code", [("07_tiny", "x = 1"), ("10_claims", 'store.published("tiny")')])
+def test_a_chapter_rests_on_its_study_and_on_those_it_names(tmp_path, published, name, code):
+    published(lambda study: [f"{study} 1", f"{study} 2"],
+              lambda record: ["source changed", "card changed"] if record.endswith("2") else [])
     path = tmp_path / f"{name}.ipynb"
     nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)]), path)
     assert publish.stale_records(path) == ["tiny 2: source changed; card changed"]
 
 
-def test_a_page_that_asks_which_studies_there_are_rests_on_all(tmp_path, studies, stand_in):
-    studies.names = lambda: ["tiny", "other"]
-    stand_in("results", published=lambda study: [study], staleness=lambda record: ["older"])
-    stand_in("report", run_name=lambda record: record)
+def test_a_page_that_asks_which_studies_there_are_rests_on_all(tmp_path, published):
+    published(lambda study: [study], lambda record: ["older"])
     path = tmp_path / "11_records.ipynb"
-    code = nbformat.v4.new_code_cell("results.published_studies()")
+    code = nbformat.v4.new_code_cell("store.published_studies()")
     nbformat.write(nbformat.v4.new_notebook(cells=[code]), path)
-    assert publish.stale_records(path) == ["tiny: older", "other: older", "cost: older"]
+    assert publish.stale_records(path) == ["cost: older", "other: older", "tiny: older"]
 
 
+@pytest.mark.full
 def test_a_warning_stops_the_book_and_the_old_pages_stay(project):
     project.chapter("07_tiny")
     _small_book(project.folder, "[gone](nowhere.md)")
     Path("build/site").mkdir(parents=True)
     Path("build/site/index.html").write_text("old")
     with pytest.raises(RuntimeError, match="WARNING.*nowhere"):
-        publish.build_book(progress=False)
+        site.build_book(progress=False)
     assert Path("build/site/index.html").read_text() == "old"
 
 
@@ -223,7 +249,7 @@ LOADS = [
 @pytest.mark.parametrize("html", LOADS)
 def test_what_a_page_would_load_from_elsewhere_is_found(tmp_path, html):
     (tmp_path / "page.html").write_text(f"<html><body>{html}</body></html>")
-    found = publish.external_resources(tmp_path)
+    found = site.external_resources(tmp_path)
     assert len(found) == 1 and found[0].startswith("page.html: ") and "//x.org/" in found[0]
 
 
@@ -231,9 +257,9 @@ def test_plain_links_and_own_files_are_fine(tmp_path):
     links = '<a href="https://x.org">x</a><link rel="canonical" href="https://x.org"><img src="_images/a.png">'
     (tmp_path / "page.html").write_text(links + "<p>https://x.org</p><script>// https://x.org</script>")
     (tmp_path / "own.css").write_text("p { background: url(a.png) }")
-    assert publish.external_resources(tmp_path) == []
+    assert site.external_resources(tmp_path) == []
     (tmp_path / "own.css").write_text("@import url('https://x.org/a.css');")
-    assert publish.external_resources(tmp_path) == ["own.css: https://x.org/a.css"]
+    assert site.external_resources(tmp_path) == ["own.css: https://x.org/a.css"]
 
 
 @pytest.mark.parametrize("alpha", [255, 7])

@@ -11,10 +11,14 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-
-from dpgan_lib import budget, data, experiment, release, results, training, verify
-from dpgan_lib.cli import main
 from recording import Recording, watch_critic_steps
+
+from dpgan_lib import data, profiles, release
+from dpgan_lib.cli import main
+from dpgan_lib.gan import loop, steps
+from dpgan_lib.gan.state import new_state
+from dpgan_lib.privacy import ledger, streams
+from dpgan_lib.records import checks, store, verify
 
 DECLARED = {"dataset": "clinic", "records": 1_500, "side": 28, "classes": 10, "delta": 1e-5, "epsilon": 3.0,
             "profile": "smoke"}
@@ -26,8 +30,8 @@ CANARY_LABEL = 4_242
 @pytest.fixture
 def short(monkeypatch):
     """The smoke profile with fewer steps."""
-    profile = replace(experiment.PROFILES["smoke"], steps=SHORT)
-    monkeypatch.setitem(experiment.PROFILES, "smoke", profile)
+    profile = replace(profiles.PROFILES["smoke"], steps=SHORT)
+    monkeypatch.setitem(profiles.PROFILES, "smoke", profile)
 
 
 def private_data(count=1_437):
@@ -45,7 +49,8 @@ def saved(path: Path, images, labels) -> Path:
 
 
 def arguments(path, out):
-    return ["release", str(path), "--name", "clinic", "--records", "1500", "--classes", "10", "--epsilon", "3", "--delta",
+    return ["release", str(path), "--name", "clinic", "--records", "1500", "--classes", "10", "--epsilon", "3",
+            "--delta",
             "1e-5", "--profile", "smoke", "--out", str(out)]
 
 
@@ -59,8 +64,10 @@ def traces(images, labels) -> list[bytes]:
     """What data or one record of it would look like in a file: as it is, as text, as a digest, as a number."""
     raw = [CANARY.tobytes()[:16], (CANARY.astype(np.float32) / 127.5 - 1).tobytes()[:32]]
     whole = [CANARY.tobytes(), images.tobytes(), labels.tobytes(), (images.astype(np.float32) / 127.5 - 1).tobytes()]
-    digests = [hashlib.new(name, each).hexdigest().encode()[:16] for name in ("md5", "sha1", "sha256") for each in whole]
-    shifted = [base64.b64encode(each[start : start + 12]) for each in raw for start in range(3)]  # its words have 3 bytes
+    digests = [hashlib.new(name, each).hexdigest().encode()[:16] for name in ("md5", "sha1", "sha256")
+               for each in whole]
+    # Its words have 3 bytes.
+    shifted = [base64.b64encode(each[start : start + 12]) for each in raw for start in range(3)]
     texts = [form for each in raw for form in (each, each.hex().encode())]
     numbers = [f" {CANARY_LABEL}", f" {len(images)}", ", ".join(map(str, CANARY.ravel()[:4]))]
     return texts + shifted + digests + [number.encode() for number in numbers]
@@ -118,18 +125,19 @@ def test_a_record_holds_what_was_declared_and_nothing_that_was_found(short, tmp_
     assert len(content["created"]) == len("2025-01-31")
     assert content["card"] == release.declared(release.Parameters(**DECLARED))
     assert record.epsilon_spent <= 3.0
-    assert not [check for check in verify.check(record) if check.outcome == verify.FAILED]
+    assert not [check for check in verify.check(record) if check.outcome == checks.FAILED]
 
 
 # Randomness -----------------------------------------------------------------------------------------------------------
 
 def test_two_releases_share_no_number(short):
     config = release.plan(release.Parameters(**DECLARED))
-    one, other = (training.new_state(config, torch.device("cpu")) for _ in range(2))
-    assert not any(torch.equal(mine, yours) for mine, yours in zip(one.generator.parameters(), other.generator.parameters())
+    one, other = (new_state(config, torch.device("cpu")) for _ in range(2))
+    assert not any(torch.equal(mine, yours)
+                   for mine, yours in zip(one.generator.parameters(), other.generator.parameters())
                    if mine.dim() > 1)
     assert all(torch.equal(mine, kept) for mine, kept in zip(one.generator.parameters(), one.average.parameters()))
-    drawn = [training.stream(config.randomness, "noise", 3).standard_normal(4).tolist() for _ in range(3)]
+    drawn = [streams.stream(config.randomness, "noise", 3).standard_normal(4).tolist() for _ in range(3)]
     assert len({tuple(numbers) for numbers in drawn}) == 3
 
 
@@ -139,7 +147,7 @@ def test_no_random_state_is_written(short, tmp_path):
     keys, fresh = [], secrets.randbits
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(secrets, "randbits", lambda bits: keys.append(fresh(bits)) or keys[-1])
-        training.train(config, release.scaled(images, release.Parameters(**DECLARED)), labels, tmp_path)
+        loop.train(config, release.scaled(images, release.Parameters(**DECLARED)), labels, tmp_path)
     left = b"".join(artefacts(tmp_path).values())
     assert len(keys) > 2 * SHORT and len(set(keys)) == len(keys)
     assert not any(form in left for key in keys for form in (key.to_bytes(16, "big"), key.to_bytes(16, "little"),
@@ -158,20 +166,20 @@ def test_a_killed_release_takes_no_step_twice(short, tmp_path, monkeypatch, kill
     images, labels = private_data()
     parameters = release.Parameters(**DECLARED)
     config, pixels = release.plan(parameters), release.scaled(images, parameters)
-    monkeypatch.setattr(training, "CHARGED_AHEAD", 2)
-    taken, step = [], training.critic_step
+    monkeypatch.setattr(loop, "CHARGED_AHEAD", 2)
+    taken, step = [], steps.critic_step
 
     def counted(*given):
         taken.append(None)
-        assert len(taken) <= budget.charged(tmp_path)
+        assert len(taken) <= ledger.charged(tmp_path)
         if len(taken) == kill_at:
             raise Killed
         step(*given)
 
-    monkeypatch.setattr(training, "critic_step", counted)
+    monkeypatch.setattr(loop, "critic_step", counted)
     with pytest.raises(Killed):
-        training.train(config, pixels, labels, tmp_path)
-    state = training.train(config, pixels, labels, tmp_path)
+        loop.train(config, pixels, labels, tmp_path)
+    state = loop.train(config, pixels, labels, tmp_path)
     assert state.step == SHORT and kill_at <= len(taken) <= SHORT
     assert len(taken) > SHORT - 2 * 2 * config.optimiser.critic_steps, "what was charged ahead alone is lost"
 
@@ -179,8 +187,8 @@ def test_a_killed_release_takes_no_step_twice(short, tmp_path, monkeypatch, kill
 def test_a_release_that_was_stopped_in_time_loses_nothing(short, tmp_path, monkeypatch):
     images, labels = private_data()
     parameters = release.Parameters(**DECLARED)
-    taken, step = [], training.critic_step
-    monkeypatch.setattr(training, "critic_step", lambda *given: taken.append(None) or step(*given))
+    taken, step = [], steps.critic_step
+    monkeypatch.setattr(loop, "critic_step", lambda *given: taken.append(None) or step(*given))
     assert release.obtain(parameters, images, labels, tmp_path, max_minutes=1e-9, progress=False) is None
     record = release.obtain(parameters, images, labels, tmp_path, progress=False)
     assert len(taken) == SHORT and record.folder.is_dir() and not list(tmp_path.glob("*/.work*"))
@@ -195,7 +203,8 @@ def test_the_same_release_twice_is_refused(short, tmp_path):
 # What is refused ------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("change, says", [
-    ({"seed": 1}, "seed=1 is refused"), ({"epsilon": "inf"}, "must be finite"), ({"records": 100}, "expected batch of 128"),
+    ({"seed": 1}, "seed=1 is refused"), ({"epsilon": "inf"}, "must be finite"),
+    ({"records": 100}, "expected batch of 128"),
     ({"side": 30}, "multiple of 4"), ({"delta": 1e-3}, r"\(0, 1/N\) with N = 1500"), ({"classes": 1}, "2 or more")])
 def test_a_wrong_declaration_is_refused_in_one_line(change, says):
     with pytest.raises(ValueError, match=says) as refusal:
@@ -211,9 +220,10 @@ def test_images_of_another_kind_are_refused(short, tmp_path):
     assert done.exit_code == 2 and "must be uint8" in done.output
 
 
+@pytest.mark.full
 def test_accuracies_on_a_public_test_set_are_named_as_such(short, tmp_path):
     files = data.load("digits", progress=False)
     test = np.rint((files.test_images[:, 0] + 1) * 127.5).astype(np.uint8), files.test_labels
     record = release.obtain(release.Parameters(**DECLARED), *private_data(), tmp_path, public_test=test, progress=False)
     assert list(record.metrics) == ["public_test"] and 0 <= record.metrics["public_test"]["ten_cnn"] <= 1
-    assert results.read(record.folder).content == record.content
+    assert store.read(record.folder).content == record.content

@@ -7,9 +7,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from sample_record import store_record
+from sample_record import sources, store_record
 
-from dpgan_lib import report, results
+from dpgan_lib.records import provenance
+from dpgan_lib.records.store import read
+from dpgan_lib.report import cards, numbers
 
 DEFAULTS = {"dataset": "mnist", "profile": "laptop", "epsilon": 10.0, "delta": 1e-5, "seed": 0, "info_weight": 0.1}
 COMMAND = "dpgan run mnist_tradeoff -p epsilon 3"
@@ -55,7 +57,7 @@ def store(tmp_path):
 
 
 def card(*records, command=COMMAND, defaults=DEFAULTS) -> str:
-    return report.computed_by(list(records), command, defaults)
+    return cards.computed_by(list(records), command, defaults)
 
 
 def test_a_warm_start_does_not_hide_the_runs_own_numbers(store):
@@ -70,19 +72,19 @@ def test_a_warm_start_does_not_hide_the_runs_own_numbers(store):
                                             (123.4, "124")])
 def test_an_epsilon_isrounded_up_and_says_its_scope(store, epsilon, words):
     scope = "(total, delta = 1e-5, add/remove one record, PLD accountant)"
-    assert report.format_epsilon(store(epsilon=epsilon)) == f"epsilon {words} {scope}"
+    assert cards.format_epsilon(store(epsilon=epsilon)) == f"epsilon {words} {scope}"
 
 
 @pytest.mark.parametrize("epsilon", [1e-7, 0.0123456, 1.0000001, 9.999, 99.95, 1e6 + 0.1])
 def test_a_shown_epsilon_is_never_below_the_spent_one(epsilon):
-    shown = float(report.rounded_up(epsilon))
+    shown = float(numbers.rounded_up(epsilon))
     assert epsilon <= shown <= epsilon * 1.01  # three digits: at most 1% above
 
 
 def test_no_privacy_is_called_so(store):
     record = store(epsilon=math.inf)
-    assert report.format_epsilon(record) == "no privacy (epsilon inf)"
-    assert report.run_name(record) == "no privacy, seed 0"
+    assert cards.format_epsilon(record) == "no privacy (epsilon inf)"
+    assert cards.run_name(record) == "no privacy, seed 0"
 
 
 # The card
@@ -94,14 +96,14 @@ def test_the_card_holds_what_the_record_says(store):
     assert page.row("computed") == ["2025-01-31 12:00:00 UTC"]
     assert page.row("took") == ["training 12 min 3 s, evaluation 41 s"]
     assert page.row("data") == [f"{record.card['title']}, N = 60,000: {record.card['caption']}"]
-    assert page.row("epsilon spent") == [f"{report.format_epsilon(record)}; 3.31 by RDP"]
+    assert page.row("epsilon spent") == [f"{cards.format_epsilon(record)}; 3.31 by RDP"]
     assert page.row("unit of privacy") == ["one image with its label"]
     assert page.row("noise") == [f"multiplier 1.25, sampling rate 0.004267, {record.privacy['steps']:,} steps"]
-    assert page.row("run") == [report.run_name(record)]  # the head; the run id is the last row
+    assert page.row("run") == [cards.run_name(record)]  # the head; the run id is the last row
     assert page.rows[-1] == ["run id", record.run_id]
     assert page.row("other seeds") == ["no band: fewer than 2 other seeds"]
-    source = results.source_hash(entries=("training", "utility"))[:12]
-    assert page.row("source") == [f"{source} of training, utility, and of all that they import"]
+    first_digits = {part: source["sha256"][:12] for part, source in sources().items()}
+    assert page.row("source") == [f"measuring {first_digits['measuring']}, training {first_digits['training']}"]
     assert page.row("record") == [hashlib.sha256((record.folder / "record.json").read_bytes()).hexdigest()[:12]]
     for name, version in record.provenance["versions"].items():
         assert f"{name} {version}" in page.row("versions")[0]
@@ -159,7 +161,7 @@ def test_a_smoke_run_on_other_data_is_a_plumbing_check_too(store):
 
 
 def test_a_run_trained_elsewhere_says_where(store):
-    origin = results.provenance() | {"trained_on": "a large device"}
+    origin = provenance.provenance(sources()) | {"trained_on": "a large device"}
     [words] = Page(card(store(changes={"provenance": origin}))).row("hardware")
     assert words.startswith("trained on a large device; evaluated on ")
 
@@ -193,7 +195,7 @@ def test_the_card_suits_light_and_dark_phone_and_screen_reader(store):
 
 def test_the_card_is_the_same_each_time(store):
     record = store()
-    assert card(record) == card(results.read(record.folder))
+    assert card(record) == card(read(record.folder))
 
 
 def test_a_card_without_a_record_is_refused():
@@ -202,7 +204,7 @@ def test_a_card_without_a_record_is_refused():
 
 
 def test_a_commit_with_changes_says_so(store):
-    origin = results.provenance() | {"commit": 40 * "a", "dirty": True}
+    origin = provenance.provenance(sources()) | {"commit": 40 * "a", "dirty": True}
     assert Page(card(store(changes={"provenance": origin}))).row("commit") == [f"{12 * 'a'} and changes not committed"]
 
 
@@ -210,12 +212,12 @@ def test_a_commit_with_changes_says_so(store):
 
 def test_a_badge_says_the_status_in_words(store, monkeypatch):
     records = seeds(store, 0.9, 0.91, 0.92, 0.1)
-    assert "within band: 1 of 1 metrics, 2 other seeds" in text(report.seeds_badge(records[0], records[:3]))
-    assert "not reproduced: 0 of 1 metrics, 3 other seeds" in text(report.seeds_badge(records[3], records))
-    assert text(report.seeds_badge(records[0], records[:2])) == "no band: fewer than 2 other seeds"
-    assert report.status_badge(records[0]) == '<span class="record-badge record-current">current</span>'
-    monkeypatch.setattr(report, "staleness", lambda record: ["<older> source"])
-    assert text(report.status_badge(records[0])) == "stale: &lt;older&gt; source"
+    assert "within band: 1 of 1 metrics, 2 other seeds" in text(cards.seeds_badge(records[0], records[:3]))
+    assert "not reproduced: 0 of 1 metrics, 3 other seeds" in text(cards.seeds_badge(records[3], records))
+    assert text(cards.seeds_badge(records[0], records[:2])) == "no band: fewer than 2 other seeds"
+    assert cards.status_badge(records[0]) == '<span class="record-badge record-current">current</span>'
+    monkeypatch.setattr(cards, "staleness", lambda record: ["<older> source"])
+    assert text(cards.status_badge(records[0])) == "stale: &lt;older&gt; source"
 
 
 def seeds(store, *values):
@@ -263,17 +265,18 @@ def luminance(colour: str) -> float:
 
 def test_the_command_gives_every_parameter_exactly_and_quoted():
     values = {"epsilon": math.inf, "delta": 1.00001e-05, "seed": 3, "info_weight": 0.1, "dataset": "a b;"}
-    assert report.command("mnist_tradeoff", values) == (
-        "dpgan train --study mnist_tradeoff --fresh -p epsilon inf -p delta 1.00001e-5 -p seed 3 -p info_weight 0.1 -p dataset 'a b;'")
+    assert cards.command("mnist_tradeoff", values) == (
+        "dpgan train --study mnist_tradeoff --fresh -p epsilon inf -p delta 1.00001e-5 -p seed 3 -p info_weight 0.1 -p "
+        "dataset 'a b;'")
 
 
 def test_source_is_the_function_as_the_library_has_it():
-    text = report.source(report.run_name)
+    text = cards.source(cards.run_name)
     assert text.startswith("```python\ndef run_name(record") and text.endswith("\n```")
 
 
 def test_a_card_takes_other_headings(store):
-    page = Page(report.computed_by([store()], COMMAND, {}, lambda record: "another name"))
+    page = Page(cards.computed_by([store()], COMMAND, {}, lambda record: "another name"))
     assert page.rows[0] == ["run", "another name"]
 
 
@@ -281,7 +284,7 @@ def test_the_card_names_releases_and_steps(store):
     def noise(**privacy):
         record = store()
         record.content["privacy"] |= privacy
-        return dict((row[0], row[1]) for row in Page(report.computed_by([record], COMMAND, {})).rows)["noise"]
+        return dict((row[0], row[1]) for row in Page(cards.computed_by([record], COMMAND, {})).rows)["noise"]
 
     assert noise().startswith("multiplier 1.25, sampling rate")
     assert noise(release_noise=2.0).startswith("releases of multiplier 2; multiplier 1.25")
@@ -290,8 +293,8 @@ def test_the_card_names_releases_and_steps(store):
 
 def test_the_table_of_records_counts_them_and_the_stale_ones(store, monkeypatch):
     records = [store(epsilon=epsilon) for epsilon in (1.0, 3.0)]
-    monkeypatch.setattr(report, "staleness", lambda record: ["older source"] if record is records[0] else [])
-    page = Page(report.records_table({"one study": records, "another": [], "a third": records[1:]}))
+    monkeypatch.setattr(cards, "staleness", lambda record: ["older source"] if record is records[0] else [])
+    page = Page(cards.records_table({"one study": records, "another": [], "a third": records[1:]}))
     day = records[0].created[:10]
     assert page.rows[1:] == [["one study", "2", "1 stale", day], ["another", "0", "current", "none"],
                              ["a third", "1", "current", day]]
@@ -300,4 +303,4 @@ def test_the_table_of_records_counts_them_and_the_stale_ones(store, monkeypatch)
 @pytest.mark.parametrize("seconds, words", [(0.2, "0 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (3599.7, "1 h 0 min"),
                                             (29_000, "8 h 3 min")])
 def test_durations_read_as_a_person_says_them(seconds, words):
-    assert report._duration(seconds) == words
+    assert numbers.duration(seconds) == words

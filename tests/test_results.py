@@ -7,17 +7,19 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from sample_record import ARTEFACTS, record_content, run_config, store_record
+from sample_record import ARTEFACTS, record_content, run_config, sources, store_record
 
-from dpgan_lib import experiment, results
+from dpgan_lib import data, paths
+from dpgan_lib.records import provenance, store
+from dpgan_lib.studies.study import Plan
 
 
 @pytest.fixture
 def stores(tmp_path, monkeypatch):
     """Both stores in a temporary folder."""
-    monkeypatch.setattr(results, "LOCAL", tmp_path / "runs")
-    monkeypatch.setattr(results, "PUBLISHED", tmp_path / "results")
-    monkeypatch.delenv("DPGAN_PUBLISHED", raising=False)
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    for name in ("DPGAN_HOME", "DPGAN_PUBLISHED"):
+        monkeypatch.delenv(name, raising=False)
     return tmp_path
 
 
@@ -25,11 +27,11 @@ def stores(tmp_path, monkeypatch):
 
 def test_a_record_reads_back_as_it_was_written(stores):
     written = store_record(None, epsilon=math.inf)
-    found = results.find("tradeoff", written.run_id)
+    found = store.find("mnist_tradeoff", written.run_id)
     assert found == written
     assert found.config == run_config(epsilon=math.inf)
     assert found.epsilon_spent == math.inf
-    assert found.folder == stores / "runs" / "tradeoff" / written.run_id
+    assert found.folder == stores / "runs" / "mnist_tradeoff" / written.run_id
     assert {path.name for path in found.folder.iterdir()} == {"record.json", *ARTEFACTS}
 
 
@@ -49,23 +51,24 @@ def test_nan_is_refused_and_leaves_nothing(stores):
 
 @pytest.mark.parametrize("value", [3, 2.5, math.inf, -math.inf])
 def test_number_reads_what_strict_writes(value):
-    assert results.number(results.strict(value)) == value
+    assert store.number(store.strict(value)) == value
 
 
 @pytest.mark.parametrize("value", ["3", True, None, "nan", [1]])
 def test_number_refuses_what_is_none(value):
     with pytest.raises(ValueError, match="must be a number"):
-        results.number(value)
+        store.number(value)
 
 
 def test_the_address_is_the_run_id_that_a_plan_has():
     config = run_config(dataset="digits", profile="smoke")
-    content = record_content(config)
-    assert experiment.run_id(config) == results.content_address(content["config"], content["card"])
+    content, planned = record_content(config), Plan(run=config, card=data.card(config.dataset))
+    assert planned.address == store.content_address(content["config"], content["card"])
 
 
 @pytest.mark.parametrize("study, artefacts", [("../out", ARTEFACTS), ("a/b", ARTEFACTS), ("", ARTEFACTS),
-                                              ("tradeoff", {"../x": b""}), ("tradeoff", {"record.json": b""})])
+                                              ("mnist_tradeoff", {"../x": b""}),
+                                              ("mnist_tradeoff", {"record.json": b""})])
 def test_names_that_leave_the_folder_are_refused(stores, study, artefacts):
     with pytest.raises(ValueError, match="plain name"):
         store_record(None, study=study, artefacts=artefacts)
@@ -74,14 +77,14 @@ def test_names_that_leave_the_folder_are_refused(stores, study, artefacts):
 
 def test_a_record_is_stored_under_its_own_address_only(stores):
     with pytest.raises(ValueError, match="must be .*hash"):
-        results.write("tradeoff", "0" * 16, record_content(run_config()), ARTEFACTS)
+        store.write("mnist_tradeoff", "0" * 16, record_content(run_config()), ARTEFACTS)
 
 
 def test_a_record_without_a_field_is_refused_by_name(stores):
     content = record_content(run_config())
     del content["metrics"]
     with pytest.raises(ValueError, match="without metrics"):
-        results.write("tradeoff", "0" * 16, content, ARTEFACTS)
+        store.write("mnist_tradeoff", "0" * 16, content, ARTEFACTS)
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b'{"schema": 1}', b"[]", b'{"schema": 2}', b'{"a": Infinity}', b"\xff"])
@@ -90,7 +93,7 @@ def test_a_corrupt_record_is_one_line_with_its_path(stores, text):
     path = record.folder / "record.json"
     path.write_bytes(text)
     with pytest.raises(ValueError) as error:
-        results.find("tradeoff", record.run_id)
+        store.find("mnist_tradeoff", record.run_id)
     assert str(path) in str(error.value) and "\n" not in str(error.value)
 
 
@@ -99,7 +102,7 @@ def test_a_bare_infinity_in_a_record_is_refused(stores):
     path = record.folder / "record.json"
     path.write_text(path.read_text().replace('"inf"', "Infinity"))
     with pytest.raises(ValueError, match="Infinity is not strict JSON"):
-        results.find("tradeoff", record.run_id)
+        store.find("mnist_tradeoff", record.run_id)
 
 
 def test_another_configuration_is_said_with_the_path(stores):
@@ -112,57 +115,57 @@ def test_another_configuration_is_said_with_the_path(stores):
 # Which record is found
 
 def test_what_is_nowhere_is_none(stores):
-    assert results.find("tradeoff", "0" * 16) is None
-    assert results.published("tradeoff") == []
+    assert store.find("mnist_tradeoff", "0" * 16) is None
+    assert store.published("mnist_tradeoff") == []
 
 
 def test_a_record_computed_here_wins_over_a_published_one(stores):
-    run_id = store_record(results.PUBLISHED).run_id
+    run_id = store_record(paths.published()).run_id
     local = store_record(None)
-    assert results.find("tradeoff", run_id).folder == local.folder
+    assert store.find("mnist_tradeoff", run_id).folder == local.folder
 
 
 def test_where_only_records_count_a_record_computed_here_does_not(stores, monkeypatch):
     local = store_record(None)
-    monkeypatch.setenv(results.RECORDS_ONLY, "1")
-    assert results.find("tradeoff", local.run_id) is None
-    published = store_record(results.PUBLISHED)
-    assert results.find("tradeoff", local.run_id).folder == published.folder
+    monkeypatch.setenv(store.RECORDS_ONLY, "1")
+    assert store.find("mnist_tradeoff", local.run_id) is None
+    published = store_record(paths.published())
+    assert store.find("mnist_tradeoff", local.run_id).folder == published.folder
     (published.folder / "samples.png").unlink()
-    assert results.find("tradeoff", local.run_id).folder == published.folder  # stale, and still not the local one
+    assert store.find("mnist_tradeoff", local.run_id).folder == published.folder  # stale, and still not the local one
 
 
 def test_a_current_record_wins_over_a_stale_one(stores):
-    current = store_record(results.PUBLISHED)
+    current = store_record(paths.published())
     stale = store_record(None)
     (stale.folder / "samples.png").unlink()
-    assert results.find("tradeoff", current.run_id).folder == current.folder
+    assert store.find("mnist_tradeoff", current.run_id).folder == current.folder
     (current.folder / "samples.png").unlink()
-    assert results.find("tradeoff", current.run_id).folder == stale.folder  # both stale: the local one again
+    assert store.find("mnist_tradeoff", current.run_id).folder == stale.folder  # both stale: the local one again
 
 
 def test_published_records_come_in_the_order_of_their_epsilons(stores):
     for epsilon, seed in [(math.inf, 0), (10.0, 0), (2.0, 1), (2.0, 0)]:
-        store_record(results.PUBLISHED, epsilon=epsilon, seed=seed)
-    store_record(results.PUBLISHED, study="another")
+        store_record(paths.published(), epsilon=epsilon, seed=seed)
+    store_record(paths.published(), study="another")
     store_record(None, epsilon=5.0)
-    found = [(record.config.privacy.epsilon, record.config.seed) for record in results.published("tradeoff")]
+    found = [(record.config.privacy.epsilon, record.config.seed) for record in store.published("mnist_tradeoff")]
     assert found == [(2.0, 0), (2.0, 1), (10.0, 0), (math.inf, 0)]
 
 
 def test_what_a_killed_writer_left_is_no_record(stores):
-    record = store_record(results.PUBLISHED)
+    record = store_record(paths.published())
     record.folder.rename(record.folder.with_name(f".{record.run_id}.0"))
-    assert results.published("tradeoff") == []
-    results.update_manifest()
-    assert json.loads((results.PUBLISHED / "MANIFEST.json").read_text()) == {}
+    assert store.published("mnist_tradeoff") == []
+    store.update_manifest()
+    assert json.loads((paths.published() / "MANIFEST.json").read_text()) == {}
 
 
 def test_the_published_store_can_be_staged_elsewhere(stores, monkeypatch):
     staged = store_record(stores / "staged")
     monkeypatch.setenv("DPGAN_PUBLISHED", str(stores / "staged"))
-    assert [record.folder for record in results.published("tradeoff")] == [staged.folder]
-    assert results.find("tradeoff", staged.run_id).folder == staged.folder
+    assert [record.folder for record in store.published("mnist_tradeoff")] == [staged.folder]
+    assert store.find("mnist_tradeoff", staged.run_id).folder == staged.folder
 
 
 # Whole or not at all
@@ -190,95 +193,103 @@ def test_readers_see_a_whole_record_while_writers_replace_it(stores):
 
     def write(number):
         for _ in range(15):
-            results.write("tradeoff", record.run_id, content | {"metrics": {"writer": number}}, ARTEFACTS)
+            store.write("mnist_tradeoff", record.run_id, content | {"metrics": {"writer": number}}, ARTEFACTS)
 
     with ThreadPoolExecutor(4) as pool:
         writers = [pool.submit(write, number) for number in range(4)]
         seen = []
         while not all(writer.done() for writer in writers):
-            seen.append(results.read(record.folder))
+            seen.append(store.read(record.folder))
     for writer in writers:
         writer.result()
     assert seen and None not in seen
     assert os.listdir(record.folder.parent) == [record.run_id]
-    assert results.staleness(results.find("tradeoff", record.run_id)) == []
+    assert store.staleness(store.find("mnist_tradeoff", record.run_id)) == []
 
 
 # Staleness
 
 def test_a_record_written_now_is_current(stores):
-    assert results.staleness(store_record(None)) == []
+    assert store.staleness(store_record(None)) == []
 
 
 def test_changed_source_is_stale(stores):
-    record = store_record(None, changes={"provenance": results.provenance() | {"source_hash": "0" * 64}})
-    assert results.staleness(record) == ["the source has changed since"]
+    for part, source in sources().items():
+        origin = provenance.provenance(sources() | {part: source | {"sha256": "0" * 64}})
+        assert store.staleness(store_record(None, changes={"provenance": origin})) == [store.CHANGED[part]]
+    assert len(sources()) == 2
+
+
+@pytest.mark.parametrize("part, changes", [("training", {"method": "alchemy"}), ("measuring", {"kind": "guess"})])
+def test_a_method_or_a_study_that_is_no_more_is_stale(stores, part, changes):
+    origin = provenance.provenance(sources() | {part: sources()[part] | changes})
+    assert store.CHANGED[part] in store.staleness(store_record(None, changes={"provenance": origin}))
 
 
 def with_version(version: str, **others) -> dict:
-    origin = results.provenance()
+    origin = provenance.provenance(sources())
     return {"provenance": origin | {"versions": origin["versions"] | {"torch": version}} | others}
 
 
 def test_another_version_is_stale_on_the_same_platform(stores):
-    here = results.provenance()["versions"]["torch"]
+    here = provenance.provenance(sources())["versions"]["torch"]
     record = store_record(None, changes=with_version("1.0"))
-    assert results.staleness(record) == [f"torch 1.0 then, {here} here"]
+    assert store.staleness(record) == [f"torch 1.0 then, {here} here"]
 
 
 @pytest.mark.parametrize("elsewhere", [{"platform": "plan9-mips"},
                                        {"hardware": {"cpu": "a", "cores": 1, "gpu": "another"}}])
 def test_versions_are_not_compared_across_platforms(stores, elsewhere):
-    assert results.staleness(store_record(None, changes=with_version("1.0", **elsewhere))) == []
+    assert store.staleness(store_record(None, changes=with_version("1.0", **elsewhere))) == []
 
 
 def test_a_package_that_was_absent_had_no_part(stores):
-    assert results.staleness(store_record(None, changes=with_version("absent"))) == []
+    assert store.staleness(store_record(None, changes=with_version("absent"))) == []
 
 
 def test_missing_and_changed_artefacts_are_stale(stores):
     record = store_record(None)
     (record.folder / "generator.safetensors").write_bytes(b"other weights")
     (record.folder / "samples.png").unlink()
-    assert results.staleness(record) == ["generator.safetensors has changed", "samples.png is missing"]
+    assert store.staleness(record) == ["generator.safetensors has changed", "samples.png is missing"]
 
 
 def test_an_edited_configuration_is_stale(stores):
     record = store_record(None)
     record.content["config"]["seed"] = 1
-    assert len(results.staleness(record)) == 1 and "belong to run" in results.staleness(record)[0]
+    assert len(store.staleness(record)) == 1 and "belong to run" in store.staleness(record)[0]
 
 
 def test_a_record_moved_under_another_run_is_stale(stores):
     record = store_record(None)
     moved = record.folder.rename(record.folder.with_name("0" * 16))
-    assert results.staleness(results.read(moved)) == [f"its config and card belong to run {record.run_id}"]
+    assert store.staleness(store.read(moved)) == [f"its config and card belong to run {record.run_id}"]
 
 
 # The manifest
 
 def test_the_manifest_agrees_until_something_changes(stores):
-    first, second = (store_record(results.PUBLISHED, seed=seed) for seed in (0, 1))
-    results.update_manifest()
-    assert results.check_manifest() == []
+    first, second = (store_record(paths.published(), seed=seed) for seed in (0, 1))
+    store.update_manifest()
+    assert store.check_manifest() == []
     with (first.folder / "record.json").open("a") as file:
         file.write("\n")
     second.folder.rename(second.folder.with_name("0" * 16))
-    assert sorted(results.check_manifest()) == sorted([
-        f"tradeoff/{first.run_id}: record.json is not the one in the manifest",
-        f"tradeoff/{second.run_id}: in the manifest, not in the store",
-        f"tradeoff/{'0' * 16}: in the store, not in the manifest",
+    assert sorted(store.check_manifest()) == sorted([
+        f"mnist_tradeoff/{first.run_id}: record.json is not the one in the manifest",
+        f"mnist_tradeoff/{second.run_id}: in the manifest, not in the store",
+        f"mnist_tradeoff/{'0' * 16}: in the store, not in the manifest",
     ])
 
 
 def test_an_absent_manifest_lists_nothing_and_a_broken_one_is_named(stores):
-    assert results.check_manifest() == []
-    record = store_record(results.PUBLISHED)
-    assert results.check_manifest() == [f"tradeoff/{record.run_id}: in the store, not in the manifest"]
-    (results.PUBLISHED / "MANIFEST.json").write_text("{")
-    assert len(results.check_manifest()) == 1 and "MANIFEST.json is not JSON" in results.check_manifest()[0]
+    assert store.check_manifest() == []
+    record = store_record(paths.published())
+    assert store.check_manifest() == [f"mnist_tradeoff/{record.run_id}: in the store, not in the manifest"]
+    (paths.published() / "MANIFEST.json").write_text("{")
+    assert len(store.check_manifest()) == 1 and "MANIFEST.json is not JSON" in store.check_manifest()[0]
 
 
 def test_the_committed_manifest_agrees_with_the_published_store(monkeypatch):
     monkeypatch.delenv("DPGAN_PUBLISHED", raising=False)
-    assert results.check_manifest() == []
+    assert store.check_manifest() == []

@@ -5,15 +5,18 @@ import pytest
 import torch
 from torch import nn
 
-from dpgan_lib import drawn_faces, specificity
 from dpgan_lib.config import LatentConfig
-from dpgan_lib.face_model import combinations
+from dpgan_lib.data import drawn_faces
+from dpgan_lib.measures import specificity
+from dpgan_lib.warm_start.face_model import combinations
 
 LATENT = LatentConfig(z_dim=3, categories=4, continuous=2)
 
 
 class Obedient(nn.Module):
-    """Draws pixel j of the first row white if attribute j is asked for; the last attribute leaks into the first, if told."""
+    """Draws pixel j of the first row white if attribute j is asked for; the last attribute leaks into the first, if
+    told.
+    """
 
     def __init__(self, leak=0.0):
         super().__init__()
@@ -81,13 +84,15 @@ def test_a_reader_learns_what_is_drawn():
 
 def test_a_reader_repeats_to_the_bit():
     faces = drawn_faces.load(("Eyeglasses",), 16)["train"]
-    one, again = (specificity.train_reader(faces.images, faces.attributes, 3, np.random.default_rng(1)) for _ in range(2))
+    one, again = (specificity.train_reader(faces.images, faces.attributes, 3, np.random.default_rng(1))
+                  for _ in range(2))
     assert all(torch.equal(*pair) for pair in zip(one.state_dict().values(), again.state_dict().values()))
 
 
 def test_bytes_and_scaled_images_are_read_alike():
     images = drawn_faces.load(("Eyeglasses",), 16)["test"].images[:5]
-    assert torch.equal(specificity.scaled(images), specificity.scaled((images / np.float32(127.5) - 1).astype(np.float32)))
+    assert torch.equal(specificity.scaled(images),
+                       specificity.scaled((images / np.float32(127.5) - 1).astype(np.float32)))
 
 
 def test_an_attribute_that_all_have_cannot_be_judged():

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from dpgan_lib import data, stability
-from dpgan_lib.wasserstein_study import Sweep
+from dpgan_lib import data
+from dpgan_lib.studies.wasserstein import stability
+from dpgan_lib.studies.wasserstein.study import Stability, plan_stability
 
 
 def shares(*rows):
@@ -64,14 +65,15 @@ def test_the_losses_where_they_are_known():
 
 
 def test_two_runs_differ_in_loss_and_W_alone():
-    config = Sweep(profile="smoke").config()
+    config = plan_stability(Stability(profile="smoke")).run
     one, other = (config.model(loss, 8) for loss in ("JS", "Wasserstein"))
     assert one.weight_clip == math.inf and other.weight_clip == config.weight_clip
     assert {name for name in vars(one) if getattr(one, name) != getattr(other, name)} == {"weight_clip"}
 
 
+@pytest.mark.full
 def test_a_smoke_sweep_judges_every_run_and_repeats_itself():
-    config, files = Sweep(profile="smoke").config(), data.load("digits", progress=False)
+    config, files = plan_stability(Stability(profile="smoke")).run, data.load("digits", progress=False)
     (metrics, grid), (again, _) = (stability.measure(config, files) for _ in range(2))
     assert [(row["loss"], row["rate"], row["width"]) for row in metrics["runs"]] == config.runs()
     assert grid.shape == (len(config.runs()), stability.SHOWN, 28, 28) and np.abs(grid).max() <= 1

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from dpgan_lib import data, stand_ins
+from dpgan_lib import data
+from dpgan_lib.data import stand_ins
 
 
 def test_digits_fill_the_centre_white_on_black():

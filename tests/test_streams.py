@@ -4,7 +4,7 @@ from itertools import combinations
 
 import numpy as np
 
-from dpgan_lib.streams import PURPOSES, stream
+from dpgan_lib.privacy.streams import PURPOSES, stream
 
 
 def test_the_same_run_purpose_and_step_give_the_same_numbers():

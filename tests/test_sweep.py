@@ -5,7 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from dpgan_lib import results, studies, sweep
+from dpgan_lib.records import store
+from dpgan_lib.studies import registry, study, sweep
 
 
 @dataclass(frozen=True)
@@ -29,32 +30,42 @@ def _compute(parameters, progress):
         raise RuntimeError("out of steam")
 
 
+class Stand(study.Study):
+    def address(self, asked):
+        return f"run{asked.number}"
+
+    def _compute(self, asked, max_minutes, progress):
+        return _compute(asked, progress)
+
+
 GRID = tuple(map(Cell, (1, 5, 2, 13, 3)))
-STUDY = studies.Study(grid=GRID, address=lambda parameters: f"run{parameters.number}", compute=_compute)
+STUDY = Stand(chapter="stand_in", asked=Cell, grid=GRID, plan=None, measure=None)
 
 
 @pytest.fixture
 def stand_in(monkeypatch):
-    monkeypatch.setattr(studies, "study", lambda name: STUDY if name == "stand_in" else None)
+    known = registry.studies
+    monkeypatch.setattr(registry, "studies", lambda name: [STUDY] if name == "stand_in" else known(name))
     found = {"run2": [], "run3": ["older source"]}  # by run id: why it is stale
-    monkeypatch.setattr(results, "find", lambda name, run: SimpleNamespace(reasons=found[run]) if run in found else None)
-    monkeypatch.setattr(results, "staleness", lambda record: record.reasons)
+    monkeypatch.setattr(store, "find", lambda name, run: SimpleNamespace(reasons=found[run]) if run in found else None)
+    monkeypatch.setattr(store, "staleness", lambda record: record.reasons)
 
 
 def test_what_is_current_is_kept(stand_in):
-    assert sweep.cells("stand_in") == [Cell(1), Cell(5), Cell(13), Cell(3)]
+    assert sweep.due("stand_in") == [Cell(1), Cell(5), Cell(13), Cell(3)]
 
 
-def test_a_chapter_without_a_grid_is_refused(stand_in):
-    with pytest.raises(ValueError, match="'cost' has no grid"):
-        sweep.cells("cost")
+@pytest.mark.parametrize("chapter", ["cost", "accountant", "claims"])  # machines, no records, and no study at all
+def test_a_chapter_without_a_grid_is_refused(stand_in, chapter):
+    with pytest.raises(ValueError, match=f"'{chapter}' has no grid"):
+        sweep.due(chapter)
 
 
 def test_cells_are_computed_apart_and_a_failure_is_a_hole(stand_in, monkeypatch, tmp_path):
     monkeypatch.setenv("DPGAN_SWEEP_TEST", str(tmp_path))
     monkeypatch.setattr(sweep, "_cell", _cell)
     monkeypatch.setattr("os.cpu_count", lambda: 4)
-    outcome = dict(sweep.compute("stand_in", sweep.cells("stand_in"), jobs=2))
+    outcome = dict(sweep.compute("stand_in", sweep.due("stand_in"), jobs=2))
     assert outcome == {Cell(1): None, Cell(3): None, Cell(5): "RuntimeError: out of steam",
                        Cell(13): "ValueError: number=13 is unlucky"}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1-2", "3-2", "5-2"]  # two threads each
@@ -62,7 +73,8 @@ def test_cells_are_computed_apart_and_a_failure_is_a_hole(stand_in, monkeypatch,
 
 def _cell(name, parameters, threads):
     """sweep._cell in a new process, where the stand-in must be put in place again."""
-    studies.study = lambda name: STUDY
+    registry.studies = lambda name: [STUDY]
+    store.find = lambda name, run: None
     sweep_cell(name, parameters, threads)
 
 
@@ -70,7 +82,7 @@ sweep_cell = sweep._cell
 
 
 def test_a_cell_in_words():
-    assert sweep.words(Cell(7)) == "number 7"
+    assert study.words(Cell(7)) == "number 7"
 
 
 def test_the_command_names_holes_and_fails(monkeypatch):
@@ -78,7 +90,7 @@ def test_the_command_names_holes_and_fails(monkeypatch):
 
     from dpgan_lib.cli import main
 
-    monkeypatch.setattr(sweep, "cells", lambda name: list(GRID[:2]))
+    monkeypatch.setattr(sweep, "due", lambda name: list(GRID[:2]))
     monkeypatch.setattr(sweep, "compute", lambda name, due, jobs: iter([(due[0], None), (due[1], "why")]))
     result = CliRunner().invoke(main, ["--quiet", "sweep", "stand_in", "--jobs", "2"])
     assert result.exit_code == 1 and result.output == "1 of 2 cells computed\nhole: number 5: why\n"

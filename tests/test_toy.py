@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from dpgan_lib import clipping, toy
-from dpgan_lib.wasserstein import LIPSCHITZ, mlp
-from dpgan_lib.wasserstein_study import Parameters
+from dpgan_lib.privacy import clipping
+from dpgan_lib.studies.wasserstein import toy
+from dpgan_lib.studies.wasserstein.distance import LIPSCHITZ, mlp
+from dpgan_lib.studies.wasserstein.study import Parameters, plan_toy
 
 CLIP = 0.3
 
@@ -23,7 +24,7 @@ def critic(seed=0):
 
 
 class Scores(torch.nn.Module):
-    """A critic as dpgan_lib.clipping wants it: one score a record."""
+    """A critic as dpgan_lib.privacy.clipping wants it: one score a record."""
 
     def __init__(self, layers):
         super().__init__()
@@ -75,7 +76,7 @@ def test_without_clipping_the_three_balances_are_one_gradient():
 
 
 def game(**changes):
-    config = replace(Parameters(profile="smoke", **changes).config(), ratios=(1,))
+    config = replace(plan_toy(Parameters(profile="smoke", **changes)).run, ratios=(1,))
     return config, toy.new_game(config, 1)
 
 
@@ -107,18 +108,18 @@ def test_noise_does_not_drive_a_projected_critic_out_of_W(lipschitz, inside):
 
 
 def test_a_run_repeats_itself_and_shares_no_randomness_with_another():
-    config = Parameters(profile="smoke").config()
+    config = plan_toy(Parameters(profile="smoke")).run
     data = points(config.privacy.records).numpy()
     first, again = (toy.measure(config, data) for _ in range(2))
     assert first == again
     assert [run["ratio"] for run in first["runs"]] == list(config.ratios)
-    other = Parameters(profile="smoke", epsilon=2.0).config()
+    other = plan_toy(Parameters(profile="smoke", epsilon=2.0)).run
     draws = {each.stream(ratio, "noise", 3).standard_normal() for each in (config, other) for ratio in config.ratios}
     assert len(draws) == 2 * len(config.ratios)
 
 
 def test_a_better_generator_has_a_smaller_distance():
-    config = Parameters(profile="smoke").config()
+    config = plan_toy(Parameters(profile="smoke")).run
 
     def perfect(z):  # the ring's eight centres, by the angle of z
         angle = torch.round(torch.atan2(z[:, 1], z[:, 0]) / (math.pi / 4)) * (math.pi / 4)

@@ -2,89 +2,105 @@
 
 import math
 import re
-from dataclasses import replace
+from dataclasses import asdict
+from types import SimpleNamespace
 
 import pytest
 from sample_record import store_record
 
-from dpgan_lib import accounting, data, experiment, means, results, studies, tradeoff
-from dpgan_lib import tradeoff_tables as tables
-from dpgan_lib.tradeoff import ABLATIONS, METHODS, Ceiling, Parameters
-from dpgan_lib.warm_config import WarmRunConfig, release_noise
+from dpgan_lib import data
+from dpgan_lib.config import WarmRunConfig, release_noise
+from dpgan_lib.privacy import accounting
+from dpgan_lib.records.store import RECORDS_ONLY, staleness
+from dpgan_lib.report import numbers
+from dpgan_lib.studies import registry
+from dpgan_lib.studies.mnist_tradeoff import study, tables
+from dpgan_lib.studies.mnist_tradeoff.study import ABLATIONS, CEILING, METHODS, Ceiling, Parameters
+from dpgan_lib.studies.study import privacy_statement
 
 SMOKE = {"dataset": "digits", "profile": "smoke"}
 
 
 @pytest.fixture
 def store(tmp_path, monkeypatch):
-    monkeypatch.delenv(results.RECORDS_ONLY, raising=False)
-    monkeypatch.setattr(results, "LOCAL", tmp_path)
+    monkeypatch.delenv(RECORDS_ONLY, raising=False)
+    monkeypatch.setenv("DPGAN_HOME", str(tmp_path))
     return tmp_path
 
 
 @pytest.mark.parametrize("epsilon", [0.5, 10.0, "inf"])
 @pytest.mark.parametrize("method", METHODS)
 def test_each_method_spends_no_more_than_asked_and_almost_that(method, epsilon):
-    config = tradeoff.plan(Parameters(**SMOKE, epsilon=epsilon, method=method))
-    spent = experiment.privacy_statement(config, "one")["epsilon_spent"]["pld"]
+    config = study.run_of(Parameters(**SMOKE, epsilon=epsilon, method=method))
+    spent = privacy_statement(config, "one")["epsilon_spent"]["pld"]
     asked = float(epsilon)
     assert 0.9 * asked <= spent <= asked
-    assert tradeoff.method_of(config) == method
     assert isinstance(config, WarmRunConfig) == (method in ("releases", "both")) == (release_noise(config) < math.inf)
     assert (config.privacy.steps == 0) == (method == "releases")
     assert config.model.conditional == (method != "paper")
 
 
 def test_of_the_whole_method_the_releases_take_their_share():
-    config = tradeoff.plan(Parameters(**SMOKE, epsilon=4.0))
+    config = study.run_of(Parameters(**SMOKE, epsilon=4.0))
     alone = accounting.epsilon_pld(noise_multiplier=release_noise(config), sampling_rate=1.0, steps=1, delta=1e-5)
-    assert alone == pytest.approx(4.0 * tradeoff.RELEASE_SHARE, rel=0.01)
+    assert alone == pytest.approx(4.0 * study.RELEASE_SHARE, rel=0.01)
 
 
 @pytest.mark.parametrize("ablation", ABLATIONS)
-def test_an_ablation_is_told_by_its_configuration_and_is_another_run(ablation):
-    config = tradeoff.plan(Parameters(**SMOKE, epsilon="inf", ablation=ablation))
-    assert tradeoff.ablation_of(config) == ablation
-    assert (config == tradeoff.plan(Parameters(**SMOKE, epsilon="inf"))) == (ablation == "none")
-    assert tables.tradeoff.ABLATION_WORDS.keys() == ABLATIONS.keys()
+def test_an_ablation_is_another_run(ablation):
+    config = study.run_of(Parameters(**SMOKE, epsilon="inf", ablation=ablation))
+    others = [study.run_of(Parameters(**SMOKE, epsilon="inf", ablation=other)) for other in ABLATIONS]
+    assert others.count(config) == 1 and others[list(ABLATIONS).index(ablation)] == config
+    assert study.ABLATION_WORDS.keys() == ABLATIONS.keys()
 
 
-def test_a_configuration_of_other_sizes_is_another():
-    config = tradeoff.plan(Parameters(**SMOKE, epsilon="inf"))
-    assert tradeoff.ablation_of(replace(config, warm_start=replace(config.warm_start, steps=77))) == "another"
+@pytest.mark.parametrize("ablation", ABLATIONS)
+@pytest.mark.parametrize("method", METHODS)
+def test_what_was_asked_names_the_method_and_the_ablation(store, method, ablation):
+    """No configuration is asked to give them back: two that are alike were asked for by name."""
+    asked = {"method": method, "ablation": ablation}
+    record = store_record(store, changes={"asked": asdict(Parameters(**SMOKE)) | asked})
+    assert tables.row(record).items() >= asked.items()
+    assert tables.name(record).startswith(METHODS[method].name) and (f"({ablation})" in tables.name(record)) == (
+        ablation != "none")
 
 
 @pytest.mark.parametrize("wrong, words", [
-    ({"method": "papr"}, "Did you mean 'paper'"), ({"method": 3}, "method=3"), ({"ablation": "x"}, "must be one of none"),
+    ({"method": "papr"}, "Did you mean 'paper'"), ({"method": 3}, "method=3"),
+    ({"ablation": "x"}, "must be one of none"),
     ({"method": "paper", "ablation": "unfitted"}, 'takes something out of method="both"')])
 def test_a_wrong_method_is_refused_in_one_line(wrong, words):
     with pytest.raises(ValueError) as refusal:
-        tradeoff.plan(Parameters(**SMOKE, **wrong))
+        study.run_of(Parameters(**SMOKE, **wrong))
     assert words in str(refusal.value) and "\n" not in str(refusal.value)
 
 
 def test_more_noise_fewer_styles():
-    rounds = [tradeoff.rounds_at(epsilon) for epsilon in (0.01, 0.2, 0.5, 1.0, 5.0, 10.0, math.inf)]
+    rounds = [study.rounds_at(epsilon) for epsilon in (0.01, 0.2, 0.5, 1.0, 5.0, 10.0, math.inf)]
     assert rounds == sorted(rounds) and (rounds[0], rounds[-1]) == (2, 6)
 
 
 def test_points_of_one_figure():
-    one, *others = (tradeoff.plan(Parameters(**SMOKE, epsilon="inf", **change)) for change in (
-        {}, {"method": "paper", "info_weight": 1.0}, {"seed": 3}, {"ablation": "one_style"}))
-    assert all(tradeoff.is_same_sweep(one, other) for other in others)
+    asked = [Parameters(**SMOKE, epsilon="inf", **change) for change in (
+        {}, {"method": "paper", "info_weight": 1.0}, {"seed": 3}, {"ablation": "one_style"})]
+    points = [SimpleNamespace(kind="run", asked=asdict(each)) for each in asked]
+    for each in asked:
+        assert study.STUDY.comparable(points, each) == points
     for change in ({"info_weight": 0.0}, {"delta": 1e-6}, {"method": "paper"}):
-        assert not tradeoff.is_same_sweep(one, tradeoff.plan(Parameters(**SMOKE, epsilon="inf", **change)))
+        assert study.STUDY.comparable(points, Parameters(**SMOKE, epsilon="inf", **change)) == []
+    assert study.STUDY.comparable([SimpleNamespace(kind="ceiling", asked=points[0].asked)], asked[0]) == []
 
 
+@pytest.mark.full
 def test_the_ceiling_is_computed_once_then_found(store, monkeypatch):
     ceiling = Ceiling(**SMOKE)
-    monkeypatch.setattr(tradeoff, "SIZES", {"smoke": dict(images=300, cnn_steps=14)})
-    record = tradeoff._compute(ceiling, False)
-    assert record.run_id == tradeoff.STUDY.address(ceiling) and results.staleness(record) == []
+    monkeypatch.setattr(study, "SIZES", {"smoke": dict(images=300, cnn_steps=14)})
+    record = registry.obtain("mnist_tradeoff", ceiling, progress=False)
+    assert record.run_id == CEILING.address(ceiling) and staleness(record) == []
     assert len(record.metrics["real"]["cnn_pairs"]) == 45
-    assert tradeoff.trained([record]) == []
+    assert study.trained([record]) == []
     monkeypatch.setattr(data, "load", lambda *_, **__: pytest.fail("data was opened"))
-    assert studies.obtain("mnist_tradeoff", ceiling, progress=False) == record
+    assert registry.obtain("mnist_tradeoff", ceiling, progress=False) == record
 
 
 # Tables
@@ -100,9 +116,10 @@ def texts(html):
 def test_means_have_intervals_where_there_are_seeds():
     rows = [row(seed=seed, ten_cnn=accuracy) for seed, accuracy in enumerate((0.90, 0.92, 0.94))]
     half = 100 * 4.302653 * 0.02 / math.sqrt(3)  # Student's t at 97.5%, two degrees of freedom
-    assert means.percent(tables.values(rows, "ten_cnn")) == f"92.0 &plusmn; {half:.1f}"
-    assert means.percent([0.9]) == "90.0" and means.percent([]) == "not measured"
-    page = tables.accuracy_table(rows + [row(ablation="one_style", ten_cnn=0.1)], dict.fromkeys(tables.ACCURACIES, 0.99))
+    assert numbers.percent(tables.values(rows, "ten_cnn")) == f"92.0 &plusmn; {half:.1f}"
+    assert numbers.percent([0.9]) == "90.0" and numbers.percent([]) == "not measured"
+    page = tables.accuracy_table(rows + [row(ablation="one_style", ten_cnn=0.1)],
+                                 dict.fromkeys(tables.ACCURACIES, 0.99))
     assert "92.0" in page and "10.0" not in page and texts(page)[-1][:3] == ["real", "images", "(ceiling)"]
 
 

@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from dpgan_lib import data, experiment, state, training
-from dpgan_lib.experiment import Parameters
+from dpgan_lib import data
+from dpgan_lib.gan import loop, state
+from dpgan_lib.studies.parameters import RunParameters, plan_run
 
 STEPS = 12
 BLOCK = 2  # critic steps between two generator steps of the smoke profile: a checkpoint lies between blocks
 
 
 def small_config(**parameters):
-    config = experiment.plan(Parameters(dataset="digits", profile="smoke", **parameters))
+    config = plan_run(RunParameters(dataset="digits", profile="smoke", **parameters))
     return replace(config, privacy=replace(config.privacy, steps=STEPS))
 
 
@@ -33,7 +34,7 @@ def weights(trained):
 
 
 def test_same_configuration_same_weights_and_another_seed_others(digits, tmp_path):
-    runs = [training.train(small_config(seed=seed), *digits, tmp_path / str(index))
+    runs = [loop.train(small_config(seed=seed), *digits, tmp_path / str(index))
             for index, seed in enumerate([0, 0, 1])]
     assert torch.equal(weights(runs[0]), weights(runs[1]))
     assert not torch.equal(weights(runs[0]), weights(runs[2]))
@@ -45,13 +46,13 @@ class Killed(Exception):
 
 def test_a_slice_stops_and_the_next_finishes(digits, tmp_path):
     config = small_config()
-    assert training.train(config, *digits, tmp_path, max_minutes=0).step == BLOCK
-    assert training.train(config, *digits, tmp_path).step == STEPS
+    assert loop.train(config, *digits, tmp_path, max_minutes=0).step == BLOCK
+    assert loop.train(config, *digits, tmp_path).step == STEPS
 
 
 def test_a_kill_while_the_checkpoint_is_written_leaves_the_previous_one(digits, tmp_path, monkeypatch):
     config = small_config()
-    training.train(config, *digits, tmp_path, max_minutes=0)
+    loop.train(config, *digits, tmp_path, max_minutes=0)
 
     def die(tensors, path, metadata):
         path.write_bytes(b"half")
@@ -59,26 +60,26 @@ def test_a_kill_while_the_checkpoint_is_written_leaves_the_previous_one(digits, 
 
     monkeypatch.setattr(state, "save_file", die)
     with pytest.raises(Killed):
-        training.train(config, *digits, tmp_path, max_minutes=0)
-    assert training.load_checkpoint(config, tmp_path, torch.device("cpu")).step == BLOCK
+        loop.train(config, *digits, tmp_path, max_minutes=0)
+    assert state.load_checkpoint(config, tmp_path, torch.device("cpu")).step == BLOCK
 
 
 def test_another_configuration_does_not_resume(digits, tmp_path):
-    training.train(small_config(), *digits, tmp_path, max_minutes=0)
+    loop.train(small_config(), *digits, tmp_path, max_minutes=0)
     with pytest.raises(ValueError, match="belongs to another configuration"):
-        training.train(small_config(seed=1), *digits, tmp_path)
+        loop.train(small_config(seed=1), *digits, tmp_path)
 
 
 def test_another_number_of_records_is_refused(digits, tmp_path):
     images, labels = digits
     with pytest.raises(ValueError, match="declared N"):
-        training.train(small_config(), images[1:], labels[1:], tmp_path)
+        loop.train(small_config(), images[1:], labels[1:], tmp_path)
 
 
 def test_divergence_stops_the_run(digits, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "generator_step", lambda *_: torch.tensor(float("nan")))
+    monkeypatch.setattr(loop, "generator_step", lambda *_: torch.tensor(float("nan")))
     with pytest.raises(RuntimeError, match="diverged at critic step 2"):
-        training.train(small_config(), *digits, tmp_path)
+        loop.train(small_config(), *digits, tmp_path)
 
 
 def test_training_needs_torch_numpy_and_safetensors_alone(digits, tmp_path):
@@ -91,19 +92,19 @@ def test_training_needs_torch_numpy_and_safetensors_alone(digits, tmp_path):
             f"sys.argv = ['remote', {str(tmp_path)!r}]; runpy.run_module('dpgan_lib.remote', run_name='__main__')")
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True)
     assert done.returncode == 0 and f"{STEPS} of {STEPS} critic steps" in done.stdout, done.stderr
-    here = training.train(small_config(), images, labels, tmp_path / "here")
-    there = training.load_checkpoint(small_config(), tmp_path, torch.device("cpu"))
+    here = loop.train(small_config(), images, labels, tmp_path / "here")
+    there = state.load_checkpoint(small_config(), tmp_path, torch.device("cpu"))
     assert torch.equal(weights(here), weights(there))
 
 
 def test_a_checkpoint_of_every_profile_fits_in_16_mib(tmp_path):
     for profile in ("smoke", "laptop", "paper"):
-        config = experiment.plan(Parameters(profile=profile, epsilon="inf"))
-        new = training.new_state(config, torch.device("cpu"))
+        config = plan_run(RunParameters(profile=profile, epsilon="inf"))
+        new = state.new_state(config, torch.device("cpu"))
         for optimiser in (new.critic_optimiser, new.generator_optimiser):
             for group in optimiser.param_groups:
                 for parameter in group["params"]:
                     parameter.grad = torch.zeros_like(parameter)
             optimiser.step()
-        training.save_checkpoint(config, new, tmp_path)
+        state.save_checkpoint(config, new, tmp_path)
         assert (tmp_path / state.CHECKPOINT).stat().st_size < 16 * 2**20, profile

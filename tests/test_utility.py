@@ -6,9 +6,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from dpgan_lib import data, experiment, training, utility
+from dpgan_lib import data
 from dpgan_lib.config import EvaluationConfig
-from dpgan_lib.experiment import Parameters
+from dpgan_lib.gan.state import device, new_state
+from dpgan_lib.measures import codes, utility
+from dpgan_lib.studies import parameters
+from dpgan_lib.studies.parameters import RunParameters
 
 RECIPE = EvaluationConfig(images=1_400, cnn_steps=60)
 
@@ -23,6 +26,7 @@ def accuracies(images, labels, digits, **how):
                              how.get("pair_cnns", False))
 
 
+@pytest.mark.full
 def test_real_digits_teach_and_shuffled_labels_do_not(digits):
     images, labels = digits.train_images, digits.train_labels
     real = accuracies(images, labels, digits)
@@ -33,6 +37,7 @@ def test_real_digits_teach_and_shuffled_labels_do_not(digits):
     assert real["pairs_worst"] == min(accuracy for *_, accuracy in real["pairs"]) and len(real["pairs"]) == 45
 
 
+@pytest.mark.full
 def test_each_pair_has_a_cnn_where_that_is_asked_for(digits, monkeypatch):
     monkeypatch.setattr(utility, "PAIR_STEPS", 1)
     few = np.isin(digits.train_labels, (3, 8))
@@ -60,16 +65,16 @@ def test_images_without_some_classes_get_the_accuracy_of_naming_what_they_have(k
 
 
 def run(conditional):
-    config = experiment.plan(Parameters(dataset="digits", profile="smoke", epsilon=3.0))
+    config = parameters.plan_run(RunParameters(dataset="digits", profile="smoke", epsilon=3.0))
     return replace(config, model=replace(config.model, conditional=conditional),
                    evaluation=EvaluationConfig(images=300, cnn_steps=6))
 
 
 def test_with_labels_a_code_is_its_class_and_without_them_what_the_judge_sees(digits, monkeypatch):
-    generator = training.new_state(run(True), training.device()).average
+    generator = new_state(run(True), device()).average
     images, labels, names = utility.generate(run(True), generator, digits)
     assert names == list(range(10)) and labels.tolist() == [k % 10 for k in range(300)] and len(images) == 300
-    monkeypatch.setattr(utility.codes, "named", lambda judge, images: np.arange(len(images)) // 100 % 7)
+    monkeypatch.setattr(codes, "named", lambda judge, images: np.arange(len(images)) // 100 % 7)
     _, labels, names = utility.generate(run(False), generator, digits)
     assert len(names) == 10 and set(names) <= set(range(7))
     assert labels.tolist() == [names[k % 10] for k in range(300)]
@@ -77,7 +82,7 @@ def test_with_labels_a_code_is_its_class_and_without_them_what_the_judge_sees(di
 
 def test_the_metrics_of_a_run_and_their_repetition(digits):
     config = run(True)
-    state = training.new_state(config, training.device())
+    state = new_state(config, device())
     one, other = (utility.measure(config, state, digits) for _ in range(2))
     assert one == other and one.keys() == {"synthetic", "fidelity", "names"}
     assert "pairs_cnn" not in one["synthetic"]  # at epsilon 3

@@ -15,8 +15,14 @@ import pytest
 from click.testing import CliRunner
 from sample_record import ARTEFACTS, store_record
 
-from dpgan_lib import accounting, cli, data, experiment, results, utility, verify
+from dpgan_lib import cli, data, paths
 from dpgan_lib.config import EvaluationConfig
+from dpgan_lib.measures import utility
+from dpgan_lib.privacy import accounting
+from dpgan_lib.records import checks, provenance, verify
+from dpgan_lib.records.store import Record, content_address, read, update_manifest, write
+from dpgan_lib.studies.mnist_tradeoff import study
+from dpgan_lib.studies.study import Plan
 
 EPSILONS = {"epsilon spent (pld)", "epsilon spent (rdp)", "epsilon spent (moments)"}
 UNCOMMITTED = "committed manifest"  # a record that was just published passes it once it is committed
@@ -31,11 +37,11 @@ def accounts_once():
 
 
 def failed(record, **how) -> set[str]:
-    return {check.name for check in verify.check(record, **how) if check.outcome == verify.FAILED}
+    return {check.name for check in verify.check(record, **how) if check.outcome == checks.FAILED}
 
 
 def published_folders() -> list[Path]:
-    return sorted(path.parent for path in results.PUBLISHED.glob("[!.]*/[!.]*/record.json"))
+    return sorted(path.parent for path in paths.published().glob("[!.]*/[!.]*/record.json"))
 
 
 PUBLISHED = published_folders()
@@ -43,7 +49,7 @@ PUBLISHED = published_folders()
 
 def a_private_record() -> Path:
     """A training run's, with weights and utility, pairs' CNNs included."""
-    records = [results.read(folder) for folder in PUBLISHED if folder.parent.name == "mnist_tradeoff"]
+    records = [read(folder) for folder in PUBLISHED if folder.parent.name == "mnist_tradeoff"]
     return next(record.folder for record in records if "release_noise" in record.privacy and record.privacy["steps"]
                 and "cnn_pairs" in record.metrics["synthetic"])
 
@@ -51,11 +57,10 @@ def a_private_record() -> Path:
 @pytest.fixture
 def store(tmp_path, monkeypatch):
     """A published store of its own, with a copy of one published record of a private run."""
-    monkeypatch.delenv("DPGAN_PUBLISHED", raising=False)
     folder = a_private_record()
     shutil.copytree(folder, tmp_path / "results" / folder.parent.name / folder.name)
-    monkeypatch.setattr(results, "PUBLISHED", tmp_path / "results")
-    results.update_manifest()
+    monkeypatch.setenv("DPGAN_PUBLISHED", str(tmp_path / "results"))
+    update_manifest()
     return tmp_path / "results"
 
 
@@ -63,24 +68,24 @@ def only_folder(store: Path) -> Path:
     return next(path.parent for path in store.glob("*/*/record.json"))
 
 
-def rewrite(folder: Path, edit) -> results.Record:
+def rewrite(folder: Path, edit) -> Record:
     """Edit record.json as a text editor would."""
     content = json.loads((folder / "record.json").read_text())
     edit(content)
     (folder / "record.json").write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
-    return results.read(folder)
+    return read(folder)
 
 
 @pytest.mark.parametrize("folder", PUBLISHED, ids=lambda folder: f"{folder.parent.name}-{folder.name}")
 def test_every_published_record_passes(folder, monkeypatch):
     monkeypatch.delenv("DPGAN_PUBLISHED", raising=False)
-    assert failed(results.read(folder)) <= {UNCOMMITTED}
+    assert failed(read(folder)) <= {UNCOMMITTED}
 
 
 def test_a_copy_in_a_store_of_its_own_passes_and_says_what_it_did_not_check(store):
-    rows = verify.check(results.read(only_folder(store)))
-    assert not [row for row in rows if row.outcome == verify.FAILED]
-    unchecked = {row.name for row in rows if row.outcome == verify.NOT_CHECKED}
+    rows = verify.check(read(only_folder(store)))
+    assert not [row for row in rows if row.outcome == checks.FAILED]
+    unchecked = {row.name for row in rows if row.outcome == checks.NOT_CHECKED}
     assert {"metrics from the weights", "training", "origin", UNCOMMITTED} == unchecked
 
 
@@ -175,7 +180,7 @@ def test_an_edit_fails_alone_and_with_the_manifest_edited_to_match(store, name):
     edit, expected = EDITS[name]
     record = rewrite(only_folder(store), edit)
     assert failed(record) == expected | {"manifest"}
-    results.update_manifest()
+    update_manifest()
     assert failed(record) == expected
 
 
@@ -189,15 +194,15 @@ def less_noise(content):
     asked = math.ceil(spent["pld"])
     privacy |= {"epsilon_spent": spent, "epsilon_asked": asked}
     content["config"]["privacy"]["epsilon"] = asked
-    content["run_id"] = results.content_address(content["config"], content["card"])
+    content["run_id"] = content_address(content["config"], content["card"])
 
 
 def test_a_run_renamed_and_retold_throughout_is_caught_by_the_manifest_alone(store):
     folder = only_folder(store)
     renamed = folder.rename(folder.with_name(rewrite(folder, less_noise).run_id))
-    assert failed(results.read(renamed)) == {"manifest"}
-    results.update_manifest()
-    assert failed(results.read(renamed)) == set()
+    assert failed(read(renamed)) == {"manifest"}
+    update_manifest()
+    assert failed(read(renamed)) == set()
 
 
 def git(folder, *arguments):
@@ -210,10 +215,10 @@ def test_what_was_committed_catches_a_record_edited_with_its_manifest(store):
     git(store, "init")
     git(store, "add", ".")
     git(store, "commit", "-m", "published")
-    record = results.read(only_folder(store))
-    assert {row.outcome for row in verify.check(record) if "manifest" in row.name} == {verify.OK}
+    record = read(only_folder(store))
+    assert {row.outcome for row in verify.check(record) if "manifest" in row.name} == {checks.OK}
     record = rewrite(record.folder, EDITS["one accuracy"][0])
-    results.update_manifest()
+    update_manifest()
     assert failed(record) == {UNCOMMITTED}
 
 
@@ -222,7 +227,7 @@ def test_changed_missing_and_unlisted_files_fail(store):
     (folder / "samples.png").unlink()
     (folder / "generator.safetensors").write_bytes(b"other weights")
     (folder / "more.pkl").write_bytes(b"")
-    assert failed(results.read(folder)) == {"samples.png", "generator.safetensors", "artefacts"}
+    assert failed(read(folder)) == {"samples.png", "generator.safetensors", "artefacts"}
 
 
 def test_a_listed_file_outside_the_folder_is_not_opened(store):
@@ -256,11 +261,12 @@ def test_a_text_in_a_record_does_not_pass_for_a_line_of_ours(store):
 
 def test_a_metric_that_no_check_knows_is_named(store):
     record = rewrite(only_folder(store), put("metrics", "synthetic", change=lambda values: values | {"beauty": 1.0}))
-    assert {row.outcome for row in verify.check(record) if "beauty" in row.detail} == {verify.NOT_CHECKED}
+    assert {row.outcome for row in verify.check(record) if "beauty" in row.detail} == {checks.NOT_CHECKED}
 
 
 def test_no_check_opens_data_or_needs_torch(store):
-    code = ("import sys; from dpgan_lib import data, verify; data.load = data.check = data.fetch = None\n"
+    code = ("import sys; from dpgan_lib import data; from dpgan_lib.records import verify\n"
+            "data.load = data.check = data.fetch = None\n"
             f"rows = verify.check(verify.find({str(only_folder(store))!r}))\n"
             "print(len(rows) > 20, 'torch' in sys.modules)")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -271,10 +277,10 @@ def test_no_check_opens_data_or_needs_torch(store):
 
 def test_a_study_without_epsilon_is_checked_as_far_as_it_goes(store):
     config, card = {"repeats": 3}, {"title": "random images"}
-    content = {"mode": "demo", "config": config, "card": card, "privacy": {}, "metrics": {"steps": [1.5]},
-               "seconds": {"benchmark": 1.0}, "provenance": results.provenance()}
-    record = results.write("timings", results.content_address(config, card), content, {}, store)
-    results.update_manifest()
+    content = {"mode": "demo", "asked": {}, "config": config, "card": card, "privacy": {}, "metrics": {"steps": [1.5]},
+               "seconds": {"benchmark": 1.0}, "provenance": provenance.provenance({})}
+    record = write("timings", content_address(config, card), content, {}, store)
+    update_manifest()
     outcomes = {row.name: row.outcome for row in verify.check(record)}
     assert outcomes == {"run id": "ok", "place": "ok", "artefacts": "not checked", "manifest": "ok",
                         UNCOMMITTED: "not checked", "epsilon": "not checked", "metrics": "not checked",
@@ -314,7 +320,7 @@ def test_the_command_prints_a_line_a_check_and_ends_with_the_verdict(store):
     folder = only_folder(store)
     passed = CliRunner().invoke(cli.main, ["verify", folder.name])
     assert passed.exit_code == 0
-    assert passed.stdout.splitlines() == [str(row) for row in verify.check(results.read(folder))]
+    assert passed.stdout.splitlines() == [str(row) for row in verify.check(read(folder))]
     rewrite(folder, EDITS["noise"][0])
     result = CliRunner().invoke(cli.main, ["verify", folder.name])
     assert result.exit_code == 1 and "FAILED       noise multiplier: " in result.stdout
@@ -327,12 +333,14 @@ def test_the_command_prints_a_line_a_check_and_ends_with_the_verdict(store):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A run of four steps, with a short evaluation: what it draws is noise, and yet it is what its weights draw."""
-    config = experiment.plan(experiment.Parameters(dataset="digits", profile="smoke", epsilon=3.0))
+    asked = study.Parameters(dataset="digits", profile="smoke", epsilon=3.0, method="dp_sgd")
+    config = study.run_of(asked)
     config = replace(config, privacy=replace(config.privacy, steps=4),
                      evaluation=EvaluationConfig(images=200, cnn_steps=2))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(results, "LOCAL", tmp_path_factory.mktemp("runs"))
-        return experiment.obtain("study", config, progress=False)
+        patch.setenv("DPGAN_HOME", str(tmp_path_factory.mktemp("home")))
+        short = replace(study.STUDY, plan=lambda _: Plan(run=config, card=data.card(config.dataset)))
+        return short.obtain(asked, progress=False)
 
 
 @pytest.fixture
@@ -348,10 +356,11 @@ def as_measured(trained, monkeypatch):
 
 
 def test_metrics_computed_again_from_the_weights_agree(run):
-    record = results.read(run)
+    record = read(run)
     rows = verify.check(record, deep=True)
-    assert not [str(row) for row in rows if row.outcome == verify.FAILED]
-    assert sum("from the weights" in row.name for row in rows) == 1 + 5 + 1  # the grid, accuracies, and the pair that differs most
+    assert not [str(row) for row in rows if row.outcome == checks.FAILED]
+    # The grid, accuracies, and the pair that differs most.
+    assert sum("from the weights" in row.name for row in rows) == 1 + 5 + 1
 
 
 @pytest.mark.parametrize("edit, expected", [
@@ -377,14 +386,14 @@ def test_other_weights_draw_other_samples(run, as_measured):
 
 def test_what_is_no_weights_fails_deep(run, as_measured):
     (run / "generator.safetensors").write_bytes(ARTEFACTS["generator.safetensors"])
-    assert "metrics from the weights" in failed(results.read(run), deep=True)
+    assert "metrics from the weights" in failed(read(run), deep=True)
 
 
 def test_deep_says_that_a_record_is_stale_where_it_differs(run, as_measured):
     record = rewrite(run, EDITS["one accuracy"][0])
     assert not any("stale" in row.detail for row in verify.check(record, deep=True))
-    record = rewrite(run, put("provenance", "source_hash", change=lambda value: value[::-1]))
-    assert any("the source has changed since" in row.detail for row in verify.check(record, deep=True))
+    record = rewrite(run, put("provenance", "sources", "measuring", "sha256", change=lambda value: value[::-1]))
+    assert any("the source that measures it has changed since" in row.detail for row in verify.check(record, deep=True))
 
 
 def test_deep_without_the_data_is_refused_in_one_line(tmp_path, monkeypatch):

@@ -1,17 +1,20 @@
-"""What `dpgan verify` checks of a record of faces: its metrics agree with each other, and no edit of one gets through."""
+"""What `dpgan verify` checks of a record of faces: its metrics agree with each other, and no edit of one gets
+through.
+"""
 
 import copy
 
 import pytest
 
-from dpgan_lib import face_study, results, verify, verify_metrics
-from dpgan_lib.checks import FAILED
+from dpgan_lib.records import checks, store, verify
+from dpgan_lib.records.checks import FAILED
+from dpgan_lib.studies.celeba_specificity import study
 
-PUBLISHED = results.published(face_study.STUDY_NAME)
+PUBLISHED = store.published(study.STUDY.chapter)
 
 
 def failed(content) -> list[str]:
-    return [check.name for check in verify_metrics.metrics(content) if check.outcome == FAILED]
+    return [check.name for check in checks.metrics_checks(content) if check.outcome == FAILED]
 
 
 @pytest.mark.parametrize("record", PUBLISHED, ids=lambda record: record.run_id)
@@ -31,7 +34,8 @@ def add(number, *place):
 
 @pytest.mark.parametrize("edit, name", [
     (add(1, "combinations", 0, 1), "images asked for"), (add(1, "obeyed", 1, "with", 1), "images asked for, Smiling"),
-    (add(-9_000, "obeyed", 0, "with", 0), "specificity"), (add(-5_000, "obeyed", 3, "with", 0), "specificity"), (add(20_000, "combinations", 0, 0), "specificity"),
+    (add(-9_000, "obeyed", 0, "with", 0), "specificity"), (add(-5_000, "obeyed", 3, "with", 0), "specificity"),
+    (add(20_000, "combinations", 0, 0), "specificity"),
     (add(1, "counts", 3), "training images counted"), (add(0.5, "utility", 0, "accuracy"), "utility"),
     (add(-1, "reader", 2, "with"), "reader"), (add(1, "ceiling", 0, "without"), "ceiling"),
     (add(-1, "fidelity", "recall"), "fidelity"), (lambda metrics: metrics["obeyed"].pop(), "faces")])

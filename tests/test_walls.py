@@ -1,74 +1,104 @@
 """The walls of the library: imports point down only, and data stays behind the training loop."""
 
 import ast
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
-LIBRARY = Path(__file__).resolve().parents[1] / "dpgan_lib"
+ROOT = Path(__file__).resolve().parents[1]
+LIBRARY = ROOT / "dpgan_lib"
 
-# From the top down: a module imports modules of later rows alone.
-ROOMS = [
-    {"cli"}, {"publish"}, {"coursework"}, {"chapters", "pages"}, {"playground"}, {"generator_scripts"},
-    {"catalogue", "claims", "own_claims", "release"}, {"verdicts"}, {"audit_study", "information", "private_step", "wasserstein_study"},
-    {"face_tables", "imbalance_tables", "tradeoff_tables"}, {"face_study", "imbalance"}, {"face_metrics", "tradeoff"},
-    {"experiment", "figures_audit", "figures_faces", "figures_information", "figures_wasserstein"}, {"figures", "reproduce", "verify"},
-    {"verify_metrics"}, {"checks", "cost"}, {"report"}, {"sweep"}, {"bands", "means", "studies"}, {"results"}, {"utility"},
-    {"bench", "canaries", "codes", "fidelity", "memorisation", "probe", "stability"}, {"provenance"},
-    {"evaluation", "linear_critic"}, {"specificity"}, {"remote"}, {"runs"}, {"face_start", "opening", "prototype_start"},
-    {"face_generator", "toy", "training"}, {"deforming", "warm_start"}, {"face_model", "prototypes"},
-    {"state", "steps", "wasserstein"}, {"mechanism", "networks", "bench_ways", "embedding"},
-    {"clipping", "features", "latent"}, {"drawn_faces"}, {"celeba"}, {"data", "face_cards"}, {"audit", "cards", "stand_ins"},
-    {"group_privacy"}, {"accounting", "budget", "channels", "deformations", "streams", "profiles"},
-    {"configs"}, {"face_config"}, {"warm_config"}, {"config"},
-]
+
+def place(module: str) -> Path | None:
+    """The file of a module named from the library: "gan.loop"; None if there is none of that name."""
+    path = LIBRARY / module.replace(".", "/")
+    return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
+
+
+def nodes(module: str) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(place(module).read_text(encoding="utf-8"))))
 
 
 def imports(module: str) -> set[str]:
     """What a module imports of the library, lazily too."""
     found = set()
-    for node in ast.walk(ast.parse((LIBRARY / f"{module}.py").read_text())):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dpgan_lib"):
-            _, _, below = node.module.partition(".")
-            found |= {below} if below else {name.name for name in node.names}
+    for node in nodes(module):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "dpgan_lib":
+            below = node.module.partition(".")[2]
+            inside = [f"{below}.{name.name}".strip(".") for name in node.names]
+            found |= {name if place(name) else below for name in inside}
         elif isinstance(node, ast.Import):
             found |= {name.name.partition(".")[2] for name in node.names if name.name.startswith("dpgan_lib.")}
     return found
 
 
 def packages(module: str) -> set[str]:
-    nodes = ast.walk(ast.parse((LIBRARY / f"{module}.py").read_text()))
-    return {name.name.partition(".")[0] for node in nodes if isinstance(node, ast.Import) for name in node.names} | {
-        node.module.partition(".")[0] for node in ast.walk(ast.parse((LIBRARY / f"{module}.py").read_text()))
-        if isinstance(node, ast.ImportFrom) and node.module}
+    named = [name.name for node in nodes(module) if isinstance(node, ast.Import) for name in node.names]
+    named += [node.module for node in nodes(module) if isinstance(node, ast.ImportFrom) and node.module]
+    return {name.partition(".")[0] for name in named}
 
 
-def test_every_module_has_a_room():
-    assert set().union(*ROOMS) == {path.stem for path in LIBRARY.glob("*.py")} - {"__init__"}
+def reached(module: str) -> set[str]:
+    """A module and everything of the library that it imports, directly or not."""
+    found, todo = set(), {module}
+    while todo:
+        module = todo.pop()
+        found.add(module)
+        todo |= imports(module) - found
+    return found
 
 
-@pytest.mark.parametrize("row", range(len(ROOMS)))
-def test_imports_point_down(row):
-    below = set().union(*ROOMS[row + 1 :], set())
-    for module in ROOMS[row]:
-        assert imports(module) <= below, module
+# The floors: the contract in pyproject.toml
+
+
+def judged(settings: Path) -> subprocess.CompletedProcess:
+    command = [Path(sys.executable).with_name("lint-imports"), "--no-cache", settings]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
+def test_imports_point_down():
+    found = judged(ROOT / "pyproject.toml")
+    assert found.returncode == 0, found.stdout
+
+
+def test_every_module_and_folder_has_a_floor_and_nothing_is_excepted():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    (contract,) = settings["contracts"]
+    floors = [name.strip() for layer in contract["layers"] for name in layer.split("|")]
+    there = {path.stem for path in LIBRARY.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
+    assert sorted(floors) == sorted(there - {"__init__"})
+    assert not settings.keys() & {"exclude_type_checking_imports"} and not any("ignore" in key for key in contract)
+
+
+@pytest.mark.parametrize("right, wrong", [
+    ('"measures", "warm_start"', '"warm_start", "measures"'), ('"privacy | data"', '"privacy"')])
+def test_an_import_that_points_up_and_a_folder_without_a_floor_are_found(tmp_path, right, wrong):
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert text.count(right) == 1
+    (tmp_path / "pyproject.toml").write_text(text.replace(right, wrong))
+    found = judged(tmp_path / "pyproject.toml")
+    assert found.returncode == 1 and "BROKEN" in found.stdout
+
+
+# What a floor's place does not say
 
 
 def test_the_training_loop_cannot_reach_data_results_or_evaluation():
-    reached, todo = set(), {"training"}
-    while todo:
-        module = todo.pop()
-        reached.add(module)
-        todo |= imports(module) - reached
-    assert reached == {"training", "state", "steps", "mechanism", "clipping", "networks", "latent", "streams", "budget",
-                       "config"}
+    assert reached("gan.loop") == {
+        "gan.loop", "gan.state", "gan.steps", "gan.networks", "gan.latent", "privacy.mechanism", "privacy.clipping",
+        "privacy.streams", "privacy.ledger", "config"}
 
 
 def test_the_mechanism_knows_no_gan_and_the_accountant_no_torch():
-    assert imports("mechanism") == {"clipping"} and imports("clipping") == set() and imports("accounting") == set()
-    assert "torch" not in packages("accounting") | packages("results") | packages("warm_config") | packages("provenance") | packages("data")
+    assert imports("privacy.mechanism") == {"privacy.clipping"}
+    assert imports("privacy.clipping") == imports("privacy.accounting") == set()
+    for module in ("privacy.accounting", "privacy.calibration", "records.store", "records.provenance", "data"):
+        assert "torch" not in set().union(*map(packages, reached(module))), module
 
 
 def test_the_warm_start_reads_public_features_that_read_nothing():
-    assert imports("embedding") == {"features"} and imports("features") == set()
-    assert packages("features") == {"math", "numpy", "torch"}
+    assert imports("warm_start.embedding") == {"warm_start.features"} and imports("warm_start.features") == set()
+    assert packages("warm_start.features") == {"math", "numpy", "torch"}

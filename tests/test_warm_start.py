@@ -7,18 +7,19 @@ import numpy as np
 import pytest
 import torch
 
-from dpgan_lib import data, warm_start
-from dpgan_lib.embedding import release, squared_distance
-from dpgan_lib.features import Features
-from dpgan_lib.latent import category
-from dpgan_lib.networks import build_networks
+from dpgan_lib import data
+from dpgan_lib.config import WarmStartConfig
+from dpgan_lib.gan.latent import category
+from dpgan_lib.gan.networks import build_networks
 from dpgan_lib.profiles import PROFILES
-from dpgan_lib.warm_config import WarmStartConfig
-from dpgan_lib.warm_start import draw_codes, fit
+from dpgan_lib.warm_start.embedding import release, squared_distance
+from dpgan_lib.warm_start.features import Features
+from dpgan_lib.warm_start.fit import draw_codes, fit, fit_step
 
 SMOKE = PROFILES["smoke"]
 SETTINGS = WarmStartConfig(
-    release_noise=1.0, embedding_share=0.5, frequencies=100, steps=30, batch=60, rate=5e-3, image_rate=1.0, network_rate=1.0, info_weight=0.0, averaging=0.8, witness_weight=1.0)
+    release_noise=1.0, embedding_share=0.5, frequencies=100, steps=30, batch=60, rate=5e-3, image_rate=1.0,
+    network_rate=1.0, info_weight=0.0, averaging=0.8, witness_weight=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,7 @@ def test_the_generator_comes_closer(phi, released):
 
 
 def test_no_function_is_handed_data():
-    for function in (fit, warm_start.fit_step, draw_codes):
+    for function in (fit, fit_step, draw_codes):
         assert not {"images", "labels", "categories", "real", "records"} & set(inspect.signature(function).parameters)
 
 

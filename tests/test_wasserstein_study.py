@@ -7,9 +7,17 @@ from types import SimpleNamespace
 import jupytext
 import pytest
 
-from dpgan_lib import chapters, claims, data, report, results, studies, verify, wasserstein_study
-from dpgan_lib.experiment import parameters_from
-from dpgan_lib.wasserstein_study import Parameters, Sweep
+from dpgan_lib import data
+from dpgan_lib.book import chapters
+from dpgan_lib.book.claims import PAPER
+from dpgan_lib.book.claims import claims as all_claims
+from dpgan_lib.records import checks, store, verify
+from dpgan_lib.report import cards
+from dpgan_lib.studies import registry
+from dpgan_lib.studies.parameters import parameters_from
+from dpgan_lib.studies.verdicts import NOT_MEASURED
+from dpgan_lib.studies.wasserstein import claims, tables
+from dpgan_lib.studies.wasserstein.study import STABILITY, STUDY, SWEEP, Parameters, Stability
 
 USUAL = asdict(Parameters())
 CHAPTER = "02_wasserstein"
@@ -19,10 +27,10 @@ SECONDS = 120  # of a cell of the smoke chapter, on a busy machine; alone the lo
 @pytest.fixture(scope="module")
 def smoke_records(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(results, "LOCAL", tmp_path_factory.mktemp("runs"))
+        patch.setenv("DPGAN_HOME", str(tmp_path_factory.mktemp("home")))
         asked = [Parameters(profile="smoke"), Parameters(profile="smoke", lipschitz="penalty", epsilon="inf"),
-                 Sweep(profile="smoke")]
-        return [studies.obtain("wasserstein", each, fresh=True, progress=False) for each in asked]
+                 Stability(profile="smoke")]
+        return [registry.obtain("wasserstein", each, fresh=True, progress=False) for each in asked]
 
 
 def test_the_chapter_shows_the_librarys_defaults():
@@ -41,23 +49,24 @@ def test_a_wrong_parameter_is_refused(field, value, line):
 
 def test_no_two_published_records_have_one_address_and_none_needs_data(monkeypatch):
     monkeypatch.setattr(data, "load", None)
-    grid = wasserstein_study.STUDY.grid
-    assert len({wasserstein_study.address(each) for each in grid}) == len(grid)
-    assert Parameters() in grid and Sweep() in grid
+    addresses = [each.address(asked) for each in (STUDY, STABILITY) for asked in each.grid]
+    assert len(set(addresses)) == len(addresses)
+    assert Parameters() in STUDY.grid and Stability() in STABILITY.grid
 
 
-def test_three_seeds_stand_behind_every_point():
-    grid = [asdict(each) for each in wasserstein_study.STUDY.grid]
+@pytest.mark.parametrize("study", [STUDY, STABILITY], ids=lambda study: study.kind)
+def test_three_seeds_stand_behind_every_point(study):
+    grid = [asdict(each) for each in study.grid]
     for each in grid:
         assert {other["seed"] for other in grid if other | {"seed": 0} == each | {"seed": 0}} == {0, 1, 2}
 
 
 def test_a_record_is_current_passes_every_check_and_fills_its_card(smoke_records):
     for record in smoke_records:
-        assert results.staleness(record) == []
-        assert [check for check in verify.check(record) if check.outcome == verify.FAILED] == []
-    assert "epsilon 1, seed 0" in report.computed_by(smoke_records[:2], "dpgan run wasserstein", USUAL)
-    assert "no privacy, seed 0" in report.computed_by(smoke_records[2:], "dpgan run wasserstein", asdict(Sweep()))
+        assert store.staleness(record) == []
+        assert [check for check in verify.check(record) if check.outcome == checks.FAILED] == []
+    assert "epsilon 1, seed 0" in cards.computed_by(smoke_records[:2], "dpgan run wasserstein", USUAL)
+    assert "no privacy, seed 0" in cards.computed_by(smoke_records[2:], "dpgan run wasserstein", asdict(Stability()))
 
 
 def test_a_private_record_spends_no_more_than_asked(smoke_records):
@@ -65,39 +74,43 @@ def test_a_private_record_spends_no_more_than_asked(smoke_records):
 
 
 def test_tables_have_a_row_for_each_setting(smoke_records):
-    games = [record for record in smoke_records if record.content["config"]["measurement"] == "toy"]
-    rows = wasserstein_study.toy_rows(games, {games[0].run_id})
+    games = tables.of(smoke_records, "toy", "smoke")
+    rows = tables.toy_rows(games, {games[0].run_id})
     assert [row["is_new"] for row in rows] == [False, False, True, True]
-    assert wasserstein_study.toy_table(rows).count('scope="row"') == 2
-    runs = wasserstein_study.stability_rows(wasserstein_study.of(smoke_records, "stability", "smoke"))
-    assert wasserstein_study.stability_table(runs).count('scope="row"') == 2
+    assert tables.toy_table(rows).count('scope="row"') == 2
+    runs = tables.stability_rows(tables.of(smoke_records, "stability", "smoke"))
+    assert tables.stability_table(runs).count('scope="row"') == 2
 
 
-def sweep(wasserstein, js, profile="laptop", dataset="mnist"):
+def sweep(wasserstein, js, profile="laptop", kind="stability"):
     """A record with so many runs collapsed of twenty each."""
     runs = [{"loss": loss, "collapsed": index < count} for loss, count in (("Wasserstein", wasserstein), ("JS", js))
             for index in range(20)]
-    return SimpleNamespace(metrics={"runs": runs}, content={"config": {"profile": profile, "dataset": dataset}})
+    return SimpleNamespace(kind=kind, metrics={"runs": runs}, asked={"profile": profile, "seed": 0})
 
 
 @pytest.mark.parametrize("wasserstein, js, verdict", [
     (0, 5, "holds"), (2, 3, "holds"), (0, 0, "holds in part"), (2, 1, "holds in part"), (5, 9, "holds in part"),
     (3, 3, "does not hold"), (9, 5, "does not hold")])
 def test_the_verdict_on_stability(monkeypatch, wasserstein, js, verdict):
-    monkeypatch.setattr(results, "staleness", lambda record: [])
+    monkeypatch.setattr(store, "staleness", lambda record: [])
     assert claims.judge_stability([sweep(wasserstein, js)]).verdict == verdict
 
 
 def test_no_smoke_run_and_no_toy_enters_the_verdict(monkeypatch):
-    monkeypatch.setattr(results, "staleness", lambda record: [])
-    (claim,) = [claim for claim in claims.CLAIMS if claim.study == "wasserstein"]
-    others = [sweep(9, 0, profile="smoke"), sweep(9, 0, dataset="ring"), sweep(9, 0, dataset="digits")]
-    assert claim.judge(claim.admits(others)).verdict == claims.NOT_MEASURED
+    monkeypatch.setattr(store, "staleness", lambda record: [])
+    (claim,) = all_claims(PAPER, "wasserstein")
+    others = [sweep(9, 0, profile="smoke"), sweep(9, 0, kind="toy")]
+    assert claim.judge(claim.admits(others)).verdict == NOT_MEASURED
     assert claim.judge(claim.admits([*others, sweep(0, 9)])).verdict == "holds"
+    assert {sizes["dataset"] for profile, sizes in SWEEP.items() if profile != "smoke"} == {"mnist"}
 
 
-def test_the_chapter_runs_at_smoke():
-    output = chapters.root() / "build" / "test" / f"{CHAPTER}.ipynb"
+@pytest.mark.full
+def test_the_chapter_runs_at_smoke(tmp_path, monkeypatch):
+    monkeypatch.setenv("DPGAN_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    output = tmp_path / f"{CHAPTER}.ipynb"
     values = {"profile": "smoke", "lipschitz": "penalty", "epsilon": "inf"}
     chapters.run_chapter("wasserstein", values, output, timeout=SECONDS, progress=False)
     assert {"share_clip", "share_spectral", "share_penalty", "judge_accuracy"} <= set(chapters.glued(output))

@@ -1,5 +1,5 @@
 // Epsilon by Renyi DP, in the browser: accountant.epsilon and accountant.noise are epsilon_rdp and calibrate_noise_rdp
-// of dpgan_lib/accounting.py, which has the sources; a test holds the two against each other.
+// of dpgan_lib/privacy/accounting.py, which has the sources; a test holds the two against each other.
 // q: sampling rate, sigma: noise multiplier, alpha: order; divergences and epsilons in nats.
 "use strict";
 

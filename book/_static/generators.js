@@ -1,5 +1,5 @@
 // The library's generators in a browser: window.dpganForward[kind](model, z, code) -> pixels in [-1, 1].
-// Each follows its PyTorch module line by line, in dpgan_lib/networks.py, deforming.py and face_generator.py;
+// Each follows its PyTorch module line by line, in dpgan_lib/gan/networks.py and warm_start/generators.py;
 // tests/test_playground.py compares what they draw. Maps are {data, channels, side}, data in PyTorch's order: channels,
 // rows, columns.
 "use strict";

@@ -30,7 +30,7 @@ import math
 import numpy as np
 import torch
 
-from dpgan_lib import accounting, audit, mechanism
+from dpgan_lib.privacy import accounting, audit, mechanism
 
 clip_norm = 1.0  # C
 noise_multiplier = 1.0  # sigma: the noise, in units of C

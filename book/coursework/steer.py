@@ -31,33 +31,31 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from scipy.ndimage import affine_transform, gaussian_filter
 from sklearn.svm import SVC
 
-from dpgan_lib import data, figures, latent, report, results, runs, streams, tradeoff
+from dpgan_lib import data
+from dpgan_lib.gan import latent
+from dpgan_lib.privacy import streams
+from dpgan_lib.records import store
+from dpgan_lib.report import figures, numbers
+from dpgan_lib.studies.mnist_tradeoff import study
+from dpgan_lib.studies.study import generator_of
 
 
 def chosen(method):
     """A record for each epsilon: MNIST, the laptop profile, the whole of the method, the lowest seed."""
     found = {}
-    for record in reversed(tradeoff.trained(results.published("mnist_tradeoff"))):  # the lowest seed comes last
-        of, about = record.config, tradeoff.ablation_of(record.config)
-        if (of.dataset, of.profile, tradeoff.method_of(of), about) == ("mnist", "laptop", method, "none"):
-            found[of.privacy.epsilon] = record
+    for record in reversed(study.trained(store.published("mnist_tradeoff"))):  # the lowest seed comes last
+        asked = record.asked
+        if (asked["dataset"], asked["profile"], asked["method"], asked["ablation"]) == ("mnist", "laptop", method, "none"):
+            found[record.config.privacy.epsilon] = record
     return dict(sorted(found.items()))
-
-
-def generator_of(record):
-    """The generator that the record published: z (B, z_dim), code (B, code_dim) -> images (B, 1, 28, 28) in [-1, 1]."""
-    generator = runs.empty_generator(record.config)
-    generator.load_state_dict(load_file(record.folder / "generator.safetensors"))
-    return generator.eval()
 
 
 chosen_records = {method: chosen(method) for method in ("both", "paper")}
 for method, by_epsilon in chosen_records.items():
-    print(f"{method} ({tradeoff.METHODS[method]}): epsilon {', '.join(f'{each:g}' for each in by_epsilon)}")
+    print(f"{method} ({study.METHODS[method].words}): epsilon {', '.join(f'{each:g}' for each in by_epsilon)}")
 
 # %% [markdown]
 # Epsilon is a total for the training run, at the delta that the record states, for adding or removing one image with
@@ -66,14 +64,14 @@ for method, by_epsilon in chosen_records.items():
 # ## 1. Read the promise
 #
 # A record says what was promised. Epsilon by itself is not a promise: collect what it depends on. (Infinities in a
-# record are strings; `results.number` reads both kinds.)
+# record are strings; `store.number` reads both kinds.)
 
 # %% nbgrader={"grade_id": "promise", "solution": true}
 def promise(record):
     """A dict: "epsilon" as spent by PLD (float), "delta", "adjacency", "unit", and "demonstration" (bool)."""
     ### BEGIN SOLUTION
     privacy = record.privacy
-    return {"epsilon": results.number(privacy["epsilon_spent"]["pld"]), "delta": privacy["delta"],
+    return {"epsilon": store.number(privacy["epsilon_spent"]["pld"]), "delta": privacy["delta"],
             "adjacency": privacy["adjacency"], "unit": privacy["unit"], "demonstration": record.mode == "demo"}
     ### END SOLUTION
 
@@ -468,8 +466,8 @@ pupil_accuracy = float(np.mean(taught(images, labels)(digits.test_images) == dig
 ### END SOLUTION
 
 # %% nbgrader={"grade_id": "pupil_checks", "points": 2}
-print(f"epsilon {report.rounded_up(private_record.epsilon_spent)} (total, delta = "
-      f"{report.plain(private_record.privacy['delta'])}, {private_record.privacy['adjacency']}, PLD): "
+print(f"epsilon {numbers.rounded_up(private_record.epsilon_spent)} (total, delta = "
+      f"{numbers.plain(private_record.privacy['delta'])}, {private_record.privacy['adjacency']}, PLD): "
       f"the pupil names {pupil_accuracy:.1%} of the public digits")
 assert pupil_accuracy > 0.2, "twice as good as guessing, at least"
 ### BEGIN HIDDEN TESTS

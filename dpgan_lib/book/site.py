@@ -1,0 +1,177 @@
+"""The book's build: its pages gathered, what follows from records added, and the whole readable offline."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import nbformat
+from tqdm import tqdm
+
+from dpgan_lib import paths
+from dpgan_lib.book.chapters import chapter_path
+from dpgan_lib.book.publish import stale_records
+
+
+def build_book(replacements: dict[str, Path] | None = None, progress: bool = True) -> Path:
+    """Build the book into build/site and return its index.html.
+
+    replacements: executed notebooks to show instead of the published ones, by chapter name.
+    A published chapter whose records are stale is headed by a warning.
+    Needs no network. Raises RuntimeError on any warning, or if a page would load something from elsewhere; the pages
+    built before stay then.
+    """
+    source = _stage(paths.build() / "site-src", replacements or {})
+    _sphinx(source, progress)
+    built = source / "_build" / "html"
+    if problems := external_resources(built):
+        raise RuntimeError(f"{len(problems)} external resources in the book: {problems[0]}. Vendor or switch them off")
+    site = paths.build() / "site"
+    shutil.rmtree(site, ignore_errors=True)
+    os.replace(built, site)
+    return site / "index.html"
+
+
+def _stage(source: Path, replacements: dict[str, Path]) -> Path:
+    """Copy what the book is built from, with the replacements in place of the published notebooks.
+
+    The masters of the coursework hold solutions, and stay out.
+    """
+    shutil.rmtree(source, ignore_errors=True)
+    shutil.copytree(paths.project() / "book", source / "book",
+                    ignore=shutil.ignore_patterns("*.safetensors", "coursework"))
+    (source / "notebooks").mkdir()
+    for path in paths.project().glob("notebooks/*.ipynb"):
+        _copy_marked(path, source / "notebooks" / path.name)
+    for name in ("_config.yml", "_toc.yml"):
+        shutil.copy(paths.project() / name, source)
+    for name, path in replacements.items():
+        shutil.copy(path, source / "notebooks" / f"{chapter_path(name).stem}.ipynb")
+    for path in source.glob("notebooks/*.ipynb"):
+        offer(path, paths.project() / "notebooks" / f"{path.stem}.py")
+    _add_computed(source / "book")
+    return source
+
+
+def _add_computed(book: Path) -> None:
+    """What pages show that follows from records, from the library or from masters: computed at every build."""
+    if (book / "playground.md").exists():
+        from dpgan_lib.book import playground
+
+        playground.stage(book)
+    if (book / "live_accountant.md").exists():
+        (book / "accountant_settings.html").write_text(settings_table(), encoding="utf-8")
+    if (book / "teaching.md").exists():
+        from dpgan_lib.book import coursework  # nbgrader takes a second that no other command needs
+
+        coursework.stage(book / "coursework")
+
+
+def _copy_marked(notebook: Path, target: Path) -> None:
+    """Copy a published notebook; if records behind it are stale, with a warning above its title."""
+    shutil.copy(notebook, target)
+    if not (stale := stale_records(notebook)):
+        return
+    content = nbformat.read(notebook, as_version=4)
+    lines = "\n".join(f"* {line}" for line in stale)
+    warning = f"```{{warning}}\nStale: records behind this page are out of date.\n\n{lines}\n```"
+    content.cells.insert(0, nbformat.v4.new_markdown_cell(warning))
+    nbformat.write(content, target)
+
+
+def _sphinx(source: Path, progress: bool) -> None:
+    """Run Jupyter Book with warnings as errors. Everything it says is in build/book.log."""
+    start = "from jupyter_book.cli.main import main; main()"  # this environment's, whatever the PATH says
+    command = [sys.executable, "-c", start, "build", str(source), "--warningiserror", "--keep-going"]
+    log = paths.build() / "book.log"
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as book:
+        bar = tqdm(book.stdout, desc="building the book", unit=" lines", disable=not progress)
+        lines = [re.sub(r"\x1b\[[\d;]*m", "", line) for line in bar]  # without colours
+    log.write_text("".join(lines), encoding="utf-8")
+    if book.returncode:
+        first = next((line.strip() for line in lines if re.search(r"WARNING|ERROR|[Ee]rror:", line)), "no reason given")
+        raise RuntimeError(f"the book did not build: {first} (all of it: {paths.shown(log)})")
+
+
+_REMOTE = re.compile(r"\s*(?:https?:)?//", re.IGNORECASE)
+_CSS_REMOTE = re.compile(r"(?:url\(|@import)\s*[\"']?\s*((?:https?:)?//[^\"')\s;]+)", re.IGNORECASE)
+_LOADING_RELS = {"stylesheet", "icon", "preload", "modulepreload", "prefetch", "preconnect", "dns-prefetch", "manifest"}
+_LOADING = {"script", "img", "source", "iframe", "video", "audio", "embed", "object", "image", "use", "track"}
+
+
+def external_resources(site: Path) -> list[str]:
+    """What the pages and style sheets would load from another host, as "page: address"; plain links are fine."""
+    found = []
+    for page in sorted(site.rglob("*.html")):
+        parser = _Loads()
+        parser.feed(page.read_text(encoding="utf-8"))
+        found += [f"{page.relative_to(site)}: {address}" for address in parser.addresses]
+    for sheet in sorted(site.rglob("*.css")):
+        found += [f"{sheet.relative_to(site)}: {url}" for url in _CSS_REMOTE.findall(sheet.read_text(encoding="utf-8"))]
+    return found
+
+
+class _Loads(HTMLParser):
+    """Collects the remote addresses that a browser fetches by itself when it opens a page."""
+
+    def __init__(self):
+        super().__init__()
+        self.addresses = []
+        self.in_style = False
+
+    def handle_starttag(self, tag, attrs):
+        values = {key: value or "" for key, value in attrs}
+        self.in_style = tag == "style"
+        loads = tag in _LOADING or (tag == "link" and _LOADING_RELS & set(values.get("rel", "").lower().split()))
+        if loads:
+            candidates = [values.get(key, "") for key in ("src", "href", "data", "poster", "xlink:href")]
+            candidates += values.get("srcset", "").split(",")
+            self.addresses += [address.strip() for address in candidates if _REMOTE.match(address)]
+        self.addresses += _CSS_REMOTE.findall(values.get("style", ""))
+
+    def handle_endtag(self, tag):
+        self.in_style = False
+
+    def handle_data(self, data):
+        if self.in_style:
+            self.addresses += _CSS_REMOTE.findall(data)
+
+
+# (name, N, expected batch, noise multiplier, steps, delta)
+SETTINGS = [
+    ("the form as it opens", 60_000, 512, 1.0, 3000, 1e-5),
+    ("four times the steps", 60_000, 512, 1.0, 12_000, 1e-5),
+    ("a tenth of the data", 6000, 512, 1.0, 3000, 1e-5),
+    ("one step, every record in it", 60_000, 60_000, 4.0, 1, 1e-5),
+]
+
+
+def settings_table() -> str:
+    """Epsilon for each of SETTINGS by two accountants, as HTML. Computed anew, in a few seconds."""
+    from dpgan_lib.privacy.accounting import epsilon_pld, epsilon_rdp
+    from dpgan_lib.report.html import table, table_row
+    from dpgan_lib.report.numbers import plain, rounded_up
+
+    rows = []
+    for name, records, batch, noise, steps, delta in SETTINGS:
+        run = dict(noise_multiplier=noise, sampling_rate=batch / records, steps=steps, delta=delta)
+        numbers = [f"{records:,}", f"{batch:,}", plain(noise), f"{steps:,}", plain(delta)]
+        rows.append(table_row(name, [*numbers, rounded_up(epsilon_rdp(**run)), rounded_up(epsilon_pld(**run))]))
+    return table("Epsilon (total, add/remove one record; unit: one record) by two accountants",
+                 ["setting", "N", "batch", "noise multiplier", "steps", "delta", "RDP", "PLD"], rows)
+
+
+def offer(notebook: Path, source: Path) -> None:
+    """Put a staged chapter's source beside it, and end the chapter with links to both files.
+
+    source: the chapter's py:percent file.
+    """
+    shutil.copy(source, notebook.parent)
+    content = nbformat.read(notebook, as_version=4)
+    content.cells.append(nbformat.v4.new_markdown_cell(
+        f"*This chapter to take away:* {{download}}`as a notebook <{notebook.name}>`, with its results, or "
+        f"{{download}}`as Python <{source.name}>`, its source.", id="take-away"))
+    nbformat.write(content, notebook)

@@ -1,0 +1,108 @@
+"""Utility: train classifiers on synthetic images alone, test them on real ones.
+
+Every recipe is fixed beforehand and the same for synthetic data, for real data (the ceiling) and at every epsilon.
+"""
+
+from itertools import combinations
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dpgan_lib.config import LatentConfig
+from dpgan_lib.gan.latent import make_code
+from dpgan_lib.gan.networks import Generator
+
+CNN_BATCH = 128
+CNN_RATE = 1e-3
+
+
+@torch.no_grad()
+def synthesise(generator: Generator, latent: LatentConfig, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Images of the labels asked for, (B, 1, side, side) float32 in [-1, 1]; z and continuous codes from the prior.
+
+    labels (B,) integers.  The generator runs in evaluation mode, so an image does not depend on its neighbours.
+    """
+    generator.eval()
+    z = torch.from_numpy(rng.standard_normal((len(labels), latent.z_dim), dtype=np.float32))
+    continuous = torch.from_numpy(rng.uniform(-1, 1, (len(labels), latent.continuous)))
+    codes = make_code(latent, torch.from_numpy(labels), continuous)
+    return torch.cat([generator(*part) for part in zip(z.split(1000), codes.split(1000))]).numpy()
+
+
+def sample_grid(generator: Generator, latent: LatentConfig, rng: np.random.Generator, columns: int = 10) -> np.ndarray:
+    """Images (categories, columns, side, side): one row a category, the same latent vector down a column, uncurated."""
+    z = np.tile(rng.standard_normal((columns, latent.z_dim), dtype=np.float32), (latent.categories, 1))
+    continuous = np.tile(rng.uniform(-1, 1, (columns, latent.continuous)), (latent.categories, 1))
+    codes = make_code(latent, torch.arange(latent.categories).repeat_interleave(columns), torch.from_numpy(continuous))
+    with torch.no_grad():
+        images = generator.eval()(torch.from_numpy(z), codes)
+    return images.reshape(latent.categories, columns, *images.shape[2:]).numpy()
+
+
+def utility(train_images: np.ndarray, train_labels: np.ndarray, test_images: np.ndarray, test_labels: np.ndarray,
+            cnn_steps: int, rng: np.random.Generator) -> dict:
+    """Accuracies in [0, 1] on the test images of classifiers trained on the train images.
+
+    images (B, 1, side, side) in [-1, 1], labels (B,).  Returns ten_cnn, ten_logistic, pairs_logistic (the mean over
+    all pairs of classes), pairs_worst, and pairs: a list of [i, j, accuracy].
+    """
+    cnn = train_cnn(train_images, train_labels, cnn_steps, rng)
+    pairs = pair_accuracies(train_images, train_labels, test_images, test_labels)
+    accuracies = [accuracy for _, _, accuracy in pairs]
+    return {"ten_cnn": cnn_accuracy(cnn, test_images, test_labels),
+            "ten_logistic": logistic_accuracy(train_images, train_labels, test_images, test_labels),
+            "pairs_logistic": float(np.mean(accuracies)), "pairs_worst": min(accuracies), "pairs": pairs}
+
+
+def pair_accuracies(train_images: np.ndarray, train_labels: np.ndarray,
+                    test_images: np.ndarray, test_labels: np.ndarray) -> list[list]:
+    """The paper's task: [i, j, accuracy] of a logistic regression for each pair of classes, i < j."""
+    result = []
+    for pair in combinations(np.unique(test_labels).tolist(), 2):
+        train, test = np.isin(train_labels, pair), np.isin(test_labels, pair)
+        accuracy = logistic_accuracy(train_images[train], train_labels[train], test_images[test], test_labels[test])
+        result.append([*pair, accuracy])
+    return result
+
+
+def logistic_accuracy(train_images: np.ndarray, train_labels: np.ndarray,
+                      test_images: np.ndarray, test_labels: np.ndarray) -> float:
+    """Test accuracy of scikit-learn's logistic regression on pixels.
+
+    Its penalty is strong (C = 0.01) so that the solver converges within its 1,000 iterations on every input.
+    """
+    model = LogisticRegression(C=0.01, max_iter=1000).fit(_flat(train_images), train_labels)
+    return float(model.score(_flat(test_images), test_labels))
+
+
+def _flat(images):
+    return images.reshape(len(images), -1)
+
+
+def train_cnn(images: np.ndarray, labels: np.ndarray, steps: int, rng: np.random.Generator) -> nn.Module:
+    """The literature's CNN: two convolutions and one hidden layer, Adam, a fixed number of steps, no early stop."""
+    side, classes = images.shape[-1], int(labels.max()) + 1
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(rng.integers(2**32)))
+        model = nn.Sequential(
+            nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
+            nn.Linear(64 * (side // 4) ** 2, 128), nn.ReLU(), nn.Linear(128, classes))
+    optimiser = torch.optim.Adam(model.parameters(), CNN_RATE)
+    for _ in range(steps):
+        batch = rng.integers(len(images), size=CNN_BATCH)
+        loss = F.cross_entropy(model(torch.from_numpy(images[batch])), torch.from_numpy(labels[batch]))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    return model
+
+
+@torch.no_grad()
+def cnn_accuracy(model: nn.Module, images: np.ndarray, labels: np.ndarray) -> float:
+    """Share of images (B, 1, side, side) that the model gives their label, in [0, 1]."""
+    scores: Tensor = torch.cat([model(part) for part in torch.from_numpy(images).split(1000)])
+    return float((scores.argmax(1) == torch.from_numpy(labels)).float().mean())

@@ -1,0 +1,44 @@
+"""Where things are: the project, its published results, and what is written while it runs. Never imports torch."""
+
+import os
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent
+ROOT = PACKAGE.parent
+
+
+def project() -> Path:
+    """The project's folder. Raises RuntimeError when the package was installed without it."""
+    if not (ROOT / "pyproject.toml").is_file():
+        raise RuntimeError(f"{ROOT} has no pyproject.toml: the book is run from a clone. Use pip install -e .")
+    return ROOT
+
+
+def chapters() -> dict[str, Path]:
+    """The hand-edited sources by name without number: {"mnist_tradeoff": .../notebooks/05_mnist_tradeoff.py}."""
+    return {path.stem.split("_", 1)[1]: path for path in sorted((project() / "notebooks").glob("[0-9][0-9]_*.py"))}
+
+
+def shown(path: Path) -> Path:
+    """The path as messages show it: from the project's folder, if it lies there."""
+    return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
+
+
+def published() -> Path:
+    """The published records. Publishing stages them elsewhere first, and names that folder in DPGAN_PUBLISHED."""
+    return Path(os.environ.get("DPGAN_PUBLISHED") or ROOT / "book" / "results")
+
+
+def runs() -> Path:
+    """Records computed here, and checkpoints."""
+    return _home() / "runs"
+
+
+def build() -> Path:
+    """Executed notebooks and the built book."""
+    return _home() / "build"
+
+
+def _home() -> Path:
+    """The folder of runs/ and build/: $DPGAN_HOME, relative to the project's folder; that folder itself unless set."""
+    return ROOT / Path(os.environ.get("DPGAN_HOME") or ".").expanduser()

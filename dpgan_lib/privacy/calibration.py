@@ -1,0 +1,138 @@
+"""How much noise an epsilon needs: the least multiplier that spends no more, by the accountants of `accounting`.
+
+Never imports torch.
+"""
+
+import math
+from bisect import bisect_left
+from collections.abc import Callable
+from functools import lru_cache, partial
+
+import numpy as np
+
+from dpgan_lib.privacy.accounting import (
+    MAX_NOISE,
+    MIN_NOISE,
+    check_epsilon,
+    check_release,
+    check_run,
+    epsilon_rdp,
+    is_number,
+    pld_of,
+    require,
+)
+
+NOISE_TICKS = 1000  # calibrated noise is a multiple of 1 / NOISE_TICKS
+FIRST_TICK, LAST_TICK = round(MIN_NOISE * NOISE_TICKS), round(MAX_NOISE * NOISE_TICKS)
+
+
+def split_budget(*, epsilon: float, delta: float, sampling_rate: float, steps: int,
+                 release_share: float) -> tuple[float, float]:
+    """The noise of a release and of T steps that spend at most epsilon together: (release_noise, noise_multiplier).
+
+    release_share: in [0, 1], a public choice. Alone, the release would spend this share of epsilon; the steps get all
+    that is left, which is more than the rest: epsilons of composed mechanisms add up to less than their sum. 0: no
+    release, its noise is inf.  steps: 0 for a release alone, which takes a release_share of 1; the steps' noise is 0.
+    """
+    require(is_number(release_share) and 0 <= release_share <= 1, "release_share", release_share,
+            "must lie in [0, 1]: it is a share of epsilon. Try 0.5.")
+    require((steps == 0) == (release_share == 1), "release_share", release_share,
+            f"must be 1 if and only if nothing else spends; here steps={steps}. Try 0.5, or 1 and steps=0.")
+    release_noise = math.inf if release_share == 0 else calibrate_noise(
+        epsilon=release_share * epsilon, delta=delta, sampling_rate=1, steps=1)  # one step that every record enters
+    if steps == 0:
+        return release_noise, 0.0
+    return release_noise, calibrate_noise(epsilon=epsilon, delta=delta, sampling_rate=sampling_rate, steps=steps,
+                                          release_noise=release_noise)
+
+
+def calibrate_noise(*, epsilon: float, delta: float, sampling_rate: float, steps: int,
+                    release_noise: float = math.inf) -> float:
+    """The smallest noise multiplier, a multiple of 0.001 from 0.01 to 1000, whose epsilon_pld is at most epsilon.
+
+    epsilon: total, > 0; inf gives 0.0, no noise.  0.001 less noise overshoots epsilon, unless the answer is 0.01.
+    Raises ValueError when a noise multiplier of 1000 still spends more than epsilon.
+    """
+    check_epsilon(epsilon)
+    check_run(MAX_NOISE, sampling_rate, steps, delta)
+    check_release(release_noise)
+    if math.isinf(epsilon):
+        return 0.0
+    return _calibrate(float(epsilon), float(delta), float(sampling_rate), int(steps), float(release_noise))
+
+
+def calibrate_noise_rdp(*, epsilon: float, delta: float, sampling_rate: float, steps: int,
+                        release_noise: float = math.inf) -> float:
+    """As calibrate_noise, with epsilon_rdp for epsilon_pld: a tenth of a second, for a little more noise.
+
+    RDP reaches no epsilon below about (log(1/delta) - 7) / 1000, so that it refuses some that calibrate_noise grants.
+    """
+    check_epsilon(epsilon)
+    check_run(MAX_NOISE, sampling_rate, steps, delta)
+    check_release(release_noise)
+    if math.isinf(epsilon):
+        return 0.0
+    run = dict(delta=delta, sampling_rate=sampling_rate, steps=steps, release_noise=release_noise)
+    noise = _rdp_tick(epsilon, run) / NOISE_TICKS
+    _check_reached(epsilon, epsilon_rdp(noise_multiplier=noise, **run), run)  # type: ignore[arg-type]  # the dict has numbers of both types
+    return noise
+
+
+@lru_cache
+def _calibrate(epsilon: float, delta: float, sampling_rate: float, steps: int, release_noise: float) -> float:
+    run = dict(delta=delta, sampling_rate=sampling_rate, steps=steps, release_noise=release_noise)
+
+    @lru_cache
+    def spent(tick: int, coarseness: int = 1) -> float:
+        return pld_of(tick / NOISE_TICKS, **run, coarseness=coarseness)  # type: ignore[arg-type]  # the dict has numbers of both types
+
+    enough = _rough_tick(partial(spent, coarseness=10), epsilon, run)
+    if spent(enough) > epsilon:
+        enough = LAST_TICK
+    _check_reached(epsilon, spent(enough), run)
+    return _least_tick(spent, epsilon, enough, gap=1 + enough // 1000) / NOISE_TICKS
+
+
+def _rough_tick(spent: Callable[[int], float], epsilon: float, run: dict) -> int:
+    """A tick at or a little above the answer, by RDP and then by a coarse and quick PLD: both bounds are higher."""
+    enough = _rdp_tick(epsilon, run)
+    return _least_tick(spent, epsilon, enough, gap=1 + enough // 8) if spent(enough) <= epsilon else enough
+
+
+def _rdp_tick(epsilon: float, run: dict) -> int:
+    """The least tick that RDP lets pass, by bisection; the last one if none does, so ask that one again."""
+    def passes(tick: int) -> bool:
+        return epsilon_rdp(noise_multiplier=tick / NOISE_TICKS, **run) <= epsilon
+
+    return bisect_left(range(LAST_TICK), True, lo=FIRST_TICK, key=passes)
+
+
+def _least_tick(spent: Callable[[int], float], epsilon: float, enough: int, gap: int) -> int:
+    """The least tick that spends at most epsilon, for spent falls as ticks rise.
+
+    enough: a tick that does.  gap: how far below it to look first.
+    """
+    below, above = enough, enough
+    while spent(below) <= epsilon:
+        if below == FIRST_TICK:
+            return below
+        below, above, gap = max(FIRST_TICK, below - gap), below, 4 * gap
+    while above - below > 1:
+        # log(spent) against log(tick) is nearly straight, so that a few secants find the tick
+        logs = np.log(np.clip([spent(below) / epsilon, spent(above) / epsilon], 0.01, 100))  # 0 and inf occur
+        secant = below * (above / below) ** (logs[0] / (logs[0] - logs[1]))
+        middle = min(max(math.ceil(secant), below + 1), above - 1)
+        below, above = (below, middle) if spent(middle) <= epsilon else (middle, above)
+    return above
+
+
+def _check_reached(epsilon: float, spent: float, run: dict) -> None:
+    """spent: at the largest noise, or at less where that is enough."""
+    if spent > epsilon:
+        release = run["release_noise"]
+        beside = "" if math.isinf(release) else f", release_noise={release:g}"
+        raise ValueError(
+            f"epsilon={epsilon:g} must be one that some noise reaches: at sampling_rate={run['sampling_rate']:g}, "
+            f"steps={run['steps']}, delta={run['delta']:g}{beside} even noise_multiplier={MAX_NOISE:g} spends "
+            f"{spent:.3g}. Ask for a larger epsilon, or take fewer steps or a smaller sampling_rate"
+            f"{'' if math.isinf(release) else ', or more noise in the release'}.")

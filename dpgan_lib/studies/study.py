@@ -1,0 +1,343 @@
+"""One study: from what a reader asks for to a record. Validate, plan, find the record, or train, measure and store it.
+
+A notebook under papermill, the `dpgan` command and a job on another machine all come through here.
+"""
+
+import json
+import math
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, is_dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from dpgan_lib import data, paths
+from dpgan_lib.config import RunConfig, release_noise
+from dpgan_lib.data import DataCard
+from dpgan_lib.gan.state import hardware
+from dpgan_lib.privacy import accounting
+from dpgan_lib.records import store
+from dpgan_lib.records.provenance import MEASURING, TRAINING, measuring_source, provenance, training_source
+from dpgan_lib.records.store import RECORDS_ONLY, Record, strict
+from dpgan_lib.warm_start import methods
+
+WEIGHTS, POSTERIOR, SAMPLES = "generator.safetensors", "posterior.safetensors", "samples.png"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What follows from what was asked, before any data is opened.
+
+    run: what is configured; its privacy is what the record claims, where claims_epsilon.  card: of the data set.
+    config: the record's, where it is more than the run's own.
+    """
+
+    run: object
+    card: DataCard | dict
+    config: dict | None = None
+    claims_epsilon: bool = True
+
+    @property
+    def described(self) -> dict:
+        """The configuration as plain JSON types, of which the run id is made."""
+        return strict(_as_dict(self.run) if self.config is None else self.config)
+
+    @property
+    def card_described(self) -> dict:
+        return _as_dict(self.card)
+
+    @property
+    def address(self) -> str:
+        """The run id, 16 hex digits."""
+        return store.content_address(self.described, self.card_described)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSet:
+    """What a run is trained on: images (n, channels, side, side) float32 in [-1, 1], labels (n,); people (n,) where the
+    unit of privacy is a person.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    people: np.ndarray | None = None
+
+
+@dataclass
+class Trained:
+    """What training leaves to be measured, on the CPU. average: the generator that is released.
+
+    posterior: Q.  shares: (K,) of the categories, as a warm start released them.  What a record did not keep is None.
+    """
+
+    average: nn.Module
+    posterior: nn.Module | None = None
+    shares: Tensor | None = None
+
+
+def whole(asked, files: data.Dataset) -> TrainingSet:
+    """All of a data set's training part."""
+    return TrainingSet(images=files.train_images, labels=files.train_labels)
+
+
+def load_files(asked, progress: bool) -> data.Dataset:
+    """The data set that was asked for by name."""
+    return data.load(asked.dataset, progress=progress)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """One kind of experiment of a chapter. A chapter's folder has a module `study` with one or more of these.
+
+    asked: a frozen dataclass of what a reader may choose, with check().  grid: those whose records are published.
+    plan: asked -> Plan, without opening any data.  load: (asked, progress) -> the data.
+    training_set: (asked, data) -> TrainingSet; None, where measuring is all there is and trains what it needs.
+    measure: (asked, plan, trained, data, progress: called after each part) -> (metrics, files by name).
+    vary: what may differ between points of one figure.  compared: what was asked for, by name, as it is compared then.
+
+    provenance.measuring_source and training_source read load, training_set and measure from the call that makes a
+    study.
+    """
+
+    chapter: str
+    kind: str = "run"
+    asked: type
+    grid: tuple = ()
+    plan: Callable[..., Plan]
+    load: Callable = load_files
+    training_set: Callable[..., TrainingSet] | None = whole
+    measure: Callable[..., tuple[dict, dict[str, bytes]]]
+    vary: tuple[str, ...] = ("epsilon", "seed")
+    compared: Callable[[dict], dict] = dict
+
+    # What is asked for
+
+    def address(self, asked) -> str:
+        """The run id. Opens no data."""
+        return self.plan(asked).address
+
+    def asked_of(self, record: Record):
+        """The parameters that a record answers to. Raises TypeError where parameters have been added or dropped
+        since.
+        """
+        return self.asked(**record.asked)
+
+    def comparable(self, records: list[Record], asked) -> list[Record]:
+        """Those that may stand in one figure with what is asked for: all but `vary` is the same."""
+        wanted = self._kept(_values(asked))
+        return [record for record in records if record.kind == self.kind and self._kept(record.asked) == wanted]
+
+    def _kept(self, values: dict) -> dict:
+        return {name: value for name, value in self.compared(values).items() if name not in self.vary}
+
+    # Records
+
+    def find(self, asked) -> Record | None:
+        """The record, maybe stale (ask store.staleness), or None.
+
+        Raises RuntimeError for None where DPGAN_RECORDS_ONLY forbids to compute it.
+        """
+        address = self.address(asked)
+        found = store.find(self.chapter, address)
+        if found is None and os.environ.get(RECORDS_ONLY):
+            raise RuntimeError(f"no record of {self.chapter} run {address}, and {RECORDS_ONLY} forbids to compute one: "
+                               "publish the chapter, or unset it.")
+        return found
+
+    def obtain(self, asked, *, fresh: bool = False, max_minutes: float | None = None,
+               progress: bool = True) -> Record | None:
+        """The record: found (maybe stale), else computed. fresh: compute it whatever is found.
+
+        max_minutes: stop training then and return None; the next call resumes.
+        Raises ValueError for what makes no sense, RuntimeError where DPGAN_RECORDS_ONLY is set and there is no record.
+        """
+        asked.check()
+        found = None if fresh else self.find(asked)
+        return found or self._compute(asked, max_minutes, progress)
+
+    def refresh(self, asked, *, progress: bool = True) -> Record:
+        """The record, current: measured again if that is enough, else computed again, where it is stale or missing."""
+        found = self.find(asked)
+        if found and not (reasons := store.staleness(found)):
+            return found
+        if found and reasons == [store.CHANGED[MEASURING]] and self.can_measure(found):
+            return self.measure_again(found, progress=progress)
+        return self.obtain(asked, fresh=True, progress=progress)  # type: ignore[return-value]  # None comes of max_minutes alone
+
+    def _compute(self, asked, max_minutes, progress):
+        plan = self.plan(asked)
+        origin = provenance(self._sources(plan))  # before, for the source may be edited while this runs
+        files, seconds, more = self.load(asked, progress), {}, {}
+        trained = None
+        if self.training_set is not None:
+            state = self._train(asked, plan, files, max_minutes, progress)
+            if state.step < plan.run.privacy.steps:
+                return None
+            seconds, more = {"training": round(state.seconds, 1)}, {"history": state.history}
+            if state.start is not None:
+                more |= {"released": {"shares": state.start.shares.tolist()}}
+            origin |= {"trained_on": state.hardware}
+            trained = Trained(state.average.cpu(), state.posterior.cpu(),
+                              None if state.start is None else state.start.shares.cpu())
+        origin = {"trained_on": hardware()} | origin
+        metrics, artefacts, took = self._measured(asked, plan, trained, files, progress)
+        content = {"mode": "demo", "asked": _values(asked), "config": plan.described, "card": plan.card_described,
+                   "metrics": metrics, "privacy": _statement(plan), "seconds": seconds | {"evaluation": took},
+                   "provenance": origin} | more
+        record = store.write(self.chapter, plan.address, content, artefacts)
+        shutil.rmtree(self.work_folder(asked), ignore_errors=True)
+        return record
+
+    def _train(self, asked, plan, files, max_minutes, progress):
+        given = self.training_set(asked, files)
+        steps = plan.run.privacy.steps
+        with tqdm(total=steps, desc=f"training, epsilon {plan.run.privacy.epsilon:g}", unit=" critic steps",
+                  disable=not progress) as bar:
+            return methods.train(plan.run, given.images, given.labels, self.work_folder(asked), people=given.people,
+                                 max_minutes=max_minutes, progress=lambda step: bar.update(step - bar.n))
+
+    def _measured(self, asked, plan, trained, files, progress):
+        started = time.monotonic()
+        with tqdm(desc=f"measuring, {self.chapter}", unit=" parts", disable=not progress) as bar:
+            metrics, artefacts = self.measure(asked, plan, trained, files, bar.update)
+        return metrics, artefacts, round(time.monotonic() - started, 1)
+
+    def _sources(self, plan) -> dict:
+        measuring = {MEASURING: measuring_source(self.chapter, self.kind)}
+        if self.training_set is None:
+            return measuring
+        return {TRAINING: training_source(methods.name_of(plan.run), self.chapter, self.kind)} | measuring
+
+    def work_folder(self, asked) -> Path:
+        """Where the run's checkpoint lies while it trains. Changed source starts anew: it is another result."""
+        plan = self.plan(asked)
+        source = self._sources(plan).get(TRAINING, {"sha256": ""})["sha256"]
+        return paths.runs() / self.chapter / f".work-{plan.address}-{source[:8]}"
+
+    # Measured again
+
+    def can_measure(self, record: Record) -> bool:
+        """Whether the record kept its generator, and all else that measuring takes."""
+        return WEIGHTS in record.content["artefacts"] and TRAINING in record.provenance["sources"]
+
+    def measure_again(self, record: Record, *, progress: bool = True) -> Record:
+        """The record with metrics computed anew from the generator that it kept; its training stays as it was.
+
+        Raises ValueError if it kept none, or if it does not answer to what was asked for.
+        """
+        if not self.can_measure(record):
+            raise ValueError(f"{record.study}/{record.run_id} keeps no generator to measure: compute it again with "
+                             "`dpgan train --fresh`.")
+        asked = self.asked_of(record)
+        plan = self.plan(asked)
+        if plan.address != record.run_id:
+            raise ValueError(f"{record.study}/{record.run_id} was planned otherwise than today, as {plan.address}: "
+                             "compute it again.")
+        origin = provenance({TRAINING: record.provenance["sources"][TRAINING],
+                             MEASURING: measuring_source(self.chapter, self.kind)})
+        origin |= {"trained_on": record.provenance["trained_on"]}
+        kept = {name: (record.folder / name).read_bytes() for name in record.content["artefacts"]}
+        files = self.load(asked, progress)
+        metrics, artefacts, took = self._measured(asked, plan, kept_of(record), files, progress)
+        content = {name: record.content[name] for name in (*store.GIVEN, "history", "released")
+                   if name in record.content}
+        content |= {"metrics": metrics, "provenance": origin, "seconds": record.seconds | {"evaluation": took}}
+        return store.write(self.chapter, record.run_id, content, kept | artefacts)
+
+    # Elsewhere
+
+    def prepare(self, asked) -> Path:
+        """Lay out run.json and data.npz for `python -m dpgan_lib.remote` on a machine without the rest of the stack."""
+        plan, folder = self.plan(asked), self.work_folder(asked)
+        given = self.training_set(asked, self.load(asked, True))  # type: ignore[misc]  # a study that trains has both
+        folder.mkdir(parents=True, exist_ok=True)
+        people = {} if given.people is None else {"people": given.people}
+        np.savez_compressed(folder / "data.npz", images=np.rint((given.images + 1) * 127.5).astype(np.uint8),
+                            labels=given.labels, **people)  # type: ignore[arg-type]  # arrays by name
+        (folder / "run.json").write_text(json.dumps(plan.run.to_dict(), indent=1))  # type: ignore[attr-defined]  # a RunConfig
+        return folder
+
+    # The grid
+
+    def due(self) -> list:
+        """The cells of the grid whose record is missing or stale, in order."""
+        found = [(asked, store.find(self.chapter, self.address(asked))) for asked in self.grid]
+        return [asked for asked, record in found if record is None or store.staleness(record)]
+
+    def to_publish(self, progress: bool = True, holes: bool = False) -> list[Record]:
+        """The records of the grid, computed where missing or stale; with holes, those that are there and current."""
+        if not holes:
+            return [self.refresh(asked, progress=progress) for asked in self.grid]
+        found = [store.find(self.chapter, self.address(asked)) for asked in self.grid]
+        return [record for record in found if record and not store.staleness(record)]
+
+    def states(self) -> Iterator[str]:
+        """A line for each cell of the grid: current, stale (and why), missing, or computed here alone."""
+        published = {record.run_id: record for record in store.published(self.chapter)}
+        for asked in self.grid:
+            address = self.address(asked)
+            if address in published:
+                reasons = store.staleness(published[address])
+                state = f"stale: {'; '.join(reasons)}" if reasons else "current"
+            else:
+                state = "computed here, not published" if store.find(self.chapter, address) else "missing"
+            yield f"{self.chapter}/{address}  {words(asked)}  {state}"
+
+
+def words(asked) -> str:
+    """What is asked for, in words."""
+    return "  ".join(f"{name} {value}" for name, value in asdict(asked).items())
+
+
+def weights(trained: Trained, with_posterior: bool = False) -> dict[str, bytes]:
+    """The files that keep a generator, and Q where asked for."""
+    files = {WEIGHTS: save(trained.average.state_dict())}
+    return files | ({POSTERIOR: save(trained.posterior.state_dict())} if with_posterior else {})  # type: ignore[union-attr]  # what was trained has Q
+
+
+def generator_of(record: Record) -> nn.Module:
+    """The generator that a record keeps, in evaluation mode."""
+    generator = methods.empty_generator(record.config)
+    generator.load_state_dict(load_file(record.folder / WEIGHTS))
+    return generator.eval()
+
+
+def kept_of(record: Record) -> Trained:
+    """What a record keeps of its training."""
+    posterior = None
+    if POSTERIOR in record.content["artefacts"]:
+        posterior = methods.empty_posterior(record.config)
+        posterior.load_state_dict(load_file(record.folder / POSTERIOR))
+    released = record.content.get("released", {})
+    return Trained(generator_of(record), posterior, Tensor(released["shares"]) if "shares" in released else None)
+
+
+def _values(asked) -> dict:
+    return strict(asdict(asked))
+
+
+def _as_dict(value) -> dict:
+    if isinstance(value, RunConfig | DataCard):
+        return value.to_dict()
+    return strict(asdict(value)) if is_dataclass(value) else value  # type: ignore[arg-type]  # never a class
+
+
+def _statement(plan: Plan) -> dict:
+    return privacy_statement(plan.run, plan.card_described["unit"]) if plan.claims_epsilon else {}
+
+
+def privacy_statement(config, unit: str) -> dict:
+    """Epsilon by each accountant, with everything that it depends on. unit: what one record is, in words."""
+    privacy, released = config.privacy, release_noise(config)
+    spent = accounting.epsilons(noise_multiplier=privacy.noise_multiplier, sampling_rate=privacy.sampling_rate,
+                                steps=privacy.steps, delta=privacy.delta, release_noise=released)
+    statement = {"epsilon_asked": privacy.epsilon, "epsilon_spent": spent, "delta": privacy.delta,
+                 "adjacency": "add/remove one record", "unit": unit, "noise_multiplier": privacy.noise_multiplier,
+                 "sampling_rate": privacy.sampling_rate, "steps": privacy.steps}
+    return statement | ({"release_noise": released} if math.isfinite(released) else {})

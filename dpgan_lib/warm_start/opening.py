@@ -1,0 +1,191 @@
+"""What a run with a warm start does before its critic's first step: a few releases, and a generator fitted to them.
+
+A release reads every record once (of a person, one image). What the first ones are depends on the generator that they
+are for; the last is the mean embedding. Each is charged before it is computed and on disk before the next begins, so a
+killed run goes on behind the last one.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from dpgan_lib.config import WarmRunConfig
+from dpgan_lib.gan import loop
+from dpgan_lib.gan.loop import Records
+from dpgan_lib.gan.networks import build_networks
+from dpgan_lib.gan.state import Scores, Start, State
+from dpgan_lib.privacy.ledger import charge, charged
+from dpgan_lib.privacy.streams import stream
+from dpgan_lib.warm_start import embedding, fit
+from dpgan_lib.warm_start.embedding import Embedding
+from dpgan_lib.warm_start.features import Features
+
+FOLDER, FILE = "opening", "opening.safetensors"
+
+
+class First(Protocol):
+    """What comes before the embedding: rounds of releases, and the generator that starts from them."""
+
+    def release(self, config: WarmRunConfig, before: list[Tensor], images: Tensor, categories: Tensor,
+                noise: np.random.Generator) -> Tensor:
+        """The noisy sums of the next round. Guarantee: a Gaussian mechanism of warm_start.round_noise.
+
+        before: what the rounds before it released.  images (n, channels, side, side), categories (n, K) one-hot.
+        """
+
+    def generator(self, config: WarmRunConfig, sums: list[Tensor]) -> nn.Module:
+        """A generator that starts from what all the rounds released. It may draw on torch's global random numbers."""
+
+
+@dataclass
+class Opening:
+    """How far a run's opening is. sums: of each release so far, noise included: all that is known of the data.
+
+    networks: the generator and the posterior once they are fitted, by name.
+    """
+
+    sums: list[Tensor]
+    networks: dict[str, Tensor]
+    seconds: float = 0.0
+
+
+def train(config: WarmRunConfig, first: First, images: np.ndarray, labels: np.ndarray, folder: Path, *,
+          people: np.ndarray | None = None, **how) -> State:
+    """training.train after its opening. Arguments and errors as there; max_minutes does not cut an opening short.
+
+    The state's seconds are of both.
+    """
+    records = loop.on_device(config, images, labels, people)
+    start, seconds = begin(config, first, records, folder / FOLDER)
+    state = loop.train(config, images, labels, folder, start=start, people=people, **how)
+    state.seconds += seconds
+    return state
+
+
+def begin(config: WarmRunConfig, first: First, records: Records, folder: Path) -> tuple[Start, float]:
+    """What training starts from, and the seconds that it took. Goes on from what is in the folder.
+
+    Raises RuntimeError if a release mode's run was killed between charging a release and storing it.
+    """
+    opening, place = _load(config, folder), records.images.device
+    features = _features(config).to(place)
+    for number in range(len(opening.sums), config.warm_start.first_rounds + 1):
+        started = time.monotonic()
+        _charge(config, folder, number)
+        opening.sums.append(_release(config, first, features, opening.sums, records))
+        opening.seconds += time.monotonic() - started
+        _save(config, opening, folder)
+    generator, posterior = (network.to(place) for network in _networks(config, first, opening.sums))
+    released = _embedding(config, opening.sums)
+    if not opening.networks:
+        started = time.monotonic()
+        generator = fit.fit(generator, posterior, features, released, config.latent, config.warm_start,
+                            lambda step: _stream(config, "latent", step))
+        opening.networks = _tensors({"generator": generator, "posterior": posterior})
+        opening.seconds += time.monotonic() - started
+        _save(config, opening, folder)
+    for name, network in {"generator": generator, "posterior": posterior}.items():
+        network.load_state_dict({key: opening.networks[f"{name}/{key}"] for key in network.state_dict()})
+        network.requires_grad_(True)
+    return Start(generator, posterior, released.histogram, _witness(config, features, released)), opening.seconds
+
+
+def _stream(config, purpose, step):
+    """Other random numbers than those of the critic's steps."""
+    return stream(config.randomness and f"{config.randomness}/{FOLDER}", purpose, step)
+
+
+def _charge(config, folder, number):
+    if config.is_release:
+        if charged(folder) > number:
+            raise RuntimeError(f"release {number + 1} of the opening was charged and then lost: its share of epsilon "
+                               f"is spent. Delete {folder} and begin a new release, which spends epsilon anew.")
+        charge(folder, number + 1)
+
+
+def _release(config: WarmRunConfig, first: First, features: Features, sums: list[Tensor], records: Records) -> Tensor:
+    """The noisy sums of the next release: one of the first or, last, the embedding."""
+    images, categories, number = records.images, records.categories, len(sums)
+    if records.people is not None:
+        rows = torch.from_numpy(records.sample(1.0, _stream(config, "sampling", number)))
+        images, categories = images[rows], categories[rows]
+    noise = _stream(config, "noise", number)
+    if number < config.warm_start.first_rounds:
+        return first.release(config, sums, images, categories, noise)
+    return embedding.release(features, images, categories, config.warm_start.embedding_noise, noise).sums
+
+
+# Afterwards: what reads released sums alone
+
+def _embedding(config: WarmRunConfig, sums: list[Tensor]) -> Embedding:
+    return Embedding(sums[-1], config.warm_start.embedding_noise)
+
+
+def _networks(config: WarmRunConfig, first: First, sums: list[Tensor]) -> tuple[nn.Module, nn.Module]:
+    """The generator before it is fitted, and a posterior with initial weights."""
+    _, _, posterior = build_networks(config.latent, config.model, stream(config.randomness, "initial weights"))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(_stream(config, "initial weights", 0).integers(2**32)))
+        return first.generator(config, sums[:-1]), posterior
+
+
+def _features(config: WarmRunConfig) -> Features:
+    return Features(side=config.model.image_side, channels=config.model.channels,
+                    frequencies=config.warm_start.frequencies)
+
+
+def _witness(config: WarmRunConfig, features: Features, released: Embedding) -> Callable[[Tensor, Tensor], Scores]:
+    """The closed-form critic against a pool of fakes, times witness_weight: the fixed part of f_w.
+
+    A step of G against 2 <d_y, phi(x)> is one of gradient descent on |d_y|^2.
+    """
+    weight = 2 * config.warm_start.witness_weight
+
+    @torch.no_grad()
+    def against(images: Tensor, categories: Tensor) -> Scores:
+        means = categories.T @ features(images) / categories.sum(0).clamp(min=1)[:, None]
+        w = weight * embedding.witness(released.means, means) * (categories.sum(0) > 0)[:, None]
+        return lambda images, categories: embedding.scores(w, features(images), categories)
+
+    return against
+
+
+# On disk
+
+def _tensors(networks: dict[str, nn.Module]) -> dict[str, Tensor]:
+    return {f"{name}/{key}": value.contiguous() for name, network in networks.items()
+            for key, value in network.state_dict().items()}
+
+
+def _save(config, opening, folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {f"sums/{number}": sums.contiguous() for number, sums in enumerate(opening.sums)} | opening.networks
+    header = {"config_hash": config.hash, "seconds": opening.seconds}
+    temporary = folder / f"{FILE}.{os.getpid()}.part"
+    save_file(tensors, temporary, {"opening": json.dumps(header)})
+    os.replace(temporary, folder / FILE)
+
+
+def _load(config, folder) -> Opening:
+    path = folder / FILE
+    if not path.exists():
+        return Opening([], {})
+    with safe_open(path, framework="pt") as file:
+        header = json.loads(file.metadata()["opening"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}
+    if header["config_hash"] != config.hash:
+        raise ValueError(f"{path} belongs to another configuration: a resumed run keeps its settings. "
+                         "Restore them, or delete it to start anew.")
+    count = sum(name.startswith("sums/") for name in tensors)
+    sums = [tensors.pop(f"sums/{number}") for number in range(count)]
+    return Opening(sums, tensors, header["seconds"])
