@@ -27,11 +27,11 @@ def stores(tmp_path, monkeypatch):
 
 def test_a_record_reads_back_as_it_was_written(stores):
     written = store_record(None, epsilon=math.inf)
-    found = store.find("mnist_tradeoff", written.run_id)
+    found = store.find("mutual_information", written.run_id)
     assert found == written
     assert found.config == run_config(epsilon=math.inf)
     assert found.epsilon_spent == math.inf
-    assert found.folder == stores / "runs" / "mnist_tradeoff" / written.run_id
+    assert found.folder == stores / "runs" / "mutual_information" / written.run_id
     assert {path.name for path in found.folder.iterdir()} == {"record.json", *ARTEFACTS}
 
 
@@ -67,8 +67,8 @@ def test_the_address_is_the_run_id_that_a_plan_has():
 
 
 @pytest.mark.parametrize("study, artefacts", [("../out", ARTEFACTS), ("a/b", ARTEFACTS), ("", ARTEFACTS),
-                                              ("mnist_tradeoff", {"../x": b""}),
-                                              ("mnist_tradeoff", {"record.json": b""})])
+                                              ("mutual_information", {"../x": b""}),
+                                              ("mutual_information", {"record.json": b""})])
 def test_names_that_leave_the_folder_are_refused(stores, study, artefacts):
     with pytest.raises(ValueError, match="plain name"):
         store_record(None, study=study, artefacts=artefacts)
@@ -77,14 +77,14 @@ def test_names_that_leave_the_folder_are_refused(stores, study, artefacts):
 
 def test_a_record_is_stored_under_its_own_address_only(stores):
     with pytest.raises(ValueError, match="must be .*hash"):
-        store.write("mnist_tradeoff", "0" * 16, record_content(run_config()), ARTEFACTS)
+        store.write("mutual_information", "0" * 16, record_content(run_config()), ARTEFACTS)
 
 
 def test_a_record_without_a_field_is_refused_by_name(stores):
     content = record_content(run_config())
     del content["metrics"]
     with pytest.raises(ValueError, match="without metrics"):
-        store.write("mnist_tradeoff", "0" * 16, content, ARTEFACTS)
+        store.write("mutual_information", "0" * 16, content, ARTEFACTS)
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b'{"schema": 1}', b"[]", b'{"schema": 2}', b'{"a": Infinity}', b"\xff"])
@@ -93,7 +93,7 @@ def test_a_corrupt_record_is_one_line_with_its_path(stores, text):
     path = record.folder / "record.json"
     path.write_bytes(text)
     with pytest.raises(ValueError) as error:
-        store.find("mnist_tradeoff", record.run_id)
+        store.find("mutual_information", record.run_id)
     assert str(path) in str(error.value) and "\n" not in str(error.value)
 
 
@@ -102,7 +102,7 @@ def test_a_bare_infinity_in_a_record_is_refused(stores):
     path = record.folder / "record.json"
     path.write_text(path.read_text().replace('"inf"', "Infinity"))
     with pytest.raises(ValueError, match="Infinity is not strict JSON"):
-        store.find("mnist_tradeoff", record.run_id)
+        store.find("mutual_information", record.run_id)
 
 
 def test_another_configuration_is_said_with_the_path(stores):
@@ -115,33 +115,34 @@ def test_another_configuration_is_said_with_the_path(stores):
 # Which record is found
 
 def test_what_is_nowhere_is_none(stores):
-    assert store.find("mnist_tradeoff", "0" * 16) is None
-    assert store.published("mnist_tradeoff") == []
+    assert store.find("mutual_information", "0" * 16) is None
+    assert store.published("mutual_information") == []
 
 
 def test_a_record_computed_here_wins_over_a_published_one(stores):
     run_id = store_record(paths.published()).run_id
     local = store_record(None)
-    assert store.find("mnist_tradeoff", run_id).folder == local.folder
+    assert store.find("mutual_information", run_id).folder == local.folder
 
 
 def test_where_only_records_count_a_record_computed_here_does_not(stores, monkeypatch):
     local = store_record(None)
     monkeypatch.setenv(store.RECORDS_ONLY, "1")
-    assert store.find("mnist_tradeoff", local.run_id) is None
+    assert store.find("mutual_information", local.run_id) is None
     published = store_record(paths.published())
-    assert store.find("mnist_tradeoff", local.run_id).folder == published.folder
+    assert store.find("mutual_information", local.run_id).folder == published.folder
     (published.folder / "samples.png").unlink()
-    assert store.find("mnist_tradeoff", local.run_id).folder == published.folder  # stale, and still not the local one
+    # Stale, and still not the local one.
+    assert store.find("mutual_information", local.run_id).folder == published.folder
 
 
 def test_a_current_record_wins_over_a_stale_one(stores):
     current = store_record(paths.published())
     stale = store_record(None)
     (stale.folder / "samples.png").unlink()
-    assert store.find("mnist_tradeoff", current.run_id).folder == current.folder
+    assert store.find("mutual_information", current.run_id).folder == current.folder
     (current.folder / "samples.png").unlink()
-    assert store.find("mnist_tradeoff", current.run_id).folder == stale.folder  # both stale: the local one again
+    assert store.find("mutual_information", current.run_id).folder == stale.folder  # both stale: the local one again
 
 
 def test_published_records_come_in_the_order_of_their_epsilons(stores):
@@ -149,14 +150,15 @@ def test_published_records_come_in_the_order_of_their_epsilons(stores):
         store_record(paths.published(), epsilon=epsilon, seed=seed)
     store_record(paths.published(), study="another")
     store_record(None, epsilon=5.0)
-    found = [(record.config.privacy.epsilon, record.config.seed) for record in store.published("mnist_tradeoff")]
+    records = store.published("mutual_information")
+    found = [(record.config.privacy.epsilon, record.config.seed) for record in records]
     assert found == [(2.0, 0), (2.0, 1), (10.0, 0), (math.inf, 0)]
 
 
 def test_what_a_killed_writer_left_is_no_record(stores):
     record = store_record(paths.published())
     record.folder.rename(record.folder.with_name(f".{record.run_id}.0"))
-    assert store.published("mnist_tradeoff") == []
+    assert store.published("mutual_information") == []
     store.update_manifest()
     assert json.loads((paths.published() / "MANIFEST.json").read_text()) == {}
 
@@ -164,8 +166,8 @@ def test_what_a_killed_writer_left_is_no_record(stores):
 def test_the_published_store_can_be_staged_elsewhere(stores, monkeypatch):
     staged = store_record(stores / "staged")
     monkeypatch.setenv("DPGAN_PUBLISHED", str(stores / "staged"))
-    assert [record.folder for record in store.published("mnist_tradeoff")] == [staged.folder]
-    assert store.find("mnist_tradeoff", staged.run_id).folder == staged.folder
+    assert [record.folder for record in store.published("mutual_information")] == [staged.folder]
+    assert store.find("mutual_information", staged.run_id).folder == staged.folder
 
 
 # Whole or not at all
@@ -193,7 +195,7 @@ def test_readers_see_a_whole_record_while_writers_replace_it(stores):
 
     def write(number):
         for _ in range(15):
-            store.write("mnist_tradeoff", record.run_id, content | {"metrics": {"writer": number}}, ARTEFACTS)
+            store.write("mutual_information", record.run_id, content | {"metrics": {"writer": number}}, ARTEFACTS)
 
     with ThreadPoolExecutor(4) as pool:
         writers = [pool.submit(write, number) for number in range(4)]
@@ -204,7 +206,7 @@ def test_readers_see_a_whole_record_while_writers_replace_it(stores):
         writer.result()
     assert seen and None not in seen
     assert os.listdir(record.folder.parent) == [record.run_id]
-    assert store.staleness(store.find("mnist_tradeoff", record.run_id)) == []
+    assert store.staleness(store.find("mutual_information", record.run_id)) == []
 
 
 # Staleness
@@ -276,16 +278,16 @@ def test_the_manifest_agrees_until_something_changes(stores):
         file.write("\n")
     second.folder.rename(second.folder.with_name("0" * 16))
     assert sorted(store.check_manifest()) == sorted([
-        f"mnist_tradeoff/{first.run_id}: record.json is not the one in the manifest",
-        f"mnist_tradeoff/{second.run_id}: in the manifest, not in the store",
-        f"mnist_tradeoff/{'0' * 16}: in the store, not in the manifest",
+        f"mutual_information/{first.run_id}: record.json is not the one in the manifest",
+        f"mutual_information/{second.run_id}: in the manifest, not in the store",
+        f"mutual_information/{'0' * 16}: in the store, not in the manifest",
     ])
 
 
 def test_an_absent_manifest_lists_nothing_and_a_broken_one_is_named(stores):
     assert store.check_manifest() == []
     record = store_record(paths.published())
-    assert store.check_manifest() == [f"mnist_tradeoff/{record.run_id}: in the store, not in the manifest"]
+    assert store.check_manifest() == [f"mutual_information/{record.run_id}: in the store, not in the manifest"]
     (paths.published() / "MANIFEST.json").write_text("{")
     assert len(store.check_manifest()) == 1 and "MANIFEST.json is not JSON" in store.check_manifest()[0]
 
