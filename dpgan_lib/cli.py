@@ -56,7 +56,8 @@ def run(progress, chapter, parameters, output, timeout):
 
 @main.command()
 @_parameters
-@click.option("--study", default=FIRST_CHAPTER, show_default=True, help="Whose record it is.")
+@click.option("--study", default=FIRST_CHAPTER, show_default=True,
+              help="Whose record it is: a chapter, or chapter/kind where it has several.")
 @click.option("--max-minutes", type=click.FloatRange(min=0, min_open=True), help="Stop then; the next call resumes.")
 @click.option("--fresh", is_flag=True, help="Compute it even if a record is there.")
 @click.option("--prepare", is_flag=True, help="Only lay out run.json and data.npz, to train on another machine.")

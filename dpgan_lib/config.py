@@ -296,7 +296,16 @@ class FaceRunConfig(WarmRunConfig):
 
 
 def config_from(values: dict) -> RunConfig:
-    """The run that a dict describes, with a warm start or without. Raises TypeError on a missing or unknown field."""
-    if "attributes" in values:
-        return FaceRunConfig.from_dict(values)
-    return (WarmRunConfig if "warm_start" in values else RunConfig).from_dict(values)
+    """The run that a dict describes, of the class of configurations that has just these fields.
+
+    Raises TypeError where no class has: for a missing or an unknown field.
+    """
+    for kind in _kinds(RunConfig):
+        if {field.name for field in fields(kind)} == set(values):
+            return kind.from_dict(values)
+    return RunConfig.from_dict(values)
+
+
+def _kinds(kind: type[RunConfig]) -> list[type[RunConfig]]:
+    """A class and all that are derived from it, in modules that have been loaded."""
+    return [kind, *(below for child in kind.__subclasses__() for below in _kinds(child))]

@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dpgan_lib import data
+from dpgan_lib import data, paths
 from dpgan_lib.config import canonical_json
 from dpgan_lib.data import files as data_files
 
@@ -157,7 +157,7 @@ def test_the_data_folder_comes_before_the_cache(small, tmp_path, monkeypatch):
 
 def test_a_relative_data_folder_starts_at_the_project_root(small, tmp_path, monkeypatch):
     put(tmp_path / "project/near/small", small)
-    monkeypatch.setattr(data_files, "ROOT", tmp_path / "project")
+    monkeypatch.setattr(paths, "ROOT", tmp_path / "project")
     monkeypatch.setenv("DPGAN_DATA", "near")
     monkeypatch.chdir("/")
     assert {path.parent for path in data.check("small")} == {tmp_path / "project/near/small"}

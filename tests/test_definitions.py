@@ -301,9 +301,8 @@ GAN = WARM | TRAINED["plain"] | measured("audit", "cost", "private_step")  # wha
 ALL = MEASURED | GAN
 MUTANTS = [
     # file without .py, a text that stands in it once, what it becomes, what is stale then
-    # A tensor's .mean() could be the method mean of the audit's planted canaries, and that clips and projects.
-    ("privacy/clipping", "(clip_norm / norms).clamp(max=1)", "(clip_norm / norms).clamp(max=2)", ALL),
-    ("privacy/mechanism", "alpha=noise_multiplier * clip_norm", "alpha=noise_multiplier", ALL),
+    ("privacy/clipping", "(clip_norm / norms).clamp(max=1)", "(clip_norm / norms).clamp(max=2)", GAN),
+    ("privacy/mechanism", "alpha=noise_multiplier * clip_norm", "alpha=noise_multiplier", GAN),
     ("privacy/mechanism", "rng.binomial(records, sampling_rate)", "round(records * sampling_rate)",
      GAN | measured("wasserstein toy")),
     ("privacy/streams", "counter=step << 128", "counter=step << 64", ALL - measured("mnist_tradeoff ceiling")),
@@ -313,7 +312,7 @@ MUTANTS = [
     ("gan/steps", "fake_gradient[name] / len(fake[0]) - real", "fake_gradient[name] - real", GAN),
     ("gan/state", "betas=(0.0, 0.9), fused", "betas=(0.5, 0.9), fused", GAN),
     ("gan/loop", "settings.fakes, 2 * first + 1,", "settings.fakes, first + 1,", GAN),
-    ("warm_start/opening", "first.generator(config, sums[:-1])", "first.generator(config, sums)", WARM),
+    ("warm_start/training", "first.generator(config, sums[:-1])", "first.generator(config, sums)", WARM),
     ("warm_start/embedding", "counts / counts.sum()", "counts / len(counts)", WARM),
     ("warm_start/features", "GAINS = (0.809,", "GAINS = (0.8,", WARM),
     ("warm_start/fit", "1 - step / max(settings.steps, 1)", "1", WARM),
@@ -342,6 +341,7 @@ MUTANTS = [
     ("studies/wasserstein/toy", "(slope - 1) ** 2", "slope ** 2", measured("wasserstein toy")),
     ("studies/wasserstein/stability", "F.softplus(-fake).mean()", "-F.softplus(fake).mean()",
      measured("wasserstein stability")),
+    ("studies/cost/bench", "repeats = int(min(", "repeats = int(max(", measured("cost")),
     ("studies/cost/study", "seconds += time.perf_counter() - started", "seconds = time.perf_counter() - started",
      measured("cost")),
     # What computes no result
@@ -384,13 +384,6 @@ def changed_by(copy, name: str, old: str, new: str) -> set[tuple]:
     for mutant in MUTANTS])
 def test_a_changed_line_makes_exactly_the_results_stale_that_it_has_a_part_in(copy, name, old, new, stale):
     assert changed_by(copy, name, old, new) == stale
-
-
-@pytest.mark.full
-@pytest.mark.xfail(strict=True, reason="benchmark() hands bench.measure()'s tables to the study's measure, which does "
-                                       "not reach bench: a change of how steps are timed makes no record stale")
-def test_a_changed_benchmark_makes_its_records_stale(copy):
-    assert changed_by(copy, "studies/cost/bench", "repeats = int(min(", "repeats = int(max(") == measured("cost")
 
 
 def test_at_least_twenty_modules_are_changed():

@@ -1,4 +1,4 @@
-"""The private release and what is made of it: sensitivity, noise, counts, an estimate without bias, the maximiser."""
+"""The noisy sums and what is made of it: sensitivity, noise, counts, an estimate without bias, the maximiser."""
 
 import itertools
 import math
@@ -14,7 +14,7 @@ from dpgan_lib.warm_start.embedding import (
     Embedding,
     class_sums,
     draw_labels,
-    release,
+    noisy_sums,
     scores,
     squared_distance,
     witness,
@@ -93,16 +93,16 @@ def test_no_record_at_all(phi):
 
 def test_the_noise_is_what_was_asked_for(phi):
     nothing = torch.zeros(0, 1, 28, 28), torch.zeros(0, CLASSES)
-    noise = release(phi, *nothing, 2.5, np.random.default_rng(0)).sums
+    noise = noisy_sums(phi, *nothing, 2.5, np.random.default_rng(0)).sums
     # the mean square of n normal numbers has a standard deviation of sqrt(2 / n): 5 of them
     assert noise.square().mean() == pytest.approx(2.5**2, rel=5 * math.sqrt(2 / noise.numel()))
     assert len(noise.unique()) == noise.numel()
-    assert not torch.equal(noise, release(phi, *nothing, 2.5, np.random.default_rng(1)).sums)
+    assert not torch.equal(noise, noisy_sums(phi, *nothing, 2.5, np.random.default_rng(1)).sums)
 
 
 def test_without_noise_counts_and_means_are_exact(phi, digits):
     images, categories = digits
-    told = release(phi, images, categories, 0.0, np.random.default_rng(0))
+    told = noisy_sums(phi, images, categories, 0.0, np.random.default_rng(0))
     torch.testing.assert_close(told.counts, categories.sum(0).double(), rtol=1e-6, atol=0)  # float32 features
     means = categories.T @ phi(images) / categories.sum(0)[:, None]
     torch.testing.assert_close(told.means, means, rtol=0, atol=1e-5)  # float32 sums of 150 numbers
@@ -113,7 +113,7 @@ def test_without_noise_counts_and_means_are_exact(phi, digits):
 def test_counts_of_a_thinned_class_are_right_and_noisy(phi, digits, keep):
     noise = 2.0
     images, categories = thinned([part[:400] for part in digits], 4, keep)
-    counts = torch.stack([release(phi, images, categories, noise, np.random.default_rng(seed)).counts
+    counts = torch.stack([noisy_sums(phi, images, categories, noise, np.random.default_rng(seed)).counts
                           for seed in range(40)])
     error = counts - categories.sum(0)
     spread = noise / embedding.SHARE
@@ -122,14 +122,14 @@ def test_counts_of_a_thinned_class_are_right_and_noisy(phi, digits, keep):
 
 
 def test_what_is_divided_by_depends_on_what_was_released_alone(phi, digits):
-    told = release(phi, *thinned(digits, 4, 3), 2.0, np.random.default_rng(0))
+    told = noisy_sums(phi, *thinned(digits, 4, 3), 2.0, np.random.default_rng(0))
     assert vars(told).keys() == {"sums", "noise_multiplier"}  # no true count is kept
     assert told.divisors.min() >= 2.0 / embedding.SHARE  # a count below its own noise says nothing
     assert told.histogram.sum() == pytest.approx(1) and told.histogram.min() > 0
 
 
 def test_the_noise_of_means_is_declared(phi, digits):
-    exact = release(phi, *digits, 0.0, np.random.default_rng(0))
+    exact = noisy_sums(phi, *digits, 0.0, np.random.default_rng(0))
     noisy = Embedding(exact.sums + 3.0 * torch.randn(exact.sums.shape, generator=torch.manual_seed(0)), 3.0)
     # each class divides by its own noisy count, which scales its mean too: a tenth
     error = (noisy.means - exact.means * (exact.divisors / noisy.divisors)[:, None].float()).std(1)

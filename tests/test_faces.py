@@ -75,7 +75,8 @@ def test_a_bright_face_moves_them_by_all_of_1(faces):
 def test_the_noise_is_a_gaussian_mechanisms(faces):
     """As a vector of the diagonal and sqrt(2) times what is above it, every entry's noise has standard deviation s."""
     empty = faces[0][:0], faces[1][:0]
-    noise = [face_model.release(*empty, ATTRIBUTES, SETTINGS, 3.0, np.random.default_rng(seed)) for seed in range(20)]
+    noise = [face_model.noisy_sums(*empty, ATTRIBUTES, SETTINGS, 3.0, np.random.default_rng(seed))
+             for seed in range(20)]
     assert all(torch.equal(each, each.T) for each in noise)
     above = torch.triu(torch.ones_like(noise[0]), 1) == 1
     diagonal = torch.cat([each.diagonal() for each in noise])
@@ -120,7 +121,7 @@ def test_without_noise_the_model_is_least_squares(faces):
 
 
 def test_noise_alone_shows_no_eigenface():
-    noise = face_model.release(torch.zeros(0, 3, SIDE, SIDE), torch.zeros(0, 4), ATTRIBUTES, SETTINGS, 5.0,
+    noise = face_model.noisy_sums(torch.zeros(0, 3, SIDE, SIDE), torch.zeros(0, 4), ATTRIBUTES, SETTINGS, 5.0,
                                np.random.default_rng(0))
     size = len(noise)
     assert not face_model.denoised_directions(noise, 5.0 / math.sqrt(2), SETTINGS.components)[3:].any()
@@ -289,11 +290,11 @@ def test_a_record_of_drawings(store, unit):
 
 @pytest.mark.full
 def test_a_killed_run_goes_on(store, monkeypatch):
-    """The warm start is on disk: the second try releases nothing again."""
+    """The warm start is on disk: the second try takes no noisy sum again."""
     asked = Parameters(**DRAWN, epsilon=10.0)
     config, given = study.run_of(asked), study.training_set(asked, study.load(asked))
     methods.train(config, given.images, given.labels, store / "w", max_minutes=0)
-    monkeypatch.setattr(face_model, "release", lambda *_: pytest.fail("released again"))
+    monkeypatch.setattr(face_model, "noisy_sums", lambda *_: pytest.fail("summed again"))
     state = methods.train(config, given.images, given.labels, store / "w")
     assert state.step == config.privacy.steps
 

@@ -25,7 +25,7 @@ class Refusal:
 
 sys.meta_path.insert(0, Refusal())
 import torch
-from dpgan_lib.features import Features
+from dpgan_lib.warm_start.features import Features
 
 ramp = torch.linspace(-1, 1, 784).view(1, 1, 28, 28)
 print(*Features(side=28, channels=1, frequencies=8)(ramp)[0].tolist())

@@ -1,8 +1,8 @@
 """What a new study, data set and method take, and that all else is inherited.
 
-A copy of the library gets a toy of each. A study is a folder. A data set is a file that makes it, its card, and a row
-beside the other embedded ones. A method is a file and its row, its class of configurations, and a line that tells
-these from others. Then the study must be computed, swept, listed, verified, shown, judged and measured again.
+A copy of the library gets a toy of each. A study is a folder. A data set is a function that makes it, and its card. A
+method is a file, with its class of configurations, and its row. Then the study must be computed, swept, listed,
+verified, shown, judged and measured again.
 """
 
 import hashlib
@@ -19,14 +19,11 @@ import pytest
 pytestmark = pytest.mark.full  # about a minute: two processes load torch, train and account
 PACKAGE = Path(__file__).resolve().parents[1] / "dpgan_lib"
 
-# A data set: a file that makes it, and a card.
-BLOBS = '''"""Images whose left half is bright (class 0) or whose right half is (class 1)."""
-
-import numpy as np
-
+# A data set: a function that makes it, and a card.
+BLOBS = '''
 
 def blobs() -> tuple[np.ndarray, ...]:
-    """1,000 to train and 40 to test, as stand_ins.digits()."""
+    """1,000 to train and 40 to test, as digits(): the left half is bright (class 0) or the right one (class 1)."""
     rng = np.random.RandomState(0)
     labels = rng.randint(0, 2, 1040).astype(np.uint8)
     images = rng.randint(0, 100, (1040, 8, 8)).astype(np.uint8)
@@ -37,24 +34,25 @@ def blobs() -> tuple[np.ndarray, ...]:
 CARD = '''DataCard(name="blobs", title="Blobs", records=1000, test_records=40, side=8, classes=2,
              pixels_sha256="{digest}", licence="none", source="this test", caption="1,000 blobs"),'''
 
-# A method: a file with what its runs start from, and their class among the configurations.
-CONFIG = '''@dataclass(frozen=True, kw_only=True)
-class ToyRunConfig(RunConfig):
-    """A run whose generator is linear. scale: of its initial weights."""
-
-    scale: float
-
-
-'''
+# A method: a file with the class of its runs' configurations, and what they start from.
 METHOD = '''"""A linear generator, which starts from small random weights and knows nothing of the data."""
+
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-from dpgan_lib.config import ToyRunConfig
+from dpgan_lib.config import RunConfig
 from dpgan_lib.gan import loop
 from dpgan_lib.gan.networks import Posterior
 from dpgan_lib.gan.state import Start
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToyRunConfig(RunConfig):
+    """A run whose generator is linear. scale: of its initial weights."""
+
+    scale: float
 
 
 class LinearGenerator(nn.Module):
@@ -85,7 +83,8 @@ def no_witness(images, categories):
 def train(config, first, images, labels, folder, **how):
     return loop.train(config, images, labels, folder, start=first.begin(config), **how)
 '''
-ROW = '''    Method(name="toy", config=ToyRunConfig, train=toy.train, start=toy.ToyStart, empty=toy.LinearGenerator),
+ROW = '''    Method(name="toy", config=toy.ToyRunConfig, train=toy.train, start=toy.ToyStart,
+           empty=toy.LinearGenerator),
 '''
 
 # A study: a folder, and a chapter's file of the same name.
@@ -96,11 +95,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dpgan_lib import data
-from dpgan_lib.config import LatentConfig, ToyRunConfig
+from dpgan_lib.config import LatentConfig
 from dpgan_lib.measures.classifiers import synthesise
 from dpgan_lib.privacy.streams import stream
 from dpgan_lib.studies.parameters import RunParameters, configure
 from dpgan_lib.studies.study import Plan, Study, Trained, weights
+from dpgan_lib.warm_start.toy import ToyRunConfig
 
 NOISE = 20.0  # more than any epsilon of the grid needs
 
@@ -224,22 +224,16 @@ def found(tmp_path_factory):
     shutil.copytree(PACKAGE, library, ignore=shutil.ignore_patterns("__pycache__"))
     files = {"pyproject.toml": "", "notebooks/01_toy_study.py": CHAPTER, "book/results/.keep": "", "script.py": SCRIPT,
              "dpgan_lib/studies/toy_study/__init__.py": "", "dpgan_lib/studies/toy_study/study.py": STUDY,
-             "dpgan_lib/studies/toy_study/claims.py": CLAIMS, "dpgan_lib/warm_start/toy.py": METHOD,
-             "dpgan_lib/data/blobs.py": BLOBS}
+             "dpgan_lib/studies/toy_study/claims.py": CLAIMS, "dpgan_lib/warm_start/toy.py": METHOD}
     for name, text in files.items():
         (project / name).parent.mkdir(parents=True, exist_ok=True)
         (project / name).write_text(text, encoding="utf-8")
     insert(library / "data" / "cards.py",
            row=('    DataCard(\n        name="digits"', "    " + CARD.format(digest=_digest_of_blobs()) + "\n"))
-    insert(library / "data" / "files.py", import_=("    from dpgan_lib.data import stand_ins",
-                                                   "    from dpgan_lib.data import blobs\n"),
-           row=('"digits": stand_ins.digits', '"blobs": blobs.blobs, '))
-    insert(library / "config.py", kind=("def config_from(", CONFIG),
-           line=('    if "attributes" in values:',
-                 '    if "scale" in values:\n        return ToyRunConfig.from_dict(values)\n'))
+    with (library / "data" / "stand_ins.py").open("a", encoding="utf-8") as stand_ins:
+        stand_ins.write(BLOBS)
     insert(library / "warm_start" / "methods.py", row=(")}\n", ROW),
-           import_=("from dpgan_lib.config import FaceRunConfig",
-                    "from dpgan_lib.config import ToyRunConfig\nfrom dpgan_lib.warm_start import toy\n"))
+           import_=("from dpgan_lib.config import FaceRunConfig", "from dpgan_lib.warm_start import toy\n"))
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DPGAN_")}
     done = subprocess.run([sys.executable, "-W", "ignore", "script.py"], cwd=project, capture_output=True, text=True,
                           env=environment | {"PYTHONPATH": str(project)}, check=False)
@@ -248,7 +242,7 @@ def found(tmp_path_factory):
 
 
 def _digest_of_blobs():
-    scope: dict = {}
+    scope = {"np": np}
     exec(BLOBS, scope)
     return hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in scope["blobs"]())).hexdigest()
 

@@ -12,7 +12,7 @@ from dpgan_lib import data
 from dpgan_lib.config import PrototypeConfig
 from dpgan_lib.warm_start import prototypes
 from dpgan_lib.warm_start.deformations import PARAMETERS, SPREAD, affine, candidates, inverse, warp
-from dpgan_lib.warm_start.prototypes import Prototypes, bounded_rows, learn, release, shrink, split, style_sums
+from dpgan_lib.warm_start.prototypes import Prototypes, bounded_rows, learn, noisy_sums, shrink, split, style_sums
 
 CLASSES = 10
 ROUNDING = 1e-9  # of float64 sums of some hundred numbers below 1
@@ -94,7 +94,7 @@ def test_no_record_at_all(guess):
 @pytest.mark.parametrize("later", [False, True], ids=["first round", "later round"])
 def test_noise_has_the_calibrated_spread_in_every_entry(digits, found, later):
     before = found if later else None
-    noisy = release(before, *digits, SETTINGS, 3.0, np.random.default_rng(0))
+    noisy = noisy_sums(before, *digits, SETTINGS, 3.0, np.random.default_rng(0))
     noise = (noisy - style_sums(split(before), *digits, SETTINGS)) / 3.0
     count = noise.numel()
     assert abs(noise.mean()) < 5 / math.sqrt(count) and abs(noise.square().mean() - 1) < 5 * math.sqrt(2 / count)
@@ -159,7 +159,7 @@ def test_noise_is_shrunk_away_and_a_clear_difference_is_kept():
 def test_without_a_clear_record_a_class_keeps_its_guess(found):
     """No data at all in a later round: noise must not invent a style."""
     nothing = torch.zeros(0, 1, 28, 28), torch.zeros(0, CLASSES)
-    sums = release(found, *nothing, SETTINGS, 1.0, np.random.default_rng(0))
+    sums = noisy_sums(found, *nothing, SETTINGS, 1.0, np.random.default_rng(0))
     after = prototypes.read(found, sums, nothing[0].shape[1:], SETTINGS, 1.0)
     assert (after.counts.sum(1) > 0).all() and after.images.isfinite().all()
     assert torch.allclose(after.shares.sum(1), torch.ones(CLASSES))

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
+from dpgan_lib import paths
 from dpgan_lib.data.cards import DataCard, DataFile, card
-from dpgan_lib.paths import ROOT
 
 CONNECT_SECONDS = 10
 CHUNK_BYTES = 1 << 16
@@ -64,14 +64,14 @@ def check(name: str) -> list[Path]:
     wanted = card(name)
     if not wanted.files:
         _produce(wanted)
-    paths = []
+    found = []
     for file in wanted.files:
         path = _find(wanted, file)
         if path is None:
             raise ValueError(f"{file.name} of {name} is absent. {_remedy(wanted)}")
         _check_file(path, file, name)
-        paths.append(path)
-    return paths
+        found.append(path)
+    return found
 
 
 def fetch(name: str, *, progress: bool = True) -> list[Path]:
@@ -94,7 +94,7 @@ def _folders(wanted: DataCard) -> list[Path]:
     folders = [_cache(wanted)]
     given = os.environ.get("DPGAN_DATA")
     if given:
-        base = (ROOT / Path(given).expanduser()).resolve()
+        base = (paths.ROOT / Path(given).expanduser()).resolve()
         if not base.is_dir():
             raise ValueError(f"DPGAN_DATA={given!r} is no folder (looked at {base}): mend the path or unset it.")
         folders.insert(0, base / wanted.name)
@@ -211,9 +211,10 @@ def read_idx(path: Path, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _produce(wanted: DataCard) -> tuple[np.ndarray, ...]:
+    """An embedded set: what the function of its name makes."""
     from dpgan_lib.data import stand_ins  # here, so that the official files need no scikit-learn
 
-    arrays = {"digits": stand_ins.digits, "grown_digits": stand_ins.grown_digits}[wanted.name]()
+    arrays = getattr(stand_ins, wanted.name)()
     digest = hashlib.sha256()
     for values in arrays:
         digest.update(np.ascontiguousarray(values))

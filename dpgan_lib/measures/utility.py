@@ -80,8 +80,8 @@ def of_images(images: np.ndarray, labels: np.ndarray, files: Dataset, recipe: Ev
     cnn = classifiers.train_cnn(images, labels, recipe.cnn_steps, rng)
     metrics = {
         "ten_cnn": classifiers.cnn_accuracy(cnn, *test),
-        "ten_mlp": _if_told(_mlp_accuracy(int(rng.integers(2**32))))(images, labels, *test),
-        "ten_logistic": _if_told(classifiers.logistic_accuracy)(images[few], labels[few], *test),
+        "ten_mlp": _even_of_one_class(_mlp_accuracy(int(rng.integers(2**32))))(images, labels, *test),
+        "ten_logistic": _even_of_one_class(classifiers.logistic_accuracy)(images[few], labels[few], *test),
         **_summary(pairs, "pairs_logistic", "pairs_worst"), "pairs": pairs}
     if pair_cnns:
         def accuracy(images, labels, test_images, test_labels):
@@ -99,12 +99,12 @@ def _pairs(images, labels, files, accuracy) -> list[list]:
     result = []
     for pair in combinations(np.unique(files.test_labels).tolist(), 2):
         train, test = np.isin(labels, pair), np.isin(files.test_labels, pair)
-        result.append([*pair, _if_told(accuracy)(images[train], labels[train], files.test_images[test],
+        result.append([*pair, _even_of_one_class(accuracy)(images[train], labels[train], files.test_images[test],
                                                  files.test_labels[test])])
     return result
 
 
-def _if_told(accuracy):
+def _even_of_one_class(accuracy):
     """The same function, for images of fewer than two classes too: nothing can be learnt from these but to name the one
     class each time or, of none, the first.
     """

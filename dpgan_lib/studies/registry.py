@@ -28,12 +28,17 @@ def every() -> list[Study]:
     return [study for chapter in chapters() for study in studies(chapter)]
 
 
-def study(chapter: str, asked=None) -> Study:
-    """The chapter's study of what is asked for; without that, its first. Raises ValueError if none has a grid."""
-    found = [study for study in studies(chapter) if study.grid and (asked is None or type(asked) is study.asked)]
+def study(name: str, asked=None) -> Study:
+    """A chapter's study of what is asked for; without that, its first, or the one named as "chapter/kind".
+
+    Raises ValueError if there is none that has a grid.
+    """
+    chapter, _, kind = name.partition("/")
+    found = [study for study in studies(chapter) if study.grid
+             and (asked is None or type(asked) is study.asked) and kind in ("", study.kind)]
     if not found:
-        known = sorted({study.chapter for study in every() if study.grid})
-        raise ValueError(f"{chapter!r} has no grid: it must be one of {', '.join(known)}")
+        known = [f"{study.chapter}/{study.kind}" for study in every() if study.grid]
+        raise ValueError(f"{name!r} has no grid: it must be a chapter, or a study, of {', '.join(known)}")
     return found[0]
 
 

@@ -9,10 +9,12 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -100,6 +102,7 @@ class Study:
     training_set: (asked, data) -> TrainingSet; None, where measuring is all there is and trains what it needs.
     measure: (asked, plan, trained, data, progress: called after each part) -> (metrics, files by name).
     vary: what may differ between points of one figure.  compared: what was asked for, by name, as it is compared then.
+    threads: of torch, for networks so small that they take longer on more; None: as many as it has.
 
     provenance.measuring_source and training_source read load, training_set and measure from the call that makes a
     study.
@@ -115,6 +118,7 @@ class Study:
     measure: Callable[..., tuple[dict, dict[str, bytes]]]
     vary: tuple[str, ...] = ("epsilon", "seed")
     compared: Callable[[dict], dict] = dict
+    threads: int | None = None
 
     # What is asked for
 
@@ -185,8 +189,9 @@ class Study:
             origin |= {"trained_on": state.hardware}
             trained = Trained(state.average.cpu(), state.posterior.cpu(),
                               None if state.start is None else state.start.shares.cpu())
-        origin = {"trained_on": hardware()} | origin
-        metrics, artefacts, took = self._measured(asked, plan, trained, files, progress)
+        with _threads(self.threads):
+            origin = {"trained_on": hardware()} | origin
+            metrics, artefacts, took = self._measured(asked, plan, trained, files, progress)
         content = {"mode": "demo", "asked": _values(asked), "config": plan.described, "card": plan.card_described,
                    "metrics": metrics, "privacy": _statement(plan), "seconds": seconds | {"evaluation": took},
                    "provenance": origin} | more
@@ -253,9 +258,14 @@ class Study:
     # Elsewhere
 
     def prepare(self, asked) -> Path:
-        """Lay out run.json and data.npz for `python -m dpgan_lib.remote` on a machine without the rest of the stack."""
+        """Lay out run.json and data.npz for `python -m dpgan_lib.remote` on a machine without the rest of the stack.
+
+        Raises ValueError for a study that has no training of its own.
+        """
+        if self.training_set is None:
+            raise ValueError(f"{self.chapter}/{self.kind} trains while it measures: it cannot be trained elsewhere.")
         plan, folder = self.plan(asked), self.work_folder(asked)
-        given = self.training_set(asked, self.load(asked, True))  # type: ignore[misc]  # a study that trains has both
+        given = self.training_set(asked, self.load(asked, True))
         folder.mkdir(parents=True, exist_ok=True)
         people = {} if given.people is None else {"people": given.people}
         np.savez_compressed(folder / "data.npz", images=np.rint((given.images + 1) * 127.5).astype(np.uint8),
@@ -316,6 +326,16 @@ def kept_of(record: Record) -> Trained:
         posterior.load_state_dict(load_file(record.folder / POSTERIOR))
     released = record.content.get("released", {})
     return Trained(generator_of(record), posterior, Tensor(released["shares"]) if "shares" in released else None)
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _values(asked) -> dict:

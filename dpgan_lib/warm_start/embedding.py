@@ -1,10 +1,10 @@
-"""A critic that is linear in public features: its maximum in closed form, paid for by one private release.
+"""A critic that is linear in public features: its maximum in closed form, paid for by one noisy sum.
 
 For f_w(x, y) = <w_y, phi(x)> the critic's gap in a class is <w_y, d_y>, where d_y = E[phi(x) | y] - E[phi(G(z, c)) | y]
 is a difference of mean embeddings. Over the unit ball its maximum is |d_y|, reached at w_y = d_y / |d_y|. With a
 penalty in the ball's place, max_w 2 <w_y, d_y> - |w_y|^2 = |d_y|^2, reached at w_y = d_y: the squared maximum mean
 discrepancy (Gretton et al. 2012). All that this needs of the data are class-wise sums of phi. One Gaussian mechanism
-releases them, as in DP-MERF (Harder et al. 2021); a generator fitted to what was released is post-processing.
+adds noise to them, as in DP-MERF (Harder et al. 2021); a generator fitted to that is post-processing.
 """
 
 import math
@@ -23,7 +23,7 @@ CHUNK = 1000  # records embedded at a time
 
 @dataclass(frozen=True)
 class Embedding:
-    """What one release gave, and all that later steps know of the data.
+    """What one noisy sum of each class says, and all that later steps know of the data.
 
     sums: (K, width + 1) float64, noisy class-wise sums of (phi, a) / sqrt(1 + a^2).  noise_multiplier: the standard
     deviation s of the noise in each entry.
@@ -59,9 +59,9 @@ class Embedding:
         return (self.noise_multiplier * math.sqrt(1 + ANCHOR**2) / self.divisors).float()
 
 
-def release(features: Features, images: Tensor, categories: Tensor, noise_multiplier: float,
+def noisy_sums(features: Features, images: Tensor, categories: Tensor, noise_multiplier: float,
             rng: np.random.Generator) -> Embedding:
-    """The one private release: class sums plus N(0, s^2) in every entry.
+    """The noisy sums: class sums plus N(0, s^2) in every entry.
 
     images (N, channels, side, side), categories (N, K) one-hot, of any values.  rng: used here alone.
     Guarantee, add/remove one record: a Gaussian mechanism of that noise multiplier (accounting's release_noise).

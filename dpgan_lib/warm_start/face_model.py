@@ -1,8 +1,8 @@
-"""A Gaussian model of faces given their attributes, from one private release of second moments.
+"""A Gaussian model of faces given their attributes, from one noisy sum of second moments.
 
-Each record is a row of its low frequencies, its attributes and a 1; the release is the sum of the rows' outer products
-with Gaussian noise, as in Dwork et al. 2014 ("Analyze Gauss"). All that a Gaussian model needs is in it: the mean face,
-how each attribute changes it (a regression), and how faces vary beside (eigenfaces). In terms of Eq. 1, it is the
+Each record is a row of its low frequencies, its attributes and a 1; the rows' outer products are added up, with
+Gaussian noise, as in Dwork et al. 2014 ("Analyze Gauss"). All that a Gaussian model needs is in that sum: the mean
+face, how each attribute changes it (a regression), and how faces vary beside (eigenfaces). In terms of Eq. 1, it is the
 maximum over all critics that are quadratic in a row, in closed form: their gap is a difference of second moments.
 """
 
@@ -27,7 +27,7 @@ RIDGE = 0.05  # added to the attributes' variances, which are at most 1: rare on
 
 @dataclass(frozen=True)
 class FaceModel:
-    """What the release says. All in frequencies (width,), as of `basis`.
+    """What the noisy sums say. All in frequencies (width,), as of `basis`.
 
     mean: of all faces.  changes (A, width): what an attribute adds where it is present, and takes away where it is not.
     eigenfaces (components, width): directions times their standard deviations, largest first; 0 where noise hides them.
@@ -60,9 +60,9 @@ def basis(settings: FaceModelConfig, side: int) -> Tensor:
     return torch.tensor(np.concatenate(rows), dtype=torch.float32)
 
 
-# The release: what reads data
+# The noisy sums: what reads data
 
-def release(images: Tensor, categories: Tensor, attributes: int, settings: FaceModelConfig, noise_multiplier: float,
+def noisy_sums(images: Tensor, categories: Tensor, attributes: int, settings: FaceModelConfig, noise_multiplier: float,
             rng: np.random.Generator) -> Tensor:
     """Second moments plus symmetric noise, (m, m) float64 with m = width + A + 1.
 
@@ -117,7 +117,7 @@ def _scale(settings):
     return math.sqrt(1 + settings.attribute_weight**2 + ANCHOR**2)
 
 
-# Afterwards: what reads the released sums alone
+# Afterwards: what reads the noisy sums alone
 
 def read(sums: Tensor, attributes: int, side: int, settings: FaceModelConfig, noise_multiplier: float) -> FaceModel:
     """The model that the noisy sums (m, m) describe."""

@@ -1,7 +1,7 @@
-"""A generator fitted to one private release, by Eq. 1 with a critic that is linear in public features.
+"""A generator fitted to noisy sums, by Eq. 1 with a critic that is linear in public features.
 
 The critic's maximum is in closed form (see embedding), so each step of G meets the best critic there is. No function
-here has data in its signature: what was released is all that is known of it, so this costs no further epsilon.
+here has data in its signature: noisy sums are all that is known of it, so this costs no further epsilon.
 """
 
 import copy
@@ -22,7 +22,7 @@ from dpgan_lib.warm_start.features import Features
 
 def fit(generator: nn.Module, posterior: Posterior, features: Features, released: Embedding, latent: LatentConfig,
         settings: WarmStartConfig, draw: Callable[[int], np.random.Generator]) -> nn.Module:
-    """Train G (and Q) in place on what was released; returns G's running mean.
+    """Train G (and Q) in place on the noisy sums; returns G's running mean.
 
     draw: step -> its random numbers.  Classes come in the shares of the noisy histogram, for a critic of pairs (x, y)
     would tell other shares from the data's by y alone; sample with any shares afterwards.

@@ -1,7 +1,7 @@
 """A generator that deforms prototypes: G(z, c) is a style of the class asked for, slanted, moved, bent, sharpened and,
 last, redrawn by a small network.
 
-All of it is trained by Eq. 1, prototypes too; what a private release said of them is where it starts (see prototypes).
+All of it is trained by Eq. 1, prototypes too; what noisy sums said of them is where it starts (see prototypes).
 Its two continuous codes have their meaning by construction: slant, and the width of strokes.
 """
 
@@ -106,7 +106,7 @@ def sharpen(pixels: Tensor, contrast: Tensor, threshold: Tensor) -> Tensor:
 class FaceGenerator(nn.Module):
     """z (B, z_dim), code (B, 2^A + continuous) -> images (B, 3, side, side) in [-1, 1].
 
-    The two continuous codes move the two eigenfaces that the release saw most of; z moves the others.
+    The two continuous codes move the two eigenfaces that the noisy sums saw most of; z moves the others.
     """
 
     def __init__(self, latent: LatentConfig, model: FaceModel, frequencies: Tensor):

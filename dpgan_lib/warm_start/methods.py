@@ -12,7 +12,7 @@ from dpgan_lib.config import FaceRunConfig, RunConfig, WarmRunConfig
 from dpgan_lib.gan import loop
 from dpgan_lib.gan.networks import Generator, Posterior
 from dpgan_lib.gan.state import State
-from dpgan_lib.warm_start import face_model, opening, prototypes
+from dpgan_lib.warm_start import face_model, prototypes, training
 from dpgan_lib.warm_start.generators import DeformingGenerator, FaceGenerator
 from dpgan_lib.warm_start.prototypes import Prototypes
 
@@ -58,11 +58,11 @@ def empty_posterior(config: RunConfig) -> Posterior:
 
 
 class PrototypeStart:
-    """As opening.First says."""
+    """As training.FirstSums says."""
 
-    def release(self, config: WarmRunConfig, before: list[Tensor], images: Tensor, categories: Tensor,
+    def noisy_sums(self, config: WarmRunConfig, before: list[Tensor], images: Tensor, categories: Tensor,
                 noise: np.random.Generator) -> Tensor:
-        return prototypes.release(found(config, before), images, categories, config.warm_start.prototypes,
+        return prototypes.noisy_sums(found(config, before), images, categories, config.warm_start.prototypes,
                                   config.warm_start.round_noise, noise)
 
     def generator(self, config: WarmRunConfig, sums: list[Tensor]) -> DeformingGenerator:
@@ -79,11 +79,11 @@ def found(config: WarmRunConfig, sums: list[Tensor]) -> Prototypes | None:
 
 
 class FaceStart:
-    """As opening.First says."""
+    """As training.FirstSums says."""
 
-    def release(self, config: FaceRunConfig, before: list[Tensor], images: Tensor, categories: Tensor,
+    def noisy_sums(self, config: FaceRunConfig, before: list[Tensor], images: Tensor, categories: Tensor,
                 noise: np.random.Generator) -> Tensor:
-        return face_model.release(images, categories, len(config.names), config.warm_start.face_model,
+        return face_model.noisy_sums(images, categories, len(config.names), config.warm_start.face_model,
                                   config.warm_start.round_noise, noise)
 
     def generator(self, config: FaceRunConfig, sums: list[Tensor]) -> FaceGenerator:
@@ -108,6 +108,6 @@ def _faces(config: FaceRunConfig) -> FaceGenerator:
 
 METHODS = {method.name: method for method in (
     Method(name="plain", config=RunConfig, train=loop.train, empty=_plain),
-    Method(name="prototypes", config=WarmRunConfig, train=opening.train, start=PrototypeStart, empty=_deforming),
-    Method(name="faces", config=FaceRunConfig, train=opening.train, start=FaceStart, empty=_faces),
+    Method(name="prototypes", config=WarmRunConfig, train=training.train, start=PrototypeStart, empty=_deforming),
+    Method(name="faces", config=FaceRunConfig, train=training.train, start=FaceStart, empty=_faces),
 )}

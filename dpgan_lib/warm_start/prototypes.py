@@ -1,4 +1,4 @@
-"""Private prototypes: mean images of styles within classes, of records that were first aligned. A few releases.
+"""Private prototypes: mean images of styles within classes, of records that were first aligned. A few noisy sums.
 
 In each round a record is matched with the prototype of its class, and the public deformation of it, that it resembles
 most; the deformation is undone, and the aligned record enters the mean of that style. So means stay sharp where images
@@ -41,7 +41,7 @@ CHUNK = 2000  # records matched at a time
 
 @dataclass(frozen=True)
 class Prototypes:
-    """What the rounds so far released, and all that later steps know of the data.
+    """What the rounds so far say, and all that later steps know of the data.
 
     images (classes, styles, channels, side, side) in [0, 1].  counts (classes, styles): noisy numbers of records, 0 for
     a style that was given up.  mean, spread (classes, PARAMETERS): of the deformations that undo the alignment.
@@ -68,12 +68,12 @@ def learn(images: Tensor, categories: Tensor, settings: PrototypeConfig, noise_m
     """
     found = None
     for number in range(settings.rounds):
-        sums = release(found, images, categories, settings, noise_multiplier, draw(number))
+        sums = noisy_sums(found, images, categories, settings, noise_multiplier, draw(number))
         found = read(found, sums, images.shape[1:], settings, noise_multiplier)
     return found
 
 
-def release(before: Prototypes | None, images: Tensor, categories: Tensor, settings: PrototypeConfig,
+def noisy_sums(before: Prototypes | None, images: Tensor, categories: Tensor, settings: PrototypeConfig,
             noise_multiplier: float, rng: np.random.Generator) -> Tensor:
     """One round: split every style, match and align the records, and publish noisy sums over styles."""
     sums = style_sums(split(before), images, categories, settings)
@@ -94,7 +94,7 @@ def split(prototypes: Prototypes | None) -> Prototypes | None:
                       prototypes.mean, prototypes.spread)
 
 
-# The release: what reads data
+# The noisy sums: what reads data
 
 @torch.no_grad()
 def style_sums(guess: Prototypes | None, images: Tensor, categories: Tensor, settings: PrototypeConfig) -> Tensor:
@@ -146,7 +146,7 @@ def _relative(parameters):
     return (parameters / (REACH * spread)).clamp(-1, 1) / math.sqrt(PARAMETERS)
 
 
-# Afterwards: what reads released sums alone
+# Afterwards: what reads noisy sums alone
 
 def read(before: Prototypes | None, sums: Tensor, shape: torch.Size, settings: PrototypeConfig,
          noise_multiplier: float) -> Prototypes:

@@ -1,4 +1,4 @@
-"""TODO."""
+"""What a reader may ask the accountant's chapter for. It computes in the page, and keeps no records."""
 
 from dataclasses import dataclass
 

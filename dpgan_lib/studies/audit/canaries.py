@@ -100,7 +100,7 @@ class Planted:
         self.canaries = canaries
         self.heard = Heard(np.zeros(len(canaries)), np.zeros(len(canaries)))
 
-    def mean(self, model: nn.Module, inputs: tuple[Tensor, Tensor], *, expected_batch: int,
+    def private_mean(self, model: nn.Module, inputs: tuple[Tensor, Tensor], *, expected_batch: int,
              **public) -> dict[str, Tensor]:
         """As mechanism.noisy_mean."""
         released = steps.noisy_mean(model, inputs, expected_batch=expected_batch, sum_of=self.sum_of, **public)
@@ -131,7 +131,7 @@ def audited_run(config: RunConfig, images: np.ndarray, labels: np.ndarray, canar
                            torch.cat([data.categories, rows.categories.to(data.images.device)]))
     planted = Planted(planned)
     while state.step < config.privacy.steps:
-        loop.train_block(config, state, records, partial(steps.critic_step, private_mean=planted.mean))
+        loop.train_block(config, state, records, partial(steps.critic_step, private_mean=planted.private_mean))
     return planted.heard, planned.included
 
 
@@ -146,7 +146,7 @@ def isolated(privacy: PrivacyConfig, trials: int, rng: np.random.Generator) -> t
     planted = Planted(planned)
     for _ in range(privacy.steps):
         batch = torch.from_numpy(mechanism.poisson_sample(trials, privacy.sampling_rate, rng))
-        planted.mean(model, (rows.images[batch], rows.categories[batch]), clip_norm=privacy.clip_norm,
+        planted.private_mean(model, (rows.images[batch], rows.categories[batch]), clip_norm=privacy.clip_norm,
                      noise_multiplier=privacy.noise_multiplier, expected_batch=privacy.expected_batch, rng=rng)
     return planted.heard.released, planned.included
 

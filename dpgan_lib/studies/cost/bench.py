@@ -257,16 +257,17 @@ def device_check() -> dict:
     return differences
 
 
-def measure(progress: Callable[[str], object] = lambda text: None) -> dict:
-    """All tables, with what defines them and where they were measured. Takes about five minutes on two cores.
-
-    progress: told what comes next.
-    """
-    started, origin = time.monotonic(), provenance(sources())
+def tables(progress: Callable[[str], object] = lambda text: None) -> dict:
+    """All tables. Takes about five minutes on two cores.  progress: told what comes next."""
     loop.keep_freed_memory()
-    tables = {"steps": steps_table(progress), "runs": runs_table(progress), "scaling": scaling_table(progress),
-              "hot_loop": hot_loop(progress), "device_check": device_check()}
-    return {"config": config(), "metrics": tables, "provenance": origin | {"trained_on": hardware()},
+    return {"steps": steps_table(progress), "runs": runs_table(progress), "scaling": scaling_table(progress),
+            "hot_loop": hot_loop(progress), "device_check": device_check()}
+
+
+def measured(measure: Callable[..., dict] = tables, progress: Callable[[str], object] = lambda text: None) -> dict:
+    """What is measured, with what defines it and where it was measured.  measure: progress -> metrics."""
+    started, origin = time.monotonic(), provenance(sources())
+    return {"config": config(), "metrics": measure(progress), "provenance": origin | {"trained_on": hardware()},
             "seconds": round(time.monotonic() - started, 1)}
 
 
@@ -288,7 +289,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m dpgan_lib.studies.cost.bench", description=main.__doc__)
     parser.add_argument("file", type=Path, help="where the timings go, as JSON")
     target = parser.parse_args().file
-    target.write_text(json.dumps(measure(lambda text: print(text, flush=True)), indent=1))
+    target.write_text(json.dumps(measured(progress=lambda text: print(text, flush=True)), indent=1))
 
 
 if __name__ == "__main__":

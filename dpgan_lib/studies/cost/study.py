@@ -44,12 +44,13 @@ def plan(machine: dict) -> Plan:
         "title": "random images in [-1, 1], of the size that each critic takes", "machine": machine})
 
 
-def measure(measured: dict, progress: Callable[[str], object]) -> dict:
-    """All metrics of this machine. measured: of bench.measure(), to which accuracy against seconds of training
-    is added: "quality" has the runs (each a configuration), the recipe of the classifier, and the rows.
+def measure(progress: Callable[[str], object]) -> dict:
+    """All metrics of this machine: bench.tables(), and accuracy against seconds of training.
+
+    "quality" has the runs (each a configuration), the recipe of the classifier, and the rows.
     """
     runs = [plan_run(asked) for asked in QUALITY]
-    return measured["metrics"] | {"quality": {
+    return bench.tables(progress) | {"quality": {
         "runs": [config.to_dict() for config in runs], "recipe": asdict(SNAPSHOT),
         "rows": [row for config in runs for row in quality_curve(config, progress)]}}
 
@@ -74,23 +75,18 @@ def quality_curve(config: RunConfig, progress: Callable[[str], object] = lambda 
 def benchmark(measured: dict | None = None, progress: Callable[[str], object] = lambda text: None) -> Record:
     """Measure what privacy costs on this machine, and record it.
 
-    measured: of bench.measure() on another machine, which needs no data; else all is measured here, and so is the
+    measured: of bench.measured() on another machine, which needs no data; else all is measured here, and so is the
     accuracy against seconds of training.  progress: told what comes next.
     """
-    if measured is not None:
-        return _write(measured, measured["metrics"] | {"quality": {}})
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of Opacus and of the compiler, about themselves
-        measured = bench.measure(progress)
-    return _write(measured, measure(measured, progress))
-
-
-def _write(measured: dict, metrics: dict) -> Record:
+    if measured is None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of Opacus and of the compiler, about themselves
+            measured = bench.measured(measure, progress)
     origin = measured["provenance"]
     card = plan(origin["hardware"]).card_described
     content = {"mode": "demo", "asked": {}, "config": measured["config"], "card": card, "privacy": {},
-               "metrics": metrics,
-               "provenance": origin, "seconds": {"benchmark": measured["seconds"]}}
+               "metrics": {"quality": {}} | measured["metrics"], "provenance": origin,
+               "seconds": {"benchmark": measured["seconds"]}}
     return store.write(STUDY.chapter, store.content_address(measured["config"], card), content, {})
 
 

@@ -1,12 +1,9 @@
 """The studies of Wasserstein distances: a private GAN in the plane, and the stability of GANs on MNIST."""
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from dpgan_lib import data
 from dpgan_lib.config import PrivacyConfig
@@ -41,17 +38,6 @@ def plan_privacy(epsilon: float, records: int, batch: int, steps: int) -> Privac
     noise = calibration.calibrate_noise(epsilon=epsilon, delta=DELTA, sampling_rate=batch / records, steps=steps)
     return PrivacyConfig(epsilon=epsilon, delta=DELTA, records=records, expected_batch=batch, steps=steps,
                          clip_norm=1.0 if noise else math.inf, noise_multiplier=noise)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Networks this small take longer on two cores than on one."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 # A private GAN in the plane
@@ -92,13 +78,12 @@ def load_ring(asked: Parameters, progress: bool) -> np.ndarray:
 
 
 def measure_toy(asked: Parameters, plan: Plan, trained: None, points: np.ndarray, progress) -> tuple[dict, dict]:
-    with one_thread():
-        return toy.measure(plan.run, points, progress), {}
+    return toy.measure(plan.run, points, progress), {}
 
 
 STUDY = Study(
     chapter="wasserstein", kind="toy", asked=Parameters, plan=plan_toy, load=load_ring, training_set=None,
-    measure=measure_toy, vary=("epsilon", "seed", "lipschitz"),
+    measure=measure_toy, vary=("epsilon", "seed", "lipschitz"), threads=1,
     grid=tuple(Parameters(epsilon=epsilon, seed=seed, lipschitz=lipschitz)
                for seed in (0, 1, 2) for epsilon in (1.0, "inf") for lipschitz in LIPSCHITZ))
 
@@ -131,11 +116,10 @@ def plan_stability(asked: Stability) -> Plan:
 
 def measure_stability(asked: Stability, plan: Plan, trained: None, files: data.Dataset, progress) -> tuple[dict, dict]:
     keep_freed_memory()
-    with one_thread():
-        metrics, samples = stability.measure(plan.run, files, progress)
+    metrics, samples = stability.measure(plan.run, files, progress)
     return metrics, {SAMPLES: png(samples)}
 
 
 STABILITY = Study(
     chapter="wasserstein", kind="stability", asked=Stability, plan=plan_stability, training_set=None,
-    measure=measure_stability, vary=("seed",), grid=tuple(Stability(seed=seed) for seed in (0, 1, 2)))
+    measure=measure_stability, vary=("seed",), threads=1, grid=tuple(Stability(seed=seed) for seed in (0, 1, 2)))

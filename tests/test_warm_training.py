@@ -13,7 +13,7 @@ from dpgan_lib.gan import loop, state
 from dpgan_lib.privacy import accounting, ledger
 from dpgan_lib.studies import parameters
 from dpgan_lib.studies.parameters import RunParameters
-from dpgan_lib.warm_start import embedding, fit, methods, opening, prototypes
+from dpgan_lib.warm_start import embedding, fit, methods, prototypes, training
 from dpgan_lib.warm_start.generators import Z_DIM
 from dpgan_lib.warm_start.methods import PrototypeStart
 
@@ -39,15 +39,15 @@ def digits():
 
 
 @pytest.fixture
-def releases(monkeypatch):
-    """The numbers of the releases that are computed."""
-    computed, release = [], opening._release
+def rounds(monkeypatch):
+    """The numbers of the noisy sums that are computed."""
+    computed, noisy_sums = [], training._noisy_sums
 
     def watched(config, first, features, sums, records):
         computed.append(len(sums))
-        return release(config, first, features, sums, records)
+        return noisy_sums(config, first, features, sums, records)
 
-    monkeypatch.setattr(opening, "_release", watched)
+    monkeypatch.setattr(training, "_noisy_sums", watched)
     return computed
 
 
@@ -61,14 +61,14 @@ class Killed(Exception):
 
 
 def kill_at(patch, number):
-    release = opening._release
+    noisy_sums = training._noisy_sums
 
     def dying(config, first, features, sums, records):
         if len(sums) == number:
             raise Killed
-        return release(config, first, features, sums, records)
+        return noisy_sums(config, first, features, sums, records)
 
-    patch.setattr(opening, "_release", dying)
+    patch.setattr(training, "_noisy_sums", dying)
 
 
 # The configuration
@@ -81,8 +81,8 @@ def test_the_configuration_survives_json():
     assert config_from(plain.to_dict()) == plain
 
 
-def test_all_releases_together_are_one_gaussian_mechanism():
-    """PLD composes any releases; that Gaussians without sampling compose to one is checked by it."""
+def test_all_noisy_sums_together_are_one_gaussian_mechanism():
+    """PLD composes any mechanisms; that Gaussians without sampling compose to one is checked by it."""
     for s in (0.7, 2.0):
         settings = replace(WARM, release_noise=s)
         alone = accounting.epsilon_pld(noise_multiplier=s, sampling_rate=1.0, steps=1, delta=1e-5)
@@ -94,9 +94,9 @@ def test_all_releases_together_are_one_gaussian_mechanism():
 def test_noise_is_asked_for_as_accounted(digits, tmp_path, monkeypatch):
     config, asked = warm_run(steps=0), []
     for module in (prototypes, embedding):
-        release = module.release
-        monkeypatch.setattr(module, "release",
-                            lambda *given, release=release: asked.append(given[-2]) or release(*given))
+        noisy_sums = module.noisy_sums
+        monkeypatch.setattr(module, "noisy_sums",
+                            lambda *given, sums=noisy_sums: asked.append(given[-2]) or sums(*given))
     methods.train(config, *digits, tmp_path)
     assert asked == [config.warm_start.round_noise] * 2 + [config.warm_start.embedding_noise]
 
@@ -112,23 +112,23 @@ def test_the_same_run_twice_and_another_seed(digits, tmp_path):
 
 @pytest.mark.full
 @pytest.mark.parametrize("number", [0, 1, 2])
-def test_a_killed_opening_goes_on_behind_its_last_release(number, digits, tmp_path, releases, monkeypatch):
+def test_a_killed_warm_start_goes_on_behind_its_last_noisy_sum(number, digits, tmp_path, rounds, monkeypatch):
     with monkeypatch.context() as patch:
         kill_at(patch, number)
         with pytest.raises(Killed):
             methods.train(warm_run(), *digits, tmp_path / "killed")
     resumed = methods.train(warm_run(), *digits, tmp_path / "killed")
-    assert releases == [0, 1, 2]
+    assert rounds == [0, 1, 2]
     assert torch.equal(weights(resumed), weights(methods.train(warm_run(), *digits, tmp_path / "whole")))
 
 
-def test_a_run_that_goes_on_computes_no_opening_again(digits, tmp_path, releases, monkeypatch):
+def test_a_run_that_goes_on_computes_no_noisy_sum_again(digits, tmp_path, rounds, monkeypatch):
     assert methods.train(warm_run(), *digits, tmp_path, max_minutes=0).step < STEPS
     monkeypatch.setattr(fit, "fit", lambda *_: pytest.fail("fitted again"))
-    assert methods.train(warm_run(), *digits, tmp_path).step == STEPS and releases == [0, 1, 2]
+    assert methods.train(warm_run(), *digits, tmp_path).step == STEPS and rounds == [0, 1, 2]
 
 
-def test_releases_alone_are_a_run_of_no_step(digits, tmp_path):
+def test_noisy_sums_alone_are_a_run_of_no_step(digits, tmp_path):
     trained = methods.train(warm_run(steps=0), *digits, tmp_path)
     assert trained.step == 0 and trained.seconds > 0
     z, code = state.draw_latent(warm_run(), 5, 0, torch.device("cpu"))
@@ -142,13 +142,13 @@ def test_another_configuration_does_not_resume(digits, tmp_path):
 
 
 def test_a_release_charges_each_before_it_computes_it(digits, tmp_path, monkeypatch):
-    release = opening._release
+    noisy_sums = training._noisy_sums
 
     def checked(config, first, features, sums, records):
-        assert ledger.charged(tmp_path / opening.FOLDER) == len(sums) + 1
-        return release(config, first, features, sums, records)
+        assert ledger.charged(tmp_path / training.FOLDER) == len(sums) + 1
+        return noisy_sums(config, first, features, sums, records)
 
-    monkeypatch.setattr(opening, "_release", checked)
+    monkeypatch.setattr(training, "_noisy_sums", checked)
     methods.train(warm_run(None), *digits, tmp_path)
     assert ledger.charged(tmp_path) == STEPS  # critic steps have their own account
 
@@ -164,16 +164,16 @@ def test_what_a_release_charged_and_lost_is_not_computed_again(digits, tmp_path,
 
 # What enters
 
-def test_given_what_was_released_the_data_enter_no_more(digits, tmp_path, monkeypatch):
-    """The opening's stored sums and garbage in the data's place give the same start."""
+def test_given_the_noisy_sums_the_data_enter_no_more(digits, tmp_path, monkeypatch):
+    """The stored sums and garbage in the data's place give the same start."""
     images, labels = digits
     methods.train(warm_run(steps=0), images, labels, tmp_path)
-    path = tmp_path / opening.FOLDER / opening.FILE
-    first = opening._load(warm_run(steps=0), path.parent)
-    opening._save(warm_run(steps=0), opening.Opening(first.sums, {}), path.parent)
+    path = tmp_path / training.FOLDER / training.FILE
+    first = training._load(warm_run(steps=0), path.parent)
+    training._save(warm_run(steps=0), training.Progress(first.sums, {}), path.parent)
     garbage = loop.on_device(warm_run(steps=0), np.full_like(images, math.nan), labels * 0)
-    monkeypatch.setattr(opening, "_release", lambda *_: pytest.fail("data were read"))
-    start, _ = opening.begin(warm_run(steps=0), PrototypeStart(), garbage, path.parent)
+    monkeypatch.setattr(training, "_noisy_sums", lambda *_: pytest.fail("data were read"))
+    start, _ = training.begin(warm_run(steps=0), PrototypeStart(), garbage, path.parent)
     for name, tensor in start.generator.state_dict().items():
         assert torch.equal(tensor, first.networks[f"generator/{name}"])
 
@@ -181,8 +181,8 @@ def test_given_what_was_released_the_data_enter_no_more(digits, tmp_path, monkey
 @pytest.fixture(scope="module")
 def start(digits, tmp_path_factory):
     config = warm_run(release_noise=0.0)
-    return opening.begin(config, PrototypeStart(), loop.on_device(config, *digits),
-                         tmp_path_factory.mktemp("opening"))[0]
+    return training.begin(config, PrototypeStart(), loop.on_device(config, *digits),
+                         tmp_path_factory.mktemp("warm_start"))[0]
 
 
 def test_the_critic_starts_at_zero_beside_its_witness_and_learns(digits, start):

@@ -1,7 +1,7 @@
-"""What a run with a warm start does before its critic's first step: a few releases, and a generator fitted to them.
+"""Training with a warm start: before the critic's first step come a few noisy sums, and a generator fitted to them.
 
-A release reads every record once (of a person, one image). What the first ones are depends on the generator that they
-are for; the last is the mean embedding. Each is charged before it is computed and on disk before the next begins, so a
+A sum reads every record once (of a person, one image). What the first ones are depends on the generator that they are
+for; the last is the mean embedding. Each is charged before it is computed and on disk before the next begins, so a
 killed run goes on behind the last one.
 """
 
@@ -30,26 +30,26 @@ from dpgan_lib.warm_start import embedding, fit
 from dpgan_lib.warm_start.embedding import Embedding
 from dpgan_lib.warm_start.features import Features
 
-FOLDER, FILE = "opening", "opening.safetensors"
+FOLDER, FILE = "opening", "opening.safetensors"  # the folder's name is in the names of random streams too
 
 
-class First(Protocol):
-    """What comes before the embedding: rounds of releases, and the generator that starts from them."""
+class FirstSums(Protocol):
+    """What comes before the embedding: rounds of noisy sums, and the generator that starts from them."""
 
-    def release(self, config: WarmRunConfig, before: list[Tensor], images: Tensor, categories: Tensor,
+    def noisy_sums(self, config: WarmRunConfig, before: list[Tensor], images: Tensor, categories: Tensor,
                 noise: np.random.Generator) -> Tensor:
         """The noisy sums of the next round. Guarantee: a Gaussian mechanism of warm_start.round_noise.
 
-        before: what the rounds before it released.  images (n, channels, side, side), categories (n, K) one-hot.
+        before: what the rounds before it gave.  images (n, channels, side, side), categories (n, K) one-hot.
         """
 
     def generator(self, config: WarmRunConfig, sums: list[Tensor]) -> nn.Module:
-        """A generator that starts from what all the rounds released. It may draw on torch's global random numbers."""
+        """A generator that starts from the sums of all rounds. It may draw on torch's global random numbers."""
 
 
 @dataclass
-class Opening:
-    """How far a run's opening is. sums: of each release so far, noise included: all that is known of the data.
+class Progress:
+    """How far a warm start is. sums: of each round so far, noise included: all that is known of the data.
 
     networks: the generator and the posterior once they are fitted, by name.
     """
@@ -59,9 +59,9 @@ class Opening:
     seconds: float = 0.0
 
 
-def train(config: WarmRunConfig, first: First, images: np.ndarray, labels: np.ndarray, folder: Path, *,
+def train(config: WarmRunConfig, first: FirstSums, images: np.ndarray, labels: np.ndarray, folder: Path, *,
           people: np.ndarray | None = None, **how) -> State:
-    """training.train after its opening. Arguments and errors as there; max_minutes does not cut an opening short.
+    """loop.train after a warm start. Arguments and errors as there; max_minutes does not cut the warm start short.
 
     The state's seconds are of both.
     """
@@ -72,32 +72,32 @@ def train(config: WarmRunConfig, first: First, images: np.ndarray, labels: np.nd
     return state
 
 
-def begin(config: WarmRunConfig, first: First, records: Records, folder: Path) -> tuple[Start, float]:
+def begin(config: WarmRunConfig, first: FirstSums, records: Records, folder: Path) -> tuple[Start, float]:
     """What training starts from, and the seconds that it took. Goes on from what is in the folder.
 
-    Raises RuntimeError if a release mode's run was killed between charging a release and storing it.
+    Raises RuntimeError if a release mode's run was killed between charging a sum and storing it.
     """
-    opening, place = _load(config, folder), records.images.device
+    progress, place = _load(config, folder), records.images.device
     features = _features(config).to(place)
-    for number in range(len(opening.sums), config.warm_start.first_rounds + 1):
+    for number in range(len(progress.sums), config.warm_start.first_rounds + 1):
         started = time.monotonic()
         _charge(config, folder, number)
-        opening.sums.append(_release(config, first, features, opening.sums, records))
-        opening.seconds += time.monotonic() - started
-        _save(config, opening, folder)
-    generator, posterior = (network.to(place) for network in _networks(config, first, opening.sums))
-    released = _embedding(config, opening.sums)
-    if not opening.networks:
+        progress.sums.append(_noisy_sums(config, first, features, progress.sums, records))
+        progress.seconds += time.monotonic() - started
+        _save(config, progress, folder)
+    generator, posterior = (network.to(place) for network in _networks(config, first, progress.sums))
+    released = _embedding(config, progress.sums)
+    if not progress.networks:
         started = time.monotonic()
         generator = fit.fit(generator, posterior, features, released, config.latent, config.warm_start,
                             lambda step: _stream(config, "latent", step))
-        opening.networks = _tensors({"generator": generator, "posterior": posterior})
-        opening.seconds += time.monotonic() - started
-        _save(config, opening, folder)
+        progress.networks = _tensors({"generator": generator, "posterior": posterior})
+        progress.seconds += time.monotonic() - started
+        _save(config, progress, folder)
     for name, network in {"generator": generator, "posterior": posterior}.items():
-        network.load_state_dict({key: opening.networks[f"{name}/{key}"] for key in network.state_dict()})
+        network.load_state_dict({key: progress.networks[f"{name}/{key}"] for key in network.state_dict()})
         network.requires_grad_(True)
-    return Start(generator, posterior, released.histogram, _witness(config, features, released)), opening.seconds
+    return Start(generator, posterior, released.histogram, _witness(config, features, released)), progress.seconds
 
 
 def _stream(config, purpose, step):
@@ -108,30 +108,31 @@ def _stream(config, purpose, step):
 def _charge(config, folder, number):
     if config.is_release:
         if charged(folder) > number:
-            raise RuntimeError(f"release {number + 1} of the opening was charged and then lost: its share of epsilon "
-                               f"is spent. Delete {folder} and begin a new release, which spends epsilon anew.")
+            raise RuntimeError(f"noisy sum {number + 1} of the warm start was charged and then lost: its share of "
+                               f"epsilon is spent. Delete {folder} and begin a new release, which spends epsilon anew.")
         charge(folder, number + 1)
 
 
-def _release(config: WarmRunConfig, first: First, features: Features, sums: list[Tensor], records: Records) -> Tensor:
-    """The noisy sums of the next release: one of the first or, last, the embedding."""
+def _noisy_sums(config: WarmRunConfig, first: FirstSums, features: Features, sums: list[Tensor],
+                records: Records) -> Tensor:
+    """The noisy sums of the next round: one of the first or, last, the embedding."""
     images, categories, number = records.images, records.categories, len(sums)
     if records.people is not None:
         rows = torch.from_numpy(records.sample(1.0, _stream(config, "sampling", number)))
         images, categories = images[rows], categories[rows]
     noise = _stream(config, "noise", number)
     if number < config.warm_start.first_rounds:
-        return first.release(config, sums, images, categories, noise)
-    return embedding.release(features, images, categories, config.warm_start.embedding_noise, noise).sums
+        return first.noisy_sums(config, sums, images, categories, noise)
+    return embedding.noisy_sums(features, images, categories, config.warm_start.embedding_noise, noise).sums
 
 
-# Afterwards: what reads released sums alone
+# Afterwards: what reads noisy sums alone
 
 def _embedding(config: WarmRunConfig, sums: list[Tensor]) -> Embedding:
     return Embedding(sums[-1], config.warm_start.embedding_noise)
 
 
-def _networks(config: WarmRunConfig, first: First, sums: list[Tensor]) -> tuple[nn.Module, nn.Module]:
+def _networks(config: WarmRunConfig, first: FirstSums, sums: list[Tensor]) -> tuple[nn.Module, nn.Module]:
     """The generator before it is fitted, and a posterior with initial weights."""
     _, _, posterior = build_networks(config.latent, config.model, stream(config.randomness, "initial weights"))
     with torch.random.fork_rng(devices=[]):
@@ -167,19 +168,19 @@ def _tensors(networks: dict[str, nn.Module]) -> dict[str, Tensor]:
             for key, value in network.state_dict().items()}
 
 
-def _save(config, opening, folder):
+def _save(config, progress, folder):
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {f"sums/{number}": sums.contiguous() for number, sums in enumerate(opening.sums)} | opening.networks
-    header = {"config_hash": config.hash, "seconds": opening.seconds}
+    tensors = {f"sums/{number}": sums.contiguous() for number, sums in enumerate(progress.sums)} | progress.networks
+    header = {"config_hash": config.hash, "seconds": progress.seconds}
     temporary = folder / f"{FILE}.{os.getpid()}.part"
     save_file(tensors, temporary, {"opening": json.dumps(header)})
     os.replace(temporary, folder / FILE)
 
 
-def _load(config, folder) -> Opening:
+def _load(config, folder) -> Progress:
     path = folder / FILE
     if not path.exists():
-        return Opening([], {})
+        return Progress([], {})
     with safe_open(path, framework="pt") as file:
         header = json.loads(file.metadata()["opening"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}
@@ -188,4 +189,4 @@ def _load(config, folder) -> Opening:
                          "Restore them, or delete it to start anew.")
     count = sum(name.startswith("sums/") for name in tensors)
     sums = [tensors.pop(f"sums/{number}") for number in range(count)]
-    return Opening(sums, tensors, header["seconds"])
+    return Progress(sums, tensors, header["seconds"])
