@@ -47,6 +47,7 @@ def test_a_slant_leaves_the_class_alone(generator):
     assert (seen == seen[:, [4]]).mean() > 0.8
 
 
+@pytest.mark.full
 def test_every_parameter_has_a_gradient(generator):
     generator = copy.deepcopy(generator)
     z, code = sample_latent(LATENT, 2000, np.random.default_rng(0))

@@ -184,6 +184,7 @@ def test_a_generator_is_read_back_from_its_weights():
 MECHANISM = dict(noise_multiplier=0.9, sampling_rate=0.01, steps=100, delta=1e-5)
 
 
+@pytest.mark.full
 def test_a_group_of_one_is_the_accountants():
     one = accounting.epsilon_of_group(1, **MECHANISM, release_noise=3.0)
     # a thousand losses are rounded up to INTERVAL: its square root times that, and the same once for the release
@@ -208,7 +209,7 @@ def test_more_images_mean_less_protection_and_never_less_than_in_proportion_to_o
 # The study
 
 @pytest.mark.parametrize("unit", cards.UNITS)
-@pytest.mark.parametrize("epsilon", [1.0, 10.0, "inf"])
+@pytest.mark.parametrize("epsilon", [1.0, pytest.param(10.0, marks=pytest.mark.full), "inf"])
 def test_a_run_spends_no_more_than_asked_and_almost_that(epsilon, unit):
     config = study.run_of(Parameters(epsilon=epsilon, unit=unit))
     spent = privacy_statement(config, "one")["epsilon_spent"]["pld"]

@@ -63,6 +63,7 @@ def nearness(images: np.ndarray, train: np.ndarray) -> np.ndarray:
     return np.concatenate(found)
 
 
+@pytest.mark.full
 def test_no_committed_image_is_a_copy_of_a_training_image(faces):
     found = {path.relative_to(ROOT): tiles(path) for path in committed()}
     ratios = {path: nearness(images, faces["train"].images).min() for path, images in found.items() if len(images)}

@@ -61,6 +61,7 @@ def test_a_chapter_without_a_grid_is_refused(stand_in, chapter):
         sweep.due(chapter)
 
 
+@pytest.mark.full
 def test_cells_are_computed_apart_and_a_failure_is_a_hole(stand_in, monkeypatch, tmp_path):
     monkeypatch.setenv("DPGAN_SWEEP_TEST", str(tmp_path))
     monkeypatch.setattr(sweep, "_cell", _cell)

@@ -28,7 +28,7 @@ def store(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("epsilon", [0.5, 10.0, "inf"])
+@pytest.mark.parametrize("epsilon", [0.5, pytest.param(10.0, marks=pytest.mark.full), "inf"])
 @pytest.mark.parametrize("method", METHODS)
 def test_each_method_spends_no_more_than_asked_and_almost_that(method, epsilon):
     config = study.run_of(Parameters(**SMOKE, epsilon=epsilon, method=method))

@@ -5,11 +5,8 @@ Files are read from $DPGAN_DATA/<name>/ or else from the user's cache, the one p
 
 import gzip
 import hashlib
-import http.client
 import os
 import struct
-import tempfile
-import urllib.request
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +17,6 @@ from dpgan_lib import paths
 from dpgan_lib.data.cards import DataCard, DataFile, card
 
 CONNECT_SECONDS = 10
-CHUNK_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -133,46 +129,17 @@ def _check_file(path: Path, file: DataFile, name: str) -> None:
 # Downloads
 
 def _fetch_file(wanted: DataCard, file: DataFile, progress: bool) -> Path:
-    target = _cache(wanted) / file.name
-    failures = []
+    import pooch  # here, so that reading data needs NumPy alone
+
+    pooch.get_logger().setLevel("WARNING")  # a progress bar says the rest
+    download, failures = pooch.HTTPDownloader(progressbar=progress, timeout=CONNECT_SECONDS), []
     for mirror in wanted.mirrors:
-        try:
-            _download(mirror + file.name, target, file, progress)
-            return target
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            failures.append(f"{mirror}: {error}")
+        try:  # what comes is checked under a temporary name, and renamed once it is proved right
+            return Path(pooch.retrieve(mirror + file.name, f"sha256:{file.sha256}", file.name, _cache(wanted),
+                                       downloader=download))
+        except (OSError, ValueError) as error:
+            failures.append(f"{mirror}: {' '.join(str(error).split())}")
     raise ValueError(f"{file.name} could not be fetched ({'; '.join(failures)}). {_remedy(wanted)}")
-
-
-def _download(url: str, target: Path, file: DataFile, progress: bool) -> None:
-    """Stream into a temporary name beside the target and rename it once it is proved right."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with urllib.request.urlopen(url, timeout=CONNECT_SECONDS) as response:
-        handle, temporary = tempfile.mkstemp(prefix=".", suffix=".part", dir=target.parent)
-        try:
-            with os.fdopen(handle, "wb") as sink:
-                _copy(response, sink, file, progress)
-            os.replace(temporary, target)
-        except BaseException:  # Ctrl-C too leaves no half file
-            os.unlink(temporary)
-            raise
-
-
-def _copy(response, sink, file: DataFile, progress: bool) -> None:
-    from tqdm import tqdm  # here, so that reading data needs NumPy alone
-
-    digest, size = hashlib.sha256(), 0
-    with tqdm(total=file.bytes, desc=file.name, unit="B", unit_scale=True, disable=not progress) as bar:
-        while size <= file.bytes and (block := response.read(CHUNK_BYTES)):
-            sink.write(block)
-            digest.update(block)
-            size += len(block)
-            bar.update(len(block))
-    if size != file.bytes:
-        amount = "more than" if size > file.bytes else f"{size} of"
-        raise ValueError(f"sent {amount} {file.bytes} bytes; expected sha256 {file.sha256}")
-    if digest.hexdigest() != file.sha256:
-        raise ValueError(f"sent sha256 {digest.hexdigest()}; expected {file.sha256}")
 
 
 # Bytes to arrays
