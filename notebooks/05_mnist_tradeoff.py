@@ -127,7 +127,7 @@ print(f"noise multiplier of what is released before the first step: {release_noi
 # Only $\mathbb{E}_x f_w(x)$ in {eq}`eq-objective` reads data. Here is each place where it does. First the releases:
 
 # %% tags=["hide-input"]
-Markdown("\n\n".join(map(cards.source, (prototypes.release, prototypes.style_sums, embedding.release))))
+Markdown("\n\n".join(map(cards.source, (prototypes.noisy_sums, prototypes.style_sums, embedding.noisy_sums))))
 
 # %% [markdown]
 # Then the one step of training that reads data:

@@ -96,7 +96,7 @@ print(f"noise multiplier of what is released before the first step: {start.relea
 # $M$ with symmetric Gaussian noise is one Gaussian mechanism {cite}`analyze_gauss`:
 
 # %% tags=["hide-input"]
-Markdown(cards.source(face_model.release) + "\n\n" + cards.source(face_model.bounded_rows))
+Markdown(cards.source(face_model.noisy_sums) + "\n\n" + cards.source(face_model.bounded_rows))
 
 # %% [markdown]
 # From the noisy $M$ alone follow the mean face, a regression of faces on attributes, and *eigenfaces*: the directions
