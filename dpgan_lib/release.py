@@ -26,7 +26,7 @@ from dpgan_lib.gan import loop
 from dpgan_lib.measures import classifiers
 from dpgan_lib.privacy.streams import stream
 from dpgan_lib.profiles import PROFILES
-from dpgan_lib.records import store
+from dpgan_lib.records import locks, store
 from dpgan_lib.records.provenance import TRAINING, provenance, training_source
 from dpgan_lib.report import figures
 from dpgan_lib.studies.parameters import RunParameters, configure, require
@@ -96,9 +96,24 @@ def obtain(parameters: Parameters, images: np.ndarray, labels: np.ndarray, out: 
     config, card = plan(parameters), declared(parameters)
     run_id = store.content_address(config.to_dict(), card)
     folder, work = out / STUDY / run_id, out / STUDY / f".work-{run_id}"
+    _refuse_another(folder, config)
+    lock = out / STUDY / f".lock-{run_id}"
+    with locks.held(lock):  # else two calls at once would spend epsilon twice under one record
+        try:
+            _refuse_another(folder, config)
+            return _released(parameters, config, card, images, labels, public_test, out, work, max_minutes, progress)
+        finally:
+            if folder.exists():  # nothing is left to guard
+                lock.unlink(missing_ok=True)
+
+
+def _refuse_another(folder, config):
     if store.read(folder):
         raise ValueError(f"{folder} is such a release already: another one of the same data spends epsilon "
                          f"{config.privacy.epsilon:g} once more. Name another folder if that is meant.")
+
+
+def _released(parameters, config, card, images, labels, public_test, out, work, max_minutes, progress):
     origin, steps = provenance({TRAINING: training_source("plain")}), config.privacy.steps
     with tqdm(total=steps, desc="training a release", unit=" critic steps", disable=not progress) as bar:
         state = loop.train(config, scaled(images), labels, work, max_minutes=max_minutes,
@@ -114,8 +129,9 @@ def obtain(parameters: Parameters, images: np.ndarray, labels: np.ndarray, out: 
                "provenance": origin,
                "created": datetime.now(UTC).strftime("%Y-%m-%d"),  # the hour would tell how long it took
                "privacy": privacy_statement(config, parameters.unit),
-               "metrics": _on_public_test(config, state, public_test, parameters)}
-    record = store.write(STUDY, run_id, content, _artefacts(config, state), store=out)
+               "metrics": _on_public_test(config, state, public_test)}
+    record = store.write(STUDY, store.content_address(config.to_dict(), card), content, _artefacts(config, state),
+                         store=out)
     shutil.rmtree(work)
     return record
 
@@ -178,7 +194,7 @@ def scaled(images: np.ndarray) -> np.ndarray:
     return images[:, None].astype(np.float32) / 127.5 - 1
 
 
-def _on_public_test(config, state, public_test, parameters) -> dict:
+def _on_public_test(config, state, public_test) -> dict:
     if public_test is None:
         return {}
     count, (images, labels) = config.evaluation.images, public_test

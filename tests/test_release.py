@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import secrets
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -262,6 +263,33 @@ def test_a_release_that_was_stopped_in_time_loses_nothing(short, tmp_path, monke
     assert release.obtain(parameters, images, labels, tmp_path, max_minutes=1e-9, progress=False) is None
     record = release.obtain(parameters, images, labels, tmp_path, progress=False)
     assert len(taken) == SHORT and record.folder.is_dir() and not list(tmp_path.glob("*/.work*"))
+
+
+def test_of_two_calls_at_once_one_releases_and_the_other_is_refused(short, tmp_path, monkeypatch):
+    """The second begins while the first trains; it waits, and then finds what was released."""
+    given, parameters = private_data(), release.Parameters(**DECLARED)
+    begun, taken, step, outcomes = threading.Event(), [], steps.critic_step, []
+
+    def slow(*args):
+        begun.set()
+        taken.append(None)
+        step(*args)
+
+    def call():
+        try:
+            outcomes.append(release.obtain(parameters, *given, tmp_path, progress=False).run_id)
+        except ValueError as refusal:
+            outcomes.append(str(refusal))
+
+    monkeypatch.setattr(loop, "critic_step", slow)
+    first, second = threading.Thread(target=call), threading.Thread(target=call)
+    first.start()
+    assert begun.wait(60)
+    second.start()
+    first.join()
+    second.join()
+    assert len(taken) == SHORT and "spends epsilon 3 once more" in outcomes[1], outcomes
+    assert [path.name for path in (tmp_path / "release").iterdir()] == [outcomes[0]]
 
 
 def test_the_same_release_twice_is_refused(short, tmp_path):
