@@ -127,10 +127,7 @@ def load_checkpoint(config: RunConfig, folder: Path, device: torch.device, start
     path = folder / CHECKPOINT
     if not path.exists():
         return None
-    header, tensors = read_checkpoint(path, "state")
-    if header["config_hash"] != config.hash:
-        raise ValueError(f"{path} belongs to another configuration: a resumed run keeps its settings. "
-                         "Restore them, or delete the checkpoint to start anew.")
+    header, tensors = read_tensors(path, "state", config)
     state = new_state(config, device, start)
     for name, network in _networks(state).items():
         network.load_state_dict({key: tensors[f"{name}/{key}"] for key in network.state_dict()})
@@ -142,14 +139,23 @@ def load_checkpoint(config: RunConfig, folder: Path, device: torch.device, start
     return state
 
 
-def read_checkpoint(path: Path, name: str) -> tuple[dict, dict[str, Tensor]]:
-    """The header of that name in a file of tensors, and the tensors. Raises ValueError for a file that is damaged."""
+def read_tensors(path: Path, name: str, config: RunConfig) -> tuple[dict, dict[str, Tensor]]:
+    """The header of that name in a file of tensors, and the tensors.
+
+    Raises ValueError for a file that is damaged, or that was written for another configuration.
+    """
     try:
         with safe_open(path, framework="pt") as file:
-            return json.loads(file.metadata()[name]), {key: file.get_tensor(key) for key in file.keys()}
+            header = json.loads(file.metadata()[name])
+            tensors = {key: file.get_tensor(key) for key in file.keys()}
+        is_ours = header["config_hash"] == config.hash
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is cut, or no checkpoint ({error}): delete it to begin anew. What a release "
                          "has charged stays charged.") from error
+    if not is_ours:
+        raise ValueError(f"{path} belongs to another configuration: a resumed run keeps its settings. "
+                         "Restore them, or delete the file to begin anew.")
+    return header, tensors
 
 
 def _networks(state: State) -> dict[str, nn.Module]:
