@@ -118,6 +118,8 @@ def _show(record, status: str) -> None:
 @click.option("--delta", type=float, required=True, help="Total, below 1 / N.")
 @click.option("--unit", default="one image with its label", show_default=True, help="What one record is.")
 @click.option("--profile", default="laptop", show_default=True)
+@click.option("--least-taken", type=float, default=0.9, show_default=True,
+              help="Share of the critic steps below which nothing is released: crashes lose steps that stay charged.")
 @click.option("--out", default="releases", show_default=True, type=click.Path(file_okay=False), help="A folder for it.")
 @click.option("--public-test", type=click.Path(exists=True, dir_okay=False), metavar="FILE",
               help="Public data to test on, like DATA; its accuracies are not covered by epsilon.")
@@ -130,16 +132,14 @@ def release(progress, data, name, out, public_test, max_minutes, **declared):
     """
     from pathlib import Path
 
-    import numpy as np
-
     from dpgan_lib import release
 
-    images, labels = (np.load(data, allow_pickle=False)[key] for key in ("images", "labels"))
-    test = np.load(public_test, allow_pickle=False) if public_test else None
+    images, labels = release.read_arrays(data)
+    test = release.read_arrays(public_test) if public_test else None
     parameters = release.Parameters(dataset=name, side=images.shape[-1], **declared)
     record = release.obtain(parameters, images, labels, Path(out), max_minutes=max_minutes, progress=progress,
-                            public_test=(test["images"], test["labels"]) if public_test else None)
-    _show(record, "released")
+                            public_test=test)
+    _show(record, record and release.status(record))
 
 
 @main.command()

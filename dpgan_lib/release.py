@@ -4,13 +4,18 @@ Noise and batches come from the operating system's entropy, so nobody can repeat
 no random state on disk. The record says what was declared about the data, never what was found in it: no number of
 records, hash, loss, batch, wall time or hour. The guarantee is for one release: a second one of the same data adds
 its epsilon.
+
+Which values the data has changes nothing that is said: a label that is none of the declared classes counts as none, and
+its record's score is 0. What kind of arrays a file holds is checked, and said, before anything is charged.
 """
 
 import math
 import shutil
+import zlib
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from safetensors.torch import save
@@ -21,7 +26,7 @@ from dpgan_lib.gan import loop
 from dpgan_lib.measures import classifiers
 from dpgan_lib.privacy.streams import stream
 from dpgan_lib.profiles import PROFILES
-from dpgan_lib.records import store
+from dpgan_lib.records import locks, store
 from dpgan_lib.records.provenance import TRAINING, provenance, training_source
 from dpgan_lib.report import figures
 from dpgan_lib.studies.parameters import RunParameters, configure, require
@@ -36,6 +41,7 @@ class Parameters(RunParameters):
 
     A wrong N spoils no guarantee: the rate and the divisor follow from the declared one.
     side: pixels; classes: labels 0..classes-1.  unit: what one record is, which the guarantee protects.
+    least_taken: share of the critic steps below which nothing is released: crashes lose steps that stay charged.
     """
 
     dataset: str
@@ -44,6 +50,7 @@ class Parameters(RunParameters):
     classes: int
     delta: float
     unit: str = "one image with its label"
+    least_taken: float = 0.9
     seed: None = None
 
     def check(self) -> None:
@@ -59,6 +66,8 @@ class Parameters(RunParameters):
         require(self.target_epsilon < math.inf, "epsilon", self.epsilon, "must be finite: a release is private")
         batch = PROFILES[self.profile].expected_batch
         require(batch < self.records, "records", self.records, f"must be above the profile's expected batch of {batch}")
+        require(0 < self.least_taken <= 1, "least_taken", self.least_taken,
+                "must lie in (0, 1]: it is a share of the critic steps")
 
 
 def plan(parameters: Parameters) -> RunConfig:
@@ -76,28 +85,62 @@ def obtain(parameters: Parameters, images: np.ndarray, labels: np.ndarray, out: 
 
     images (n, side, side) uint8, labels (n,) integers, whatever n is.  public_test: the like, of data that is public:
     accuracies on it enter the record, and epsilon does not cover it.
-    Raises ValueError for images of another shape, and where that release exists already.
+    Raises ValueError for arrays of another kind, and where that release exists already; RuntimeError where crashes lost
+    more steps than was declared.
     """
+    check_arrays(images, labels, parameters.side, "the private data")
+    if public_test is not None:
+        check_arrays(*public_test, parameters.side, "the public test data")
+        wrong = np.setdiff1d(public_test[1], np.arange(parameters.classes))
+        require(not wrong.size, "public test labels", wrong[:3].tolist(), f"must lie in 0..{parameters.classes - 1}")
     config, card = plan(parameters), declared(parameters)
     run_id = store.content_address(config.to_dict(), card)
     folder, work = out / STUDY / run_id, out / STUDY / f".work-{run_id}"
+    _refuse_another(folder, config)
+    lock = out / STUDY / f".lock-{run_id}"
+    with locks.held(lock):  # else two calls at once would spend epsilon twice under one record
+        try:
+            _refuse_another(folder, config)
+            return _released(parameters, config, card, images, labels, public_test, out, work, max_minutes, progress)
+        finally:
+            if folder.exists():  # nothing is left to guard
+                lock.unlink(missing_ok=True)
+
+
+def _refuse_another(folder, config):
     if store.read(folder):
         raise ValueError(f"{folder} is such a release already: another one of the same data spends epsilon "
                          f"{config.privacy.epsilon:g} once more. Name another folder if that is meant.")
-    origin = provenance({TRAINING: training_source("plain")})
-    with tqdm(total=config.privacy.steps, desc="training a release", unit=" critic steps", disable=not progress) as bar:
-        state = loop.train(config, scaled(images, parameters), labels, work, max_minutes=max_minutes,
+
+
+def _released(parameters, config, card, images, labels, public_test, out, work, max_minutes, progress):
+    origin, steps = provenance({TRAINING: training_source("plain")}), config.privacy.steps
+    with tqdm(total=steps, desc="training a release", unit=" critic steps", disable=not progress) as bar:
+        state = loop.train(config, scaled(images), labels, work, max_minutes=max_minutes,
                            progress=lambda step: bar.update(step - bar.n))
-    if state.step < config.privacy.steps:
+    if state.step < steps:
         return None
+    if state.taken < parameters.least_taken * steps:
+        raise RuntimeError(f"{state.taken} of {steps} critic steps are in this generator: crashes lost the others, and "
+                           f"their share of epsilon is spent. It is not released below {parameters.least_taken:g} of "
+                           f"them. Declare a smaller least_taken to release it, or name another folder to begin anew.")
     content = {"mode": "release", "asked": asdict(parameters), "config": config.to_dict(), "card": card, "seconds": {},
+               "steps": {"charged": steps, "taken": state.taken, "least_taken": parameters.least_taken},
                "provenance": origin,
                "created": datetime.now(UTC).strftime("%Y-%m-%d"),  # the hour would tell how long it took
                "privacy": privacy_statement(config, parameters.unit),
-               "metrics": _on_public_test(config, state, public_test, parameters)}
-    record = store.write(STUDY, run_id, content, _artefacts(config, state), store=out)
+               "metrics": _on_public_test(config, state, public_test)}
+    record = store.write(STUDY, store.content_address(config.to_dict(), card), content, _artefacts(config, state),
+                         store=out)
     shutil.rmtree(work)
     return record
+
+
+def status(record: store.Record) -> str:
+    """In one line: that it is released, and what crashes cost it."""
+    steps = record.content["steps"]
+    lost = steps["charged"] - steps["taken"]
+    return "released" + (f"; {lost} of {steps['charged']} critic steps were charged and lost" if lost else "")
 
 
 def declared(parameters: Parameters) -> dict:
@@ -107,21 +150,57 @@ def declared(parameters: Parameters) -> dict:
             "unit": parameters.unit}
 
 
-def scaled(images: np.ndarray, parameters: Parameters) -> np.ndarray:
-    """uint8 (n, side, side) to float32 (n, 1, side, side) in [-1, 1]: fixed and public. Raises ValueError otherwise."""
-    if images.dtype != np.uint8 or images.shape[1:] != (parameters.side, parameters.side):
-        raise ValueError(f"images are {images.dtype} of shape (n, {', '.join(map(str, images.shape[1:]))}) and must be "
-                         f"uint8 of shape (n, {parameters.side}, {parameters.side}): resize and grey them first")
+def read_arrays(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
+    """Images and labels of an .npz file, both checked for their kind; never says how many there are.
+
+    Raises ValueError for a file that is none or lacks one of them.
+    """
+    repair = "np.savez(FILE, images=..., labels=...) writes such a file"
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+            images, labels = arrays["images"], arrays["labels"]
+    except FileNotFoundError:
+        raise ValueError(f"{path} is absent: {repair}.") from None
+    except (AttributeError, TypeError):  # what np.load gives for an .npy file
+        raise ValueError(f"{path} holds one array without a name, and must hold images and labels: {repair}.") from None
+    except KeyError as missing:
+        raise ValueError(f"{path} lacks {missing.args[0]}: {repair}.") from None
+    except (ValueError, EOFError, OSError, BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path} is cut, or no .npz file of plain arrays ({error}): {repair}.") from error
+    check_arrays(images, labels, images.shape[-1] if images.ndim == 3 else None, str(path))
+    return images, labels
+
+
+def check_arrays(images: np.ndarray, labels: np.ndarray, side: int | None, source: str) -> None:
+    """Raises ValueError for arrays of another kind than obtain() takes, in one line without any number of records."""
+    wanted = "(n, side, side)" if side is None else f"(n, {side}, {side})"
+    if images.dtype != np.uint8 or images.ndim != 3 or images.shape[1:] != (side, side):
+        raise ValueError(f"{source}: images are {_kind(images)} and must be uint8 of shape {wanted}, one grey square "
+                         "each. Resize, grey and scale them to 0..255 first.")
+    if labels.dtype.kind not in "iu" or labels.ndim != 1:
+        raise ValueError(f"{source}: labels are {_kind(labels)} and must be integers of shape (n,), one of "
+                         "0..classes-1 for each image. Number the classes first; of one-hot rows, take the argmax.")
+    if len(images) != len(labels):
+        raise ValueError(f"{source}: there are not as many labels as images. Give each image its label.")
+
+
+def _kind(array: np.ndarray) -> str:
+    """Not the sizes, which would tell how many records there are."""
+    return f"{array.dtype} of {array.ndim} dimensions"
+
+
+def scaled(images: np.ndarray) -> np.ndarray:
+    """uint8 (n, side, side) to float32 (n, 1, side, side) in [-1, 1]: fixed and public."""
     return images[:, None].astype(np.float32) / 127.5 - 1
 
 
-def _on_public_test(config, state, public_test, parameters) -> dict:
+def _on_public_test(config, state, public_test) -> dict:
     if public_test is None:
         return {}
     count, (images, labels) = config.evaluation.images, public_test
     asked = np.arange(count) % config.latent.categories
     drawn = classifiers.synthesise(state.average.cpu(), config.latent, asked, stream(None, "evaluation"))
-    return {"public_test": classifiers.utility(drawn, asked, scaled(images, parameters), labels,
+    return {"public_test": classifiers.utility(drawn, asked, scaled(images), labels,
                                                config.evaluation.cnn_steps, stream(None, "evaluation"))}
 
 

@@ -2,8 +2,10 @@
 
 import base64
 import hashlib
+import io
 import json
 import secrets
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -147,7 +149,7 @@ def test_no_random_state_is_written(short, tmp_path):
     keys, fresh = [], secrets.randbits
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(secrets, "randbits", lambda bits: keys.append(fresh(bits)) or keys[-1])
-        loop.train(config, release.scaled(images, release.Parameters(**DECLARED)), labels, tmp_path)
+        loop.train(config, release.scaled(images), labels, tmp_path)
     left = b"".join(artefacts(tmp_path).values())
     assert len(keys) > 2 * SHORT and len(set(keys)) == len(keys)
     assert not any(form in left for key in keys for form in (key.to_bytes(16, "big"), key.to_bytes(16, "little"),
@@ -160,13 +162,18 @@ class Killed(Exception):
     pass
 
 
+def ledger_at_kill(kill_at, config) -> int:
+    """Steps charged when step kill_at is being computed: whole blocks."""
+    block = config.optimiser.critic_steps
+    return min(-(-kill_at // block) * block, SHORT)
+
+
 @pytest.mark.parametrize("kill_at", [1, 5, SHORT])
 def test_a_killed_release_takes_no_step_twice(short, tmp_path, monkeypatch, kill_at):
     """Before the kill and after it: T steps at most, charged before they were computed."""
     images, labels = private_data()
     parameters = release.Parameters(**DECLARED)
-    config, pixels = release.plan(parameters), release.scaled(images, parameters)
-    monkeypatch.setattr(loop, "CHARGED_AHEAD", 2)
+    config, pixels = release.plan(parameters), release.scaled(images)
     taken, step = [], steps.critic_step
 
     def counted(*given):
@@ -181,7 +188,71 @@ def test_a_killed_release_takes_no_step_twice(short, tmp_path, monkeypatch, kill
         loop.train(config, pixels, labels, tmp_path)
     state = loop.train(config, pixels, labels, tmp_path)
     assert state.step == SHORT and kill_at <= len(taken) <= SHORT
-    assert len(taken) > SHORT - 2 * 2 * config.optimiser.critic_steps, "what was charged ahead alone is lost"
+    after = SHORT - ledger_at_kill(kill_at, config)
+    assert state.taken == after, "the weights began anew, behind the block that was charged when the kill came"
+
+
+def dying(monkeypatch, at: int):
+    """The critic step of that number, from 1, is killed, once."""
+    taken, step = [], steps.critic_step
+
+    def counted(*given):
+        taken.append(None)
+        if len(taken) == at:
+            raise Killed
+        step(*given)
+
+    monkeypatch.setattr(loop, "critic_step", counted)
+
+
+def test_what_crashes_lost_is_charged_said_and_not_released_below_the_declared_share(short, tmp_path, monkeypatch):
+    given, parameters = private_data(), release.Parameters(**DECLARED)
+    dying(monkeypatch, at=5)
+    with pytest.raises(Killed):
+        release.obtain(parameters, *given, tmp_path, progress=False)
+    lost = ledger_at_kill(5, release.plan(parameters))
+    says = f"^{SHORT - lost} of {SHORT} critic steps .* not released below 0.9"
+    with pytest.raises(RuntimeError, match=says) as refusal:
+        release.obtain(parameters, *given, tmp_path, progress=False)
+    assert "\n" not in str(refusal.value) and not list(tmp_path.rglob("record.json"))
+    record = release.obtain(replace(parameters, least_taken=0.1), *given, tmp_path, progress=False)
+    assert record.content["steps"] == {"charged": SHORT, "taken": SHORT - lost, "least_taken": 0.1}
+    assert release.status(record) == f"released; {lost} of {SHORT} critic steps were charged and lost"
+
+
+def test_a_release_that_crashes_before_its_first_step_loses_no_more_than_one_block(short, tmp_path, monkeypatch):
+    given, parameters = private_data(), release.Parameters(**DECLARED)
+    block = release.plan(parameters).optimiser.critic_steps
+    with pytest.raises(ValueError, match="labels are float64"):
+        release.obtain(parameters, given[0], given[1] / 2, tmp_path, progress=False)
+    assert not list(tmp_path.rglob("charged"))
+    dying(monkeypatch, at=1)
+    with pytest.raises(Killed):
+        release.obtain(parameters, *given, tmp_path, progress=False)
+    charged, = tmp_path.rglob("charged")
+    assert charged.read_text() == str(block)
+
+
+@pytest.mark.parametrize("text", ["", "1_2", "-4", "4\n5"])
+def test_a_damaged_ledger_is_named_and_the_whole_budget_is_spent(short, tmp_path, text):
+    given, parameters = private_data(), release.Parameters(**DECLARED)
+    release.obtain(parameters, *given, tmp_path, max_minutes=1e-9, progress=False)
+    charged, = tmp_path.rglob("charged")
+    charged.write_text(text)
+    with pytest.raises(ValueError, match="take the whole epsilon for spent") as refusal:
+        release.obtain(parameters, *given, tmp_path, progress=False)
+    assert str(charged) in str(refusal.value) and "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.99])
+def test_a_cut_checkpoint_is_named(short, tmp_path, share):
+    given, parameters = private_data(), release.Parameters(**DECLARED)
+    release.obtain(parameters, *given, tmp_path, max_minutes=1e-9, progress=False)
+    checkpoint, = tmp_path.rglob("checkpoint.safetensors")
+    checkpoint.write_bytes(checkpoint.read_bytes()[: int(share * checkpoint.stat().st_size)])
+    with pytest.raises(ValueError, match="is cut, or no checkpoint") as refusal:
+        release.obtain(parameters, *given, tmp_path, progress=False)
+    assert str(checkpoint) in str(refusal.value) and "\n" not in str(refusal.value)
 
 
 def test_a_release_that_was_stopped_in_time_loses_nothing(short, tmp_path, monkeypatch):
@@ -192,6 +263,33 @@ def test_a_release_that_was_stopped_in_time_loses_nothing(short, tmp_path, monke
     assert release.obtain(parameters, images, labels, tmp_path, max_minutes=1e-9, progress=False) is None
     record = release.obtain(parameters, images, labels, tmp_path, progress=False)
     assert len(taken) == SHORT and record.folder.is_dir() and not list(tmp_path.glob("*/.work*"))
+
+
+def test_of_two_calls_at_once_one_releases_and_the_other_is_refused(short, tmp_path, monkeypatch):
+    """The second begins while the first trains; it waits, and then finds what was released."""
+    given, parameters = private_data(), release.Parameters(**DECLARED)
+    begun, taken, step, outcomes = threading.Event(), [], steps.critic_step, []
+
+    def slow(*args):
+        begun.set()
+        taken.append(None)
+        step(*args)
+
+    def call():
+        try:
+            outcomes.append(release.obtain(parameters, *given, tmp_path, progress=False).run_id)
+        except ValueError as refusal:
+            outcomes.append(str(refusal))
+
+    monkeypatch.setattr(loop, "critic_step", slow)
+    first, second = threading.Thread(target=call), threading.Thread(target=call)
+    first.start()
+    assert begun.wait(60)
+    second.start()
+    first.join()
+    second.join()
+    assert len(taken) == SHORT and "spends epsilon 3 once more" in outcomes[1], outcomes
+    assert [path.name for path in (tmp_path / "release").iterdir()] == [outcomes[0]]
 
 
 def test_the_same_release_twice_is_refused(short, tmp_path):
@@ -205,7 +303,8 @@ def test_the_same_release_twice_is_refused(short, tmp_path):
 @pytest.mark.parametrize("change, says", [
     ({"seed": 1}, "seed=1 is refused"), ({"epsilon": "inf"}, "must be finite"),
     ({"records": 100}, "expected batch of 128"),
-    ({"side": 30}, "multiple of 4"), ({"delta": 1e-3}, r"\(0, 1/N\) with N = 1500"), ({"classes": 1}, "2 or more")])
+    ({"side": 30}, "multiple of 4"),
+    ({"least_taken": 0.0}, r"\(0, 1\]"), ({"delta": 1e-3}, r"\(0, 1/N\) with N = 1500"), ({"classes": 1}, "2 or more")])
 def test_a_wrong_declaration_is_refused_in_one_line(change, says):
     with pytest.raises(ValueError, match=says) as refusal:
         release.plan(release.Parameters(**DECLARED | change))
@@ -214,10 +313,79 @@ def test_a_wrong_declaration_is_refused_in_one_line(change, says):
 
 def test_images_of_another_kind_are_refused(short, tmp_path):
     images, labels = private_data()
-    with pytest.raises(ValueError, match=r"float32 of shape \(n, 28, 28\) and must be uint8"):
+    with pytest.raises(ValueError, match=r"float32 of 3 dimensions and must be uint8 of shape \(n, 28, 28\)"):
         release.obtain(release.Parameters(**DECLARED), images.astype(np.float32), labels, tmp_path, progress=False)
-    done = CliRunner().invoke(main, [*arguments(saved(tmp_path / "x.npz", images[:, :, :20], labels), tmp_path)])
-    assert done.exit_code == 2 and "must be uint8" in done.output
+
+
+IMAGES, LABELS = np.zeros((60, 28, 28), np.uint8), np.arange(60) % 10
+
+
+@pytest.mark.parametrize("labels", [
+    LABELS[:, None], LABELS[None], np.int64(3), np.eye(10)[LABELS], np.eye(10, dtype=int)[LABELS], LABELS.astype(str),
+    LABELS.astype("S"), LABELS.astype(float), LABELS.astype(complex), LABELS > 4, LABELS.astype("datetime64[D]"),
+    np.array([(label,) for label in LABELS], dtype=[("y", "i4")]), LABELS.astype(object), LABELS[:-1]],
+    ids=["(n, 1)", "(1, n)", "a scalar", "one-hot", "one-hot integers", "strings", "bytes", "floats", "complex", "bool",
+         "dates", "structured", "objects", "one fewer"])
+def test_labels_of_another_kind_are_refused_before_anything_is_charged(tmp_path, labels):
+    path = saved(tmp_path / "x.npz", IMAGES, labels)
+    done = CliRunner().invoke(main, arguments(path, tmp_path / "out"))
+    assert done.exit_code == 2 and str(path) in done.stderr and done.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists() and not any(str(count) in done.stderr.replace(str(path), "")
+                                                       for count in (len(IMAGES), len(IMAGES) - 1))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint64, ">i4", np.int16])
+def test_integers_of_any_width_are_labels(tmp_path, dtype):
+    assert (release.read_arrays(saved(tmp_path / "x.npz", IMAGES, LABELS.astype(dtype)))[1] == LABELS).all()
+
+
+@pytest.mark.parametrize("images", [
+    IMAGES[..., None].repeat(3, -1), IMAGES[:, None], IMAGES[:, :, :20], IMAGES[0], IMAGES / 255, IMAGES > 0,
+    IMAGES.astype(np.uint16)], ids=["RGB", "channels first", "not square", "one image", "floats", "bool", "16 bits"])
+def test_images_of_another_kind_are_said_to_be_so(tmp_path, images):
+    done = CliRunner().invoke(main, arguments(saved(tmp_path / "x.npz", images, LABELS), tmp_path / "out"))
+    assert done.exit_code == 2 and "images are" in done.stderr and "must be uint8 of shape (n, " in done.stderr
+    assert done.stderr.count("\n") == 1 and not (tmp_path / "out").exists()
+
+
+def test_public_labels_are_checked_by_value_too(short, tmp_path):
+    with pytest.raises(ValueError, match=r"public test labels=\[10\] must lie in 0..9"):
+        release.obtain(release.Parameters(**DECLARED), *private_data(), tmp_path, public_test=(IMAGES, LABELS + 1))
+
+
+def test_a_private_label_outside_the_classes_counts_as_none():
+    """What a value may change: its record's score is 0. Nothing is said, for that would tell of the data."""
+    config = release.plan(release.Parameters(**DECLARED))
+    categories = loop.on_device(config, release.scaled(IMAGES[:3]), np.array([3, 77, -1])).categories
+    assert categories.sum(1).tolist() == [1, 0, 0]
+
+
+def archive(**arrays) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    return file.getvalue()
+
+
+WHOLE = archive(images=IMAGES, labels=LABELS)
+
+
+@pytest.mark.parametrize("content", [
+    *(WHOLE[: len(WHOLE) * cut // 10] for cut in range(10)), archive(images=IMAGES), archive(x=IMAGES, y=LABELS),
+    b"not a zip file", b"PK\x03\x04" + bytes(100), archive(images=IMAGES, labels=LABELS.astype(object)),
+    *(WHOLE[:place] + bytes(20) + WHOLE[place + 20 :] for place in (0, 30, len(WHOLE) - 60))])
+def test_a_cut_or_foreign_file_is_named_in_one_line_and_nothing_is_written(tmp_path, content):
+    path = tmp_path / "x.npz"
+    path.write_bytes(content)
+    done = CliRunner().invoke(main, arguments(path, tmp_path / "out"))
+    assert done.exit_code == 2 and str(path) in done.stderr and "np.savez" in done.stderr, done.stderr
+    assert done.stderr.count("\n") == 1 and not (tmp_path / "out").exists()
+
+
+def test_an_array_without_a_name_and_an_absent_file_are_refused(tmp_path):
+    np.save(tmp_path / "x.npy", IMAGES)
+    for name in ("x.npy", "absent.npz"):
+        with pytest.raises(ValueError, match=f"{name}.*np.savez"):
+            release.read_arrays(tmp_path / name)
 
 
 @pytest.mark.full

@@ -23,7 +23,6 @@ from dpgan_lib.privacy.mechanism import poisson_sample
 from dpgan_lib.privacy.streams import stream
 
 CHECKPOINT_SECONDS = 30  # a killed run repeats, or a release loses, at most this much
-CHARGED_AHEAD = 20  # blocks that a release is charged for at a time
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # names of glibc's settings, from its malloc.h
 
 
@@ -56,7 +55,8 @@ def train(config: RunConfig, images: np.ndarray, labels: np.ndarray, folder: Pat
     start: what to begin with; a run that goes on needs the same again.  progress: told the number of steps done.
     Returns the state; it is complete when state.step == T.
     T is part of the calibration. A demonstration repeats a step after a crash with the same batch and the same noise:
-    one release, not two. A release has fresh noise, so a step that a crash undid stays charged and is not taken again.
+    one release, not two. A release has fresh noise, so a step that a crash undid stays charged and is not taken again:
+    then state.taken, the steps that the weights have seen, ends below T.
     """
     keep_freed_memory()
     records = on_device(config, images, labels, people)
@@ -66,7 +66,8 @@ def train(config: RunConfig, images: np.ndarray, labels: np.ndarray, folder: Pat
     started = saved = time.monotonic()
     before = state.seconds
     while state.step < config.privacy.steps:
-        _charge(config, state, folder)
+        if config.is_release:  # for one block, before it is computed: what a crash undoes stays charged
+            charge(folder, min(state.step + config.optimiser.critic_steps, config.privacy.steps))
         train_block(config, state, records)
         now = time.monotonic()
         state.seconds = before + now - started
@@ -74,18 +75,10 @@ def train(config: RunConfig, images: np.ndarray, labels: np.ndarray, folder: Pat
         if out_of_time or now - saved > CHECKPOINT_SECONDS or state.step == config.privacy.steps:
             save_checkpoint(config, state, folder)
             saved = now
-            if config.is_release:
-                charge(folder, state.step)  # what was charged ahead and not begun is free again
         progress(state.step)
         if out_of_time:
             break
     return state
-
-
-def _charge(config, state, folder):
-    """Charge a release for the next blocks before the first of them is computed."""
-    if config.is_release and state.step >= charged(folder):
-        charge(folder, min(state.step + CHARGED_AHEAD * config.optimiser.critic_steps, config.privacy.steps))
 
 
 def on_device(config: RunConfig, images: np.ndarray, labels: np.ndarray, people: np.ndarray | None = None) -> Records:
@@ -124,7 +117,7 @@ def train_block(config: RunConfig, state: State, records: Records, step_of_criti
             state.critic, state.critic_optimiser, (records.images[batch], records.categories[batch]),
             (fakes[0][rows], fakes[1][rows]), config.privacy, settings.clip_fakes,
             stream(config.randomness, "noise", step))
-    state.step = steps.stop
+    state.step, state.taken = steps.stop, state.taken + len(steps)
     if len(steps) == settings.critic_steps:
         z, code = draw_latent(config, settings.fakes, 2 * first + 1, records.images.device, state.start)
         bound = generator_step(state.generator, state.posterior, _scores(state, fakes), state.generator_optimiser,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -41,6 +41,8 @@ class Start:
 class State:
     """Everything that changes during training. step: critic steps done; history: (step, L_I in nats) pairs.
 
+    taken: of the steps done, those that the weights have seen: all, but for what a release lost to a crash.
+
     average: the running mean of the generator, which is what a run releases.  hardware: what trained it, in words.
     """
 
@@ -51,6 +53,7 @@ class State:
     critic_optimiser: torch.optim.Optimizer
     generator_optimiser: torch.optim.Optimizer
     step: int = 0
+    taken: int = 0
     seconds: float = 0.0
     history: list[tuple[int, float]] = field(default_factory=list)
     hardware: str = ""
@@ -109,32 +112,50 @@ def hardware() -> str:
 def save_checkpoint(config: RunConfig, state: State, folder: Path) -> None:
     """Write weights, optimiser state, step and history as one safetensors file, atomically."""
     folder.mkdir(parents=True, exist_ok=True)
-    header = {"config_hash": config.hash, "step": state.step, "seconds": state.seconds, "history": state.history,
-              "hardware": state.hardware}
+    header = {"config_hash": config.hash, "step": state.step, "taken": state.taken, "seconds": state.seconds,
+              "history": state.history, "hardware": state.hardware}
     temporary = folder / f"{CHECKPOINT}.{os.getpid()}.part"
     save_file(_tensors(state), temporary, {"state": json.dumps(header)})
     os.replace(temporary, folder / CHECKPOINT)
 
 
 def load_checkpoint(config: RunConfig, folder: Path, device: torch.device, start: Start | None = None) -> State | None:
-    """The state saved in folder, None if there is none. Raises ValueError if another configuration wrote it."""
+    """The state saved in folder, None if there is none.
+
+    Raises ValueError if another configuration wrote it, or if it is damaged.
+    """
     path = folder / CHECKPOINT
     if not path.exists():
         return None
-    with safe_open(path, framework="pt") as file:
-        header = json.loads(file.metadata()["state"])
-        tensors = {name: file.get_tensor(name) for name in file.keys()}
-    if header["config_hash"] != config.hash:
-        raise ValueError(f"{path} belongs to another configuration: a resumed run keeps its settings. "
-                         "Restore them, or delete the checkpoint to start anew.")
+    header, tensors = read_tensors(path, "state", config)
     state = new_state(config, device, start)
     for name, network in _networks(state).items():
         network.load_state_dict({key: tensors[f"{name}/{key}"] for key in network.state_dict()})
     for name, optimiser in _optimisers(state).items():
         _restore_optimiser(optimiser, {key: value for key, value in tensors.items() if key.startswith(f"{name}/")})
-    state.step, state.seconds, state.hardware = header["step"], header["seconds"], header["hardware"]
+    state.step, state.taken = header["step"], header["taken"]
+    state.seconds, state.hardware = header["seconds"], header["hardware"]
     state.history = [tuple(point) for point in header["history"]]
     return state
+
+
+def read_tensors(path: Path, name: str, config: RunConfig) -> tuple[dict, dict[str, Tensor]]:
+    """The header of that name in a file of tensors, and the tensors.
+
+    Raises ValueError for a file that is damaged, or that was written for another configuration.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads(file.metadata()[name])
+            tensors = {key: file.get_tensor(key) for key in file.keys()}
+        is_ours = header["config_hash"] == config.hash
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is cut, or no checkpoint ({error}): delete it to begin anew. What a release "
+                         "has charged stays charged.") from error
+    if not is_ours:
+        raise ValueError(f"{path} belongs to another configuration: a resumed run keeps its settings. "
+                         "Restore them, or delete the file to begin anew.")
+    return header, tensors
 
 
 def _networks(state: State) -> dict[str, nn.Module]:

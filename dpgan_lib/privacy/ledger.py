@@ -22,6 +22,12 @@ def charge(folder: Path, steps: int) -> None:
 
 
 def charged(folder: Path) -> int:
-    """The number of critic steps charged so far."""
+    """The number of critic steps charged so far. Raises ValueError if the file does not say."""
     path = folder / FILE
-    return int(path.read_text()) if path.exists() else 0
+    if not path.exists():
+        return 0
+    text = path.read_text(encoding="utf-8", errors="replace")
+    if not text.isdecimal():
+        raise ValueError(f"{path} is damaged and does not say how much is charged: take the whole epsilon for spent. "
+                         f"Delete {folder} to begin another release, which spends epsilon anew.")
+    return int(text)

@@ -15,7 +15,6 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -23,7 +22,7 @@ from dpgan_lib.config import WarmRunConfig
 from dpgan_lib.gan import loop
 from dpgan_lib.gan.loop import Records
 from dpgan_lib.gan.networks import build_networks
-from dpgan_lib.gan.state import Scores, Start, State
+from dpgan_lib.gan.state import Scores, Start, State, read_tensors
 from dpgan_lib.privacy.ledger import charge, charged
 from dpgan_lib.privacy.streams import stream
 from dpgan_lib.warm_start import embedding, fit
@@ -181,12 +180,7 @@ def _load(config, folder) -> Progress:
     path = folder / FILE
     if not path.exists():
         return Progress([], {})
-    with safe_open(path, framework="pt") as file:
-        header = json.loads(file.metadata()["opening"])
-        tensors = {name: file.get_tensor(name) for name in file.keys()}
-    if header["config_hash"] != config.hash:
-        raise ValueError(f"{path} belongs to another configuration: a resumed run keeps its settings. "
-                         "Restore them, or delete it to start anew.")
+    header, tensors = read_tensors(path, "opening", config)
     count = sum(name.startswith("sums/") for name in tensors)
     sums = [tensors.pop(f"sums/{number}") for number in range(count)]
     return Progress(sums, tensors, header["seconds"])

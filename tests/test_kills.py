@@ -1,0 +1,108 @@
+"""Commands killed at random points and given again: the same bits, or a plain refusal, and never a wrong record."""
+
+import os
+import random
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dpgan_lib.privacy import ledger
+from dpgan_lib.records import checks, store, verify
+
+pytestmark = pytest.mark.full
+KILLS = int(os.environ.get("DPGAN_TEST_KILLS", 3))  # of each command; set it to 20 to be thorough
+DPGAN = [sys.executable, "-W", "ignore", "-m", "dpgan_lib.cli", "--quiet"]
+
+
+def run(words: list[str], home: Path, seconds: float | None = None) -> subprocess.CompletedProcess | None:
+    """The command to its end, or None if it was killed after some seconds."""
+    environment = os.environ | {"DPGAN_HOME": str(home), "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen([*DPGAN, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                          env=environment) as process:
+        try:
+            out, errors = process.communicate(timeout=seconds)
+            return subprocess.CompletedProcess(words, process.returncode, out, errors)
+        except subprocess.TimeoutExpired:
+            process.kill()  # SIGKILL
+            return None
+
+
+def points(seconds: float) -> list[float]:
+    return [random.Random(seed).uniform(0.2, 1.0) * seconds for seed in range(KILLS)]
+
+
+@pytest.fixture(scope="module")
+def private(tmp_path_factory):
+    """Private data, and how long its release takes when nobody kills it."""
+    rng = np.random.default_rng(0)
+    path = tmp_path_factory.mktemp("private") / "private.npz"
+    np.savez(path, images=rng.integers(0, 256, (1500, 28, 28)).astype(np.uint8), labels=rng.integers(0, 10, 1500))
+    started = time.monotonic()
+    assert run(release(path, path.parent / "out"), path.parent).returncode == 0
+    return path, time.monotonic() - started
+
+
+def release(path, out):
+    return ["release", str(path), "--name", "clinic", "--records", "1500", "--classes", "10", "--epsilon", "3",
+            "--delta", "1e-5", "--profile", "smoke", "--out", str(out)]
+
+
+@pytest.mark.parametrize("kill", range(KILLS))
+def test_a_release_that_was_killed_says_what_it_lost_or_is_refused(private, tmp_path, kill):
+    path, seconds = private
+    command = release(path, tmp_path / "out")
+    run(command, tmp_path, points(seconds)[kill])
+    charged = max((ledger.charged(folder) for folder in tmp_path.glob("out/release/.work-*")), default=0)
+    done = run(command, tmp_path)
+    records = [store.read(each.parent) for each in tmp_path.glob("out/release/*/record.json")]
+    if not records:
+        taken, steps = map(int, re.search(r"(\d+) of (\d+) critic steps", done.stderr).groups())
+        assert done.returncode == 1 and taken < 0.9 * steps and done.stderr.count("\n") == 1
+        return
+    if "such a release already" in done.stderr:  # killed between the record and the end
+        assert done.returncode == 2
+    steps = records[0].content["steps"]
+    assert steps["charged"] == records[0].config.privacy.steps >= charged
+    assert 0.9 * steps["charged"] <= steps["taken"] <= steps["charged"]
+    assert not [check for check in verify.check(records[0]) if check.outcome == checks.FAILED]
+    assert len(records) == 1
+
+
+# A demonstration
+
+TRAIN = ["train", "-p", "profile", "smoke", "-p", "dataset", "digits", "-p", "epsilon", "2"]
+BOOK = ["run", "mnist_tradeoff", "-p", "profile", "smoke", "-p", "dataset", "digits", "-p", "epsilon", "2"]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """For each command, what it leaves when nobody kills it, and how long it takes."""
+    found = {}
+    for name, words in (("train", TRAIN), ("run", BOOK)):
+        home, started = tmp_path_factory.mktemp("home"), time.monotonic()
+        assert run(words, home).returncode == 0
+        found[name] = left(home), time.monotonic() - started
+    return found
+
+
+def left(home: Path) -> list:
+    """What records say, but for times and places."""
+    records = [store.read(path.parent) for path in sorted(home.glob("runs/*/*/record.json"))]
+    assert all(store.staleness(record) == [] for record in records)
+    return [(record.run_id, record.metrics, record.content["artefacts"], record.content["history"])
+            for record in records]
+
+
+@pytest.mark.parametrize("kill", range(KILLS))
+@pytest.mark.parametrize("words", [TRAIN, BOOK], ids=["train", "run"])
+def test_a_demonstration_that_was_killed_leaves_the_same_bits_in_the_end(whole, tmp_path, words, kill):
+    expected, seconds = whole[words[0]]
+    run(words, tmp_path, points(seconds)[kill])
+    done = run(words, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert left(tmp_path) == expected
