@@ -156,6 +156,16 @@ def encrypt(place):
     path.write_bytes(content)
 
 
+def point_before_the_start(place):
+    """Say that the archive's directory, which is at its end, begins a byte later than it does."""
+    squares(place)
+    path = place / "img_align_celeba.zip"
+    content = bytearray(path.read_bytes())
+    at = content.index(b"PK\x05\x06") + 16
+    content[at : at + 4] = struct.pack("<I", struct.unpack("<I", content[at : at + 4])[0] + 1)
+    path.write_bytes(content)
+
+
 def huge():
     """The head of a PNG of 20,000x20,000 pixels."""
     size = struct.pack(">II", 20_000, 20_000)
@@ -189,6 +199,7 @@ def test_chunks_change_nothing(folder, monkeypatch):
      "000001.tiff has pixels of the mode F, .* save it with 8 bits"),
     (lambda place: archive(place, {"000001": (saved(Image.new("RGBA", (32, 32), (9, 9, 9, 254))), "png")}),
      "000001.png has transparent pixels"),
+    (point_before_the_start, "img_align_celeba/000001.webp in .*zip cannot be read .*get the zip file again"),
     (encrypt, "000001.webp in .*zip cannot be read .*encrypted.* unpack it"),
     (lambda place: (place / "img_align_celeba.zip").write_bytes(b"PK half"), "no whole zip file"),
     (lambda place: (squares(place), lists(place, without="000002")), "1 images have no row in .*list_attr.*000002"),

@@ -19,12 +19,12 @@ def naming(words: str, repair: str = "get it again") -> Iterator[None]:
     """Makes one ValueError, in one line, of whatever a broken file makes its reader raise: words, reason, repair.
 
     Pillow, zipfile and pandas promise no set of errors: SyntaxError, RuntimeError and NotImplementedError are among
-    them. What the operating system reports, which has a number, passes: it names the file and is not about its content.
+    them. What the operating system says of a file by name passes, for it is not about the content.
     """
     try:
         yield
     except Exception as error:
-        if isinstance(error, OSError) and error.errno:
+        if isinstance(error, OSError) and error.filename:
             raise
         reason = " ".join(str(error).split()).split(" <_io")[0] or type(error).__name__
         raise ValueError(f"{words} ({reason[:120]}): {repair}.") from None
