@@ -248,7 +248,9 @@ def check(name):
     from dpgan_lib.data import celeba
 
     if name == celeba.NAME:
-        click.echo(f"{name}: " + ", ".join(f"{key} {value}" for key, value in celeba.summary().items()))
+        summary = celeba.summary()
+        found = summary.pop("found")
+        click.echo("\n".join([f"{name}: " + ", ".join(f"{key} {value}" for key, value in summary.items()), *found]))
         return
     for each in [name] if name else data.CARDS:
         paths = data.check(each)

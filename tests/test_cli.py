@@ -273,8 +273,8 @@ def test_data_fetch_and_check_name_what_they_did(dpgan, monkeypatch):
 
 def test_celeba_is_counted_and_never_downloaded(dpgan, monkeypatch):
     monkeypatch.setattr(celeba, "REMEDY", "Put it into {folder}.")
-    monkeypatch.setattr(celeba, "summary", lambda: {"train": 3, "people": 2})
-    assert dpgan("data", "check", "celeba").stdout == "celeba: train 3, people 2\n"
+    monkeypatch.setattr(celeba, "summary", lambda: {"train": 3, "people": 2, "found": ["3 images in img_align_celeba"]})
+    assert dpgan("data", "check", "celeba").stdout == "celeba: train 3, people 2\n3 images in img_align_celeba\n"
     refused = dpgan("data", "fetch", "celeba")
     assert refused.exit_code == 2 and "Put it into $DPGAN_DATA/celeba." in refused.stderr
 

@@ -156,6 +156,35 @@ def test_the_data_folder_comes_before_the_cache(small, tmp_path, monkeypatch):
     assert {path.parent for path in data.check("small")} == {tmp_path / "here/small"}
 
 
+@pytest.mark.parametrize("place", ["small", "SMALL", "Small/raw"])  # the last as torchvision lays it out
+def test_a_data_folder_may_be_spelt_and_divided_as_others_do(small, tmp_path, monkeypatch, place):
+    put(tmp_path / "here" / place, small)
+    monkeypatch.setenv("DPGAN_DATA", str(tmp_path / "here"))
+    assert {path.parent for path in data.check("small")} == {tmp_path / "here" / place}
+
+
+@pytest.mark.parametrize("name, found", [
+    ("small/train-images.idx3-ubyte.gz", "small holds train-images.idx3-ubyte.gz)"),
+    ("small/train-images-idx3-ubyte", "small holds train-images-idx3-ubyte)"),
+    (f"small/{NAMES[0]}/unpacked", f"small holds {NAMES[0]}/)"),
+    (NAMES[0], f"here holds {NAMES[0]})"),
+])
+def test_what_lies_where_a_file_is_absent_is_said(small, tmp_path, monkeypatch, name, found):
+    path = tmp_path / "here" / name
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"")
+    monkeypatch.setenv("DPGAN_DATA", str(tmp_path / "here"))
+    assert refusal(data.check, "small").startswith(f"{NAMES[0]} of small is absent.")
+    assert found in refusal(data.check, "small")
+
+
+def test_a_link_to_nothing_is_said(small, tmp_path, monkeypatch):
+    (tmp_path / "here" / "small").mkdir(parents=True)
+    (tmp_path / "here" / "small" / NAMES[0]).symlink_to("/nowhere")
+    monkeypatch.setenv("DPGAN_DATA", str(tmp_path / "here"))
+    assert f"holds {NAMES[0]} (a link to nothing)" in refusal(data.check, "small")
+
+
 def test_a_relative_data_folder_starts_at_the_project_root(small, tmp_path, monkeypatch):
     put(tmp_path / "project/near/small", small)
     monkeypatch.setattr(paths, "ROOT", tmp_path / "project")
@@ -293,8 +322,9 @@ def test_without_a_network_the_folder_and_the_files_are_named(small, tmp_path, m
     for call in (data.load, data.fetch, data.check):
         message = refusal(call, "small")
         assert str(folder / "small") in message
-        assert all(name in message for name in NAMES[1:])
-        assert NAMES[0] not in message
+        wanted, found = message.split(" holds ")
+        assert all(name in wanted for name in NAMES[1:]) and NAMES[0] not in wanted
+        assert NAMES[0] in found
 
 
 def test_a_cache_that_cannot_be_written_is_one_line_too(small, tmp_path, monkeypatch):

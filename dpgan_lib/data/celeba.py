@@ -3,9 +3,10 @@
 Liu, Luo, Wang, Tang 2015, "Deep Learning Face Attributes in the Wild". For non-commercial research, and not to be
 redistributed: no image of it, and nothing that a model without privacy made of it, may be shown.
 
-$DPGAN_DATA/celeba/ holds list_attr_celeba.txt, list_eval_partition.txt, identity_CelebA.txt, and images as a folder
-img_align_celeba/ or in zip files img_align_celeba*.zip, in any format that Pillow reads: originals of 178x218 pixels,
-whose central 148x148 are taken, or squares. Images that are not there are left out.
+Below $DPGAN_DATA/celeba/, at any depth, lie three lists, as .txt or as .csv: list_attr_celeba, list_eval_partition and
+identity_CelebA; and images in a folder img_align_celeba/ or in zip files img_align_celeba*.zip, in any format that
+Pillow reads: originals of 178x218 pixels, whose central 148x148 are taken, or squares. So the official download is read
+as it comes, with its folders Anno, Eval and Img. Images that are not there are left out.
 """
 
 import hashlib
@@ -13,8 +14,7 @@ import io
 import json
 import os
 import zipfile
-import zlib
-from collections.abc import Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -24,7 +24,8 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from dpgan_lib.paths import ROOT
+from dpgan_lib.data import places
+from dpgan_lib.data.reading import RESTORE, is_hidden, is_image, naming, read_list
 
 NAME = "celeba"
 ORIGINAL, CROP = (178, 218), 148  # pixels: width and height of the aligned frame, a side of its centre
@@ -39,6 +40,8 @@ NAMES = tuple("""
 """.split())  # of the attributes
 IMAGES = 202_599  # in the full data set, numbered from 1
 CHUNK = 2_000  # images read and decoded at a time
+DECODING = 2  # raise it when _square makes other pixels, and none that were kept before are read
+MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")  # Pillow's, of 8 bits at most
 PARTS = ("train", "valid", "test")  # 0, 1, 2 in the partition
 REMEDY = ("Get CelebA from its authors (mmlab.ie.cuhk.edu.hk/projects/CelebA.html), for non-commercial research alone "
           "and not to be passed on, and put it into {folder}.")
@@ -72,121 +75,197 @@ def load(attributes: tuple[str, ...], side: int = 32, *, only: str | None = None
     listed = _listing()
     pixels = _cached(listed, side, progress)
     columns = [_column(listed, name) for name in attributes]
-    taken = range(len(listed.names)) if only is None else _among(listed, only)
-    chosen = {part: [row for row in taken if listed.parts[listed.names[row]] == number]
-              for number, part in enumerate(PARTS)}
-    values = np.array([listed.attributes[name] for name in listed.names], dtype=bool)[:, columns]
-    people = np.array([listed.people[name] for name in listed.names], dtype=np.int64)
-    return {part: Faces(pixels[rows], values[rows], people[rows]) for part, rows in chosen.items()}
+    taken = np.arange(len(listed.names)) if only is None else _among(listed, only)
+    parts = {}
+    for number, part in enumerate(PARTS):
+        rows = taken[listed.parts[taken] == number]
+        parts[part] = Faces(pixels[rows], listed.attributes[rows][:, columns], listed.people[rows])
+    return parts
 
 
 def summary() -> dict:
-    """What is at hand, without decoding an image: how many of each part, people in training, and the source's hash."""
+    """What is at hand, without decoding an image: how many of each part, people in training, and the source's hash.
+
+    found: lines that say what was read from where, and how many other files were passed over.
+    Raises ValueError, one line with the repair, for what is absent, broken, or without a row in a list.
+    """
     listed = _listing()
-    train = [name for name in listed.names if listed.parts[name] == 0]
-    counts = {part: sum(listed.parts[name] == number for name in listed.names) for number, part in enumerate(PARTS)}
-    return counts | {"people": len({listed.people[name] for name in train}), "source_sha256": listed.digest}
+    counts = {part: int((listed.parts == number).sum()) for number, part in enumerate(PARTS)}
+    people = len(np.unique(listed.people[listed.parts == PARTS.index("train")]))
+    return counts | {"people": people, "source_sha256": listed.digest, "found": listed.found}
 
 
 # What is there
 
 @dataclass(frozen=True)
 class _Listing:
-    """names: stems of the images at hand, in order, each with an entry in every dict."""
+    """names: stems of the images at hand, in order, n of them; found: as in summary().
+
+    attributes (n, A) bool, parts (n,) and people (n,) int64.
+    """
 
     names: list[str]
     sources: dict[str, tuple[Path, str]]  # a folder or a zip file, and the name in it
     attribute_names: list[str]
-    attributes: dict[str, list[bool]]
-    parts: dict[str, int]
-    people: dict[str, int]
+    attributes: np.ndarray
+    parts: np.ndarray
+    people: np.ndarray
     digest: str
+    found: list[str]
 
 
 def _listing() -> _Listing:
     folder = _folder()
-    sources, digest = _sources(folder)
-    names = sorted(sources)
-    attribute_names, attributes = _attributes(folder / ATTRIBUTES)
-    parts = {name: int(values[0]) for name, values in _rows(folder / PARTITION, skip=0)}
-    people = {name: int(values[0]) for name, values in _rows(folder / IDENTITY, skip=0)}
-    for file, rows in ((ATTRIBUTES, attributes), (PARTITION, parts), (IDENTITY, people)):
-        if missing := [name for name in names if name not in rows]:
-            raise ValueError(f"{len(missing)} images have no row in {folder / file}, the first of them {missing[0]}: "
-                             f"restore the list, or take the images away.")
-    for file in (ATTRIBUTES, PARTITION, IDENTITY):
-        digest.update((folder / file).read_bytes())
-    return _Listing(names, sources, attribute_names, attributes, parts, people, digest.hexdigest())
+    tree = _tree(folder)
+    sources = _sources(tree, folder)
+    where = _by_stem(sources)
+    images = sorted(where)
+    lists = [_find(tree, folder, name) for name in (ATTRIBUTES, PARTITION, IDENTITY)]
+    attribute_names, attributes = _attributes(lists[0], images)
+    parts = _one_each(lists[1], images, lambda values: values.isin(range(len(PARTS))), "0, 1 or 2 (train, valid, test)")
+    people = _one_each(lists[2], images, lambda values: (values % 1 == 0) & (values.abs() < 2**53), "a whole number")
+    digest = hashlib.sha256()
+    for source in sources:
+        digest.update(json.dumps(source.marks).encode() if source.images else b"")
+    for path in lists:
+        digest.update(path.read_bytes())
+    return _Listing(images, where, attribute_names, attributes, parts, people, digest.hexdigest(),
+                    _found(sources, lists))
 
 
 def _folder() -> Path:
-    given = os.environ.get("DPGAN_DATA")
-    if not given:
+    folder = places.given(NAME)
+    if folder is None:
         remedy = REMEDY.format(folder="$DPGAN_DATA/celeba")
         raise ValueError(f"DPGAN_DATA is unset, and CelebA cannot be downloaded here. {remedy}")
-    folder = (ROOT / Path(given).expanduser()).resolve() / NAME
-    for file in (ATTRIBUTES, PARTITION, IDENTITY):
-        if not (folder / file).is_file():
-            raise ValueError(f"{file} of CelebA is absent. {REMEDY.format(folder=folder)}")
+    if not folder.is_dir():
+        raise _absent("the folder", folder)
     return folder
 
 
-def _sources(folder: Path):
-    """Where each image is, by its stem, and a hash of what would be read. The fullest source of an image wins."""
-    found: list[dict[str, tuple[Path, str]]] = []
-    digest = hashlib.sha256()
-    if (folder / FOLDER).is_dir():
-        files = sorted(path for path in (folder / FOLDER).iterdir() if path.is_file())
-        digest.update(json.dumps([[path.name, path.stat().st_size, path.stat().st_mtime_ns]
-                                  for path in files]).encode())
-        found.append({path.stem: (folder / FOLDER, path.name) for path in files})
-    for archive in sorted(folder.glob(f"{FOLDER}*.zip")):
-        try:
-            with zipfile.ZipFile(archive) as content:
-                entries = [entry for entry in content.infolist() if not entry.is_dir()]
-        except zipfile.BadZipFile:
-            raise ValueError(f"{archive} is no whole zip file: get it again.") from None
-        digest.update(json.dumps([[entry.filename, entry.CRC] for entry in entries]).encode())
-        found.append({Path(entry.filename).stem: (archive, entry.filename) for entry in entries})
-    sources = {}
-    for images in sorted(found, key=len):
-        sources |= images
-    if not sources:
-        raise ValueError(f"there is no image of CelebA. {REMEDY.format(folder=folder / FOLDER)}")
-    return sources, digest
+def _absent(what: str, folder: Path) -> ValueError:
+    return ValueError(f"{what} of CelebA is absent ({places.holding(folder)}). {REMEDY.format(folder=folder)}")
 
 
-def _attributes(path: Path) -> tuple[list[str], dict[str, list[bool]]]:
-    names = path.read_text().splitlines()[1].split()
-    rows = {}
-    for name, values in _rows(path, skip=2):
-        if len(values) != len(names):
-            raise ValueError(f"{path} has {len(values)} values for {name} and {len(names)} attributes: restore the "
-                             "list.")
-        rows[name] = [value == "1" for value in values]
-    return names, rows
+# Where images are
+
+def _tree(folder: Path) -> dict[Path, list[str]]:
+    """The names of the files in each folder, from this one down, in order."""
+    def fail(error):
+        raise error  # a folder that may not be read is not an empty one
+
+    tree = {}
+    for place, folders, names in os.walk(folder, onerror=fail, followlinks=True):
+        folders[:] = sorted(name for name in folders if not is_hidden(name))
+        tree[Path(place)] = sorted(name for name in names if os.path.isfile(os.path.join(place, name)))
+    return tree
 
 
-def _rows(path: Path, skip: int) -> Iterator[tuple[str, list[str]]]:
-    """(stem of the image, the row's other words) of each line."""
-    for line in path.read_text().splitlines()[skip:]:
-        if line.strip():
-            name, *values = line.split()
-            yield name.rpartition(".")[0], values
+@dataclass(frozen=True)
+class _Source:
+    """A folder or a zip file of aligned images. images: their names in it.  others: names of what is no image.
+
+    marks: of each image its name and what changes with it.
+    """
+
+    place: Path
+    images: list[str]
+    others: list[str]
+    marks: list[list]
 
 
-def _among(listed, only) -> list[int]:
+def _sources(tree: dict[Path, list[str]], folder: Path) -> list[_Source]:
+    folders = [place for place in tree if any(map(_is_named, place.relative_to(folder).parts))]
+    archives = sorted(place / name for place, names in tree.items() for name in names if _is_archive(name))
+    sources = [*(_source_of_folder(place, tree[place]) for place in folders), *map(_source_of_archive, archives)]
+    if not any(source.images for source in sources):
+        raise _absent(f"{FOLDER}, with images,", folder)
+    return sources
+
+
+def _is_named(name: str) -> bool:
+    return name.casefold().startswith(FOLDER)
+
+
+def _is_archive(name: str) -> bool:
+    return _is_named(name) and name.casefold().endswith(".zip")
+
+
+def _source_of_folder(place: Path, names: list[str]) -> _Source:
+    images = [name for name in names if is_image(name)]
+    stats = [(place / name).stat() for name in images]
+    return _Source(place, images, [name for name in names if not (is_image(name) or _is_archive(name))],
+                   [[name, stat.st_size, stat.st_mtime_ns] for name, stat in zip(images, stats)])
+
+
+def _source_of_archive(path: Path) -> _Source:
+    with naming(f"{path} is no whole zip file"), zipfile.ZipFile(path) as content:
+        entries = [entry for entry in content.infolist() if not entry.is_dir()]
+    images = [entry for entry in entries if is_image(entry.filename)]
+    return _Source(path, [entry.filename for entry in images],
+                   [entry.filename for entry in entries if not is_image(entry.filename)],
+                   [[entry.filename, entry.CRC] for entry in images])
+
+
+def _by_stem(sources: list[_Source]) -> dict[str, tuple[Path, str]]:
+    """Where each image is, by its stem: in the fullest source that has it."""
+    where: dict[str, tuple[Path, str]] = {}
+    for source in sorted(sources, key=lambda source: len(source.images)):
+        where |= {Path(name).stem: (source.place, name) for name in source.images}
+    return where
+
+
+def _found(sources: list[_Source], lists: list[Path]) -> list[str]:
+    """Lines that say what is read from where, and what is not."""
+    others = [source.place / name for source in sources for name in source.others]
+    passed_over = [f"{len(others)} other files passed over, the first of them {others[0]}"] if others else []
+    return [*(f"{len(source.images)} images in {source.place}" for source in sources if source.images),
+            *(f"list {path}" for path in lists), *passed_over]
+
+
+# Lists
+
+def _find(tree: dict[Path, list[str]], folder: Path, name: str) -> Path:
+    """A list: the one that lies least deep, and a .txt before a .csv."""
+    spelt = (name.casefold(), Path(name).stem.casefold() + ".csv")
+    found = [place / file for place, files in tree.items() for file in files if file.casefold() in spelt]
+    if not found:
+        raise _absent(name, folder)
+    return min(found, key=lambda path: (len(path.parts), path.suffix.lower() != ".txt", path))
+
+
+def _attributes(path: Path, images: list[str]) -> tuple[list[str], np.ndarray]:
+    """The attributes' names, A of them, and (n, A) bool of the images."""
+    listed = read_list(path)
+    names = listed.header if set(listed.header[:1]) <= set(NAMES) else listed.header[1:]  # after "image_id"
+    if len(names) != listed.values.shape[1]:
+        raise ValueError(f"{path} has {listed.values.shape[1]} values a row and {len(names)} attributes above them: "
+                         f"{RESTORE}.")
+    return names, listed.numbers(images, lambda values: values.isin([-1, 0, 1]), "1, or else -1 or 0") == 1
+
+
+def _one_each(path: Path, images: list[str], is_right: Callable, words: str) -> np.ndarray:
+    """(n,) the images' numbers in a list that has one of each."""
+    listed = read_list(path)
+    if listed.values.shape[1] != 1:
+        raise ValueError(f"{path} has {listed.values.shape[1]} values a row, where one must stand: {RESTORE}.")
+    return listed.numbers(images, is_right, words)[:, 0]
+
+
+def _among(listed: _Listing, only: str) -> np.ndarray:
     """Rows of the images that a file names."""
-    is_taken = np.unpackbits(np.load(Path(__file__).parent / only), count=IMAGES)
+    path = Path(__file__).parent / only
+    with naming(f"{path} is no whole list of images", "install dpgan_lib again"):
+        is_taken = np.unpackbits(np.load(path))[:IMAGES]
     numbers = (np.flatnonzero(is_taken) + 1).tolist()
     row_of = {int(name): row for row, name in enumerate(listed.names) if name.isdecimal()}
     if missing := [number for number in numbers if number not in row_of]:
         raise ValueError(f"{len(missing)} of the {len(numbers)} images that {only} names are absent, the first of them "
                          f"{missing[0]:06d}. {REMEDY.format(folder=_folder())}")
-    return [row_of[number] for number in numbers]
+    return np.array([row_of[number] for number in numbers])
 
 
-def _column(listed, name):
+def _column(listed: _Listing, name: str) -> int:
     if name not in listed.attribute_names:
         raise ValueError(f"attribute={name!r} must be one of {', '.join(listed.attribute_names)}")
     return listed.attribute_names.index(name)
@@ -196,9 +275,9 @@ def _column(listed, name):
 
 def _cached(listed: _Listing, side: int, progress: bool) -> np.ndarray:
     """(n, 3, side, side) uint8, in the order of names."""
-    path = _cache() / f"{side}-{listed.digest[:16]}.npy"
-    if path.exists():
-        return np.load(path, mmap_mode="r")
+    path = places.cache(NAME) / f"{side}-{listed.digest[:16]}-{DECODING}.npy"
+    if (kept := _kept(path, (len(listed.names), 3, side, side))) is not None:
+        return kept
     pixels = _decoded(listed, side, progress)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -208,13 +287,17 @@ def _cached(listed: _Listing, side: int, progress: bool) -> np.ndarray:
     return pixels
 
 
-def _cache() -> Path:
-    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    return (base if base.is_absolute() else Path.home() / ".cache") / "dpgan" / NAME
+def _kept(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+    """The array in a file of the cache; None if there is none, or not the whole of it."""
+    try:
+        kept = np.load(path, mmap_mode="r")
+    except (OSError, ValueError, EOFError):
+        return None
+    return kept if kept.shape == shape else None
 
 
 def _decoded(listed: _Listing, side: int, progress: bool) -> np.ndarray:
-    archives = {place for place, _ in listed.sources.values() if place.suffix == ".zip"}
+    archives = {place for place in {place for place, _ in listed.sources.values()} if place.is_file()}
     pixels = np.empty((len(listed.names), 3, side, side), dtype=np.uint8)
     opened = {place: zipfile.ZipFile(place) for place in archives}
     try:
@@ -234,25 +317,37 @@ def _decoded(listed: _Listing, side: int, progress: bool) -> np.ndarray:
 def _read(opened, place, name) -> tuple[str, bytes]:
     if place not in opened:
         return str(place / name), (place / name).read_bytes()
-    try:
+    with naming(f"{name} in {place} cannot be read", "get the zip file again, or unpack it"):
         return f"{place}/{name}", opened[place].read(name)
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise ValueError(f"{name} in {place} is broken ({error}): get it again.") from None
 
 
 def _square(named: tuple[str, bytes], side: int) -> np.ndarray:
     """(3, side, side) uint8 of an encoded image: the centre of an original, or a square as it is, resized."""
     path, content = named
-    try:
-        image = Image.open(io.BytesIO(content)).convert("RGB")
-    except OSError as error:
-        raise ValueError(f"{path} is no whole image ({' '.join(str(error).split())[:100]}): get it again.") from None
+    with naming(f"{path} cannot be read as an image", "get it again, in its original size"):
+        image = Image.open(io.BytesIO(content))
+        image.load()
+    image = _rgb(image, path)
     if image.size == ORIGINAL:
         left, top = ((length - CROP) // 2 for length in ORIGINAL)
         image = image.crop((left, top, left + CROP, top + CROP))
-    elif image.width != image.height:
-        raise ValueError(f"{path} has {image.width}x{image.height} pixels and must be square, or an original of "
-                         f"{ORIGINAL[0]}x{ORIGINAL[1]}: align it first.")
+    elif image.width != image.height or image.width < side:
+        raise ValueError(f"{path} has {image.width}x{image.height} pixels and must be an original of "
+                         f"{ORIGINAL[0]}x{ORIGINAL[1]}, or square and at least {side}x{side}: align it first.")
     if image.size != (side, side):
         image = image.resize((side, side), Image.Resampling.BICUBIC)  # antialiased when it shrinks
     return np.asarray(image).transpose(2, 0, 1)
+
+
+def _rgb(image: Image.Image, path: str) -> Image.Image:
+    """In 8 bits a colour, whatever of MODES it is in. Raises ValueError for another, or if it can be looked through."""
+    if image.mode.startswith("I;16"):  # 16 bits of grey: convert() would clip them at 255
+        return Image.fromarray(((np.asarray(image).astype(np.uint32) + 128) // 257).astype(np.uint8)).convert("RGB")
+    if image.mode not in MODES:
+        raise ValueError(f"{path} has pixels of the mode {image.mode}, of which no range is known: save it with 8 bits "
+                         "a colour.")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        if image.getextrema()[3][0] < 255:
+            raise ValueError(f"{path} has transparent pixels, and what is behind them is unknown: save it without.")
+    return image.convert("RGB")

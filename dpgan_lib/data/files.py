@@ -1,11 +1,11 @@
 """Data sets as NumPy arrays behind one interface, each checked against its card before use.
 
-Files are read from $DPGAN_DATA/<name>/ or else from the user's cache, the one place that downloads are written to.
+Files are read from $DPGAN_DATA/<name>/, from raw/ in it (where torchvision puts them), or else from the user's cache,
+the one place that downloads are written to.
 """
 
 import gzip
 import hashlib
-import os
 import struct
 import zlib
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dpgan_lib import paths
+from dpgan_lib.data import places
 from dpgan_lib.data.cards import DataCard, DataFile, card
 
 CONNECT_SECONDS = 10
@@ -86,33 +86,19 @@ def fetch(name: str, *, progress: bool = True) -> list[Path]:
 # Where files are
 
 def _folders(wanted: DataCard) -> list[Path]:
-    """$DPGAN_DATA/<name> if that variable is set (relative to the project's root), then the user's cache."""
-    folders = [_cache(wanted)]
-    given = os.environ.get("DPGAN_DATA")
-    if given:
-        base = (paths.ROOT / Path(given).expanduser()).resolve()
-        if not base.is_dir():
-            raise ValueError(f"DPGAN_DATA={given!r} is no folder (looked at {base}): mend the path or unset it.")
-        folders.insert(0, base / wanted.name)
-    return folders
-
-
-def _cache(wanted: DataCard) -> Path:
-    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    if not base.is_absolute():  # the XDG specification: a relative path is invalid and ignored
-        base = Path.home() / ".cache"
-    return base / "dpgan" / wanted.name
+    given, cache = places.given(wanted.name), places.cache(wanted.name)
+    return [given, given / "raw", cache] if given else [cache]
 
 
 def _find(wanted: DataCard, file: DataFile) -> Path | None:
-    places = (folder / file.name for folder in _folders(wanted))
-    return next((place for place in places if place.is_file()), None)
+    return next((path for folder in _folders(wanted) if (path := folder / file.name).is_file()), None)
 
 
 def _remedy(wanted: DataCard) -> str:
     missing = ", ".join(file.name for file in wanted.files if _find(wanted, file) is None)
     folder = _folders(wanted)[0]
-    return f"Run `dpgan data fetch {wanted.name}` where there is a network, or put {missing} into {folder}."
+    return (f"Run `dpgan data fetch {wanted.name}` where there is a network, or put {missing} into {folder} "
+            f"({places.holding(folder)}).")
 
 
 def _check_file(path: Path, file: DataFile, name: str) -> None:
@@ -135,8 +121,8 @@ def _fetch_file(wanted: DataCard, file: DataFile, progress: bool) -> Path:
     download, failures = pooch.HTTPDownloader(progressbar=progress, timeout=CONNECT_SECONDS), []
     for mirror in wanted.mirrors:
         try:  # what comes is checked under a temporary name, and renamed once it is proved right
-            return Path(pooch.retrieve(mirror + file.name, f"sha256:{file.sha256}", file.name, _cache(wanted),
-                                       downloader=download))
+            return Path(pooch.retrieve(mirror + file.name, f"sha256:{file.sha256}", file.name,
+                                       places.cache(wanted.name), downloader=download))
         except (OSError, ValueError) as error:
             failures.append(f"{mirror}: {' '.join(str(error).split())}")
     raise ValueError(f"{file.name} could not be fetched ({'; '.join(failures)}). {_remedy(wanted)}")
