@@ -1,12 +1,13 @@
-"""Release mode: training on data that is private, for good. Nothing computed from it leaves, but the generator.
+"""Release mode: training on private data. Only the generator, and what is drawn from it, leaves.
 
 Noise and batches come from the operating system's entropy, so nobody can repeat them; there is no seed to publish and
 no random state on disk. The record says what was declared about the data, never what was found in it: no number of
 records, hash, loss, batch, wall time or hour. The guarantee is for one release: a second one of the same data adds
 its epsilon.
 
-Which values the data has changes nothing that is said: a label that is none of the declared classes counts as none, and
-its record's score is 0. What kind of arrays a file holds is checked, and said, before anything is charged.
+No value in the data changes what is said: an image whose label is none of the declared classes belongs to none, and its
+score is 0. What kind of arrays a file holds is checked, and said, before anything is charged. Steps are charged by
+gan.loop, in the file that privacy.ledger keeps.
 """
 
 import math
@@ -23,7 +24,7 @@ from tqdm import tqdm
 
 from dpgan_lib.config import RunConfig
 from dpgan_lib.gan import loop
-from dpgan_lib.measures import classifiers
+from dpgan_lib.measures import classifiers, utility
 from dpgan_lib.privacy.streams import stream
 from dpgan_lib.profiles import PROFILES
 from dpgan_lib.records import locks, store
@@ -81,7 +82,7 @@ def plan(parameters: Parameters) -> RunConfig:
 def obtain(parameters: Parameters, images: np.ndarray, labels: np.ndarray, out: Path, *,
            public_test: tuple[np.ndarray, np.ndarray] | None = None, max_minutes: float | None = None,
            progress: bool = True) -> store.Record | None:
-    """Train, and leave the record in out/release/<run id>/. None if the time was up: the same call goes on then.
+    """Train, and leave the record in out/release/<run id>/. None if the time was up; the same call resumes.
 
     images (n, side, side) uint8, labels (n,) integers, whatever n is.  public_test: the like, of data that is public:
     accuracies on it enter the record, and epsilon does not cover it.
@@ -200,8 +201,8 @@ def _on_public_test(config, state, public_test) -> dict:
     count, (images, labels) = config.evaluation.images, public_test
     asked = np.arange(count) % config.latent.categories
     drawn = classifiers.synthesise(state.average.cpu(), config.latent, asked, stream(None, "evaluation"))
-    return {"public_test": classifiers.utility(drawn, asked, scaled(images), labels,
-                                               config.evaluation.cnn_steps, stream(None, "evaluation"))}
+    return {"public_test": utility.of_images(drawn, asked, (scaled(images), labels), config.evaluation,
+                                             stream(None, "evaluation"), pair_cnns=False)}
 
 
 def _artefacts(config, state) -> dict[str, bytes]:

@@ -188,4 +188,4 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_computed(store, m
 
 def test_a_chapter_without_records_is_refused():
     done = CliRunner().invoke(cli.main, ["reproduce", "accountant"])
-    assert done.exit_code == 2 and "has no grid" in done.stderr
+    assert done.exit_code == 2 and "is no study with a grid" in done.stderr

@@ -216,7 +216,8 @@ def test_train_stopped_early_says_how_to_go_on(dpgan, study):
 def test_train_refuses_a_chapter_without_a_study(dpgan, study):
     study()
     result = dpgan("train", "--study", "t")
-    assert result.exit_code == 2 and "'t' has no grid: it must be a chapter, or a study, of s/run" in result.stderr
+    assert result.exit_code == 2
+    assert "'t' is no study with a grid: it must be a chapter, or a study, of s/run" in result.stderr
 
 
 def test_measure_takes_records_or_what_is_stale_in_its_measuring_alone(dpgan, study, monkeypatch):

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from dpgan_lib import profiles
-from dpgan_lib.config import LatentConfig
+from dpgan_lib.config import EvaluationConfig, LatentConfig
 from dpgan_lib.gan import latent, networks
-from dpgan_lib.measures import classifiers
+from dpgan_lib.measures import classifiers, utility
 
 LATENT = LatentConfig(z_dim=2, categories=10, continuous=2)
 
@@ -54,8 +54,9 @@ def blobs(count, informative, seed):
 @pytest.mark.full
 @pytest.mark.parametrize("informative", [True, False])
 def test_classifiers_learn_what_is_there_and_nothing_else(informative):
-    train, test = blobs(1000, informative, 0), blobs(1000, True, 1)
-    result = classifiers.utility(*train, *test, 120, np.random.default_rng(0))
+    train, test = blobs(3000, informative, 0), blobs(1000, True, 1)
+    result = utility.of_images(*train, test, EvaluationConfig(images=3000, cnn_steps=120), np.random.default_rng(0),
+                               pair_cnns=False)
     assert len(result["pairs"]) == 45 and result["pairs_worst"] == min(value for _, _, value in result["pairs"])
     if informative:
         assert result["pairs_logistic"] > 0.95 and result["ten_logistic"] > 0.95 and result["ten_cnn"] > 0.9

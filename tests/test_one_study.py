@@ -83,7 +83,7 @@ def no_witness(images, categories):
 def train(config, first, images, labels, folder, **how):
     return loop.train(config, images, labels, folder, start=first.begin(config), **how)
 '''
-ROW = '''    Method(name="toy", config=toy.ToyRunConfig, train=toy.train, start=toy.ToyStart,
+ROW = '''    Method(name="toy", config=toy.ToyRunConfig, train=toy.train, rounds=toy.ToyStart,
            empty=toy.LinearGenerator),
 '''
 

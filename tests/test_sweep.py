@@ -57,7 +57,7 @@ def test_what_is_current_is_kept(stand_in):
 
 @pytest.mark.parametrize("chapter", ["cost", "accountant", "claims"])  # machines, no records, and no study at all
 def test_a_chapter_without_a_grid_is_refused(stand_in, chapter):
-    with pytest.raises(ValueError, match=f"'{chapter}' has no grid"):
+    with pytest.raises(ValueError, match=f"'{chapter}' is no study with a grid"):
         sweep.due(chapter)
 
 

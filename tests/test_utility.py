@@ -1,7 +1,6 @@
 """Train on synthetic, test on real: recipes that learn what can be learnt, and say chance where nothing can."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,8 +21,8 @@ def digits():
 
 
 def accuracies(images, labels, digits, **how):
-    return utility.of_images(images, labels, digits, how.get("recipe", RECIPE), np.random.default_rng(0),
-                             how.get("pair_cnns", False))
+    return utility.of_images(images, labels, (digits.test_images, digits.test_labels), how.get("recipe", RECIPE),
+                             np.random.default_rng(0), how.get("pair_cnns", False))
 
 
 @pytest.mark.full
@@ -41,8 +40,8 @@ def test_real_digits_teach_and_shuffled_labels_do_not(digits):
 def test_each_pair_has_a_cnn_where_that_is_asked_for(digits, monkeypatch):
     monkeypatch.setattr(utility, "PAIR_STEPS", 1)
     few = np.isin(digits.train_labels, (3, 8))
-    two = SimpleNamespace(test_images=digits.test_images[np.isin(digits.test_labels, (3, 8))],
-                          test_labels=digits.test_labels[np.isin(digits.test_labels, (3, 8))])
+    of_two = np.isin(digits.test_labels, (3, 8))
+    two = digits.test_images[of_two], digits.test_labels[of_two]
     found = utility.of_images(digits.train_images[few], digits.train_labels[few], two, RECIPE,
                               np.random.default_rng(0), pair_cnns=True)
     (first, second, accuracy), = found["cnn_pairs"]
@@ -54,13 +53,14 @@ def test_images_without_some_classes_get_the_accuracy_of_naming_what_they_have(k
     of_known = np.isin(digits.train_labels, known)
     short = replace(RECIPE, cnn_steps=1)
     images, labels = digits.train_images[of_known], digits.train_labels[of_known]
-    pairs = {(i, j): accuracy for i, j, accuracy in utility._pairs(images, labels, digits, lambda *_: 2.0)}
+    test = digits.test_images, digits.test_labels
+    pairs = {(i, j): accuracy for i, j, accuracy in utility._pairs(images, labels, test, lambda *_: 2.0)}
     tested = np.bincount(digits.test_labels)
     assert pairs[1, 4] == (tested[4 if 4 in known else 1]) / (tested[1] + tested[4])
     assert pairs[4, 7] == (2.0 if len(known) == 2 else tested[4] / (tested[4] + tested[7]))
     assert pairs[2, 3] == tested[2] / (tested[2] + tested[3])
     if known == [4]:
-        found = utility.of_images(images, labels, digits, short, np.random.default_rng(0), pair_cnns=False)
+        found = utility.of_images(images, labels, test, short, np.random.default_rng(0), pair_cnns=False)
         assert found["ten_mlp"] == found["ten_logistic"] == tested[4] / tested.sum()
 
 

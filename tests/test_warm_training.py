@@ -15,7 +15,7 @@ from dpgan_lib.studies import parameters
 from dpgan_lib.studies.parameters import RunParameters
 from dpgan_lib.warm_start import embedding, fit, methods, prototypes, training
 from dpgan_lib.warm_start.generators import Z_DIM
-from dpgan_lib.warm_start.methods import PrototypeStart
+from dpgan_lib.warm_start.methods import PrototypeRounds
 
 WARM = PrototypeStartConfig(
     release_noise=2.0, embedding_share=0.2, prototypes=PrototypeConfig(rounds=2, candidates=4, level=0.35),
@@ -170,10 +170,10 @@ def test_given_the_noisy_sums_the_data_enter_no_more(digits, tmp_path, monkeypat
     methods.train(warm_run(steps=0), images, labels, tmp_path)
     path = tmp_path / training.FOLDER / training.FILE
     first = training._load(warm_run(steps=0), path.parent)
-    training._save(warm_run(steps=0), training.Progress(first.sums, {}), path.parent)
+    training._save(warm_run(steps=0), training.WarmStartState(first.sums, {}), path.parent)
     garbage = loop.on_device(warm_run(steps=0), np.full_like(images, math.nan), labels * 0)
     monkeypatch.setattr(training, "_noisy_sums", lambda *_: pytest.fail("data were read"))
-    start, _ = training.begin(warm_run(steps=0), PrototypeStart(), garbage, path.parent)
+    start, _ = training.begin(warm_run(steps=0), PrototypeRounds(), garbage, path.parent)
     for name, tensor in start.generator.state_dict().items():
         assert torch.equal(tensor, first.networks[f"generator/{name}"])
 
@@ -181,7 +181,7 @@ def test_given_the_noisy_sums_the_data_enter_no_more(digits, tmp_path, monkeypat
 @pytest.fixture(scope="module")
 def start(digits, tmp_path_factory):
     config = warm_run(release_noise=0.0)
-    return training.begin(config, PrototypeStart(), loop.on_device(config, *digits),
+    return training.begin(config, PrototypeRounds(), loop.on_device(config, *digits),
                          tmp_path_factory.mktemp("warm_start"))[0]
 
 

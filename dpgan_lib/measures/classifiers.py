@@ -1,9 +1,7 @@
-"""Utility: train classifiers on synthetic images alone, test them on real ones.
+"""Classifiers of images, and images to train them on. What they tell of a generator is in `utility`.
 
 Every recipe is fixed beforehand and the same for synthetic data, for real data (the ceiling) and at every epsilon.
 """
-
-from itertools import combinations
 
 import numpy as np
 import torch
@@ -40,32 +38,6 @@ def sample_grid(generator: Generator, latent: LatentConfig, rng: np.random.Gener
     with torch.no_grad():
         images = generator.eval()(torch.from_numpy(z), codes)
     return images.reshape(latent.categories, columns, *images.shape[2:]).numpy()
-
-
-def utility(train_images: np.ndarray, train_labels: np.ndarray, test_images: np.ndarray, test_labels: np.ndarray,
-            cnn_steps: int, rng: np.random.Generator) -> dict:
-    """Accuracies in [0, 1] on the test images of classifiers trained on the train images.
-
-    images (B, 1, side, side) in [-1, 1], labels (B,).  Returns ten_cnn, ten_logistic, pairs_logistic (the mean over
-    all pairs of classes), pairs_worst, and pairs: a list of [i, j, accuracy].
-    """
-    cnn = train_cnn(train_images, train_labels, cnn_steps, rng)
-    pairs = pair_accuracies(train_images, train_labels, test_images, test_labels)
-    accuracies = [accuracy for _, _, accuracy in pairs]
-    return {"ten_cnn": cnn_accuracy(cnn, test_images, test_labels),
-            "ten_logistic": logistic_accuracy(train_images, train_labels, test_images, test_labels),
-            "pairs_logistic": float(np.mean(accuracies)), "pairs_worst": min(accuracies), "pairs": pairs}
-
-
-def pair_accuracies(train_images: np.ndarray, train_labels: np.ndarray,
-                    test_images: np.ndarray, test_labels: np.ndarray) -> list[list]:
-    """The paper's task: [i, j, accuracy] of a logistic regression for each pair of classes, i < j."""
-    result = []
-    for pair in combinations(np.unique(test_labels).tolist(), 2):
-        train, test = np.isin(train_labels, pair), np.isin(test_labels, pair)
-        accuracy = logistic_accuracy(train_images[train], train_labels[train], test_images[test], test_labels[test])
-        result.append([*pair, accuracy])
-    return result
 
 
 def logistic_accuracy(train_images: np.ndarray, train_labels: np.ndarray,

@@ -34,7 +34,8 @@ def measure(config: RunConfig, state: State, files: Dataset, progress: Callable[
     """
     images, labels, names = generate(config, state.average.cpu(), files)
     pair_cnns = config.privacy.epsilon in PAIRS_AT
-    synthetic = of_images(images, labels, files, config.evaluation, _rng(config, 1), pair_cnns)
+    test = files.test_images, files.test_labels
+    synthetic = of_images(images, labels, test, config.evaluation, _rng(config, 1), pair_cnns)
     progress()
     network = fidelity.feature_network(files.train_images, files.train_labels,
                                        config.evaluation.cnn_steps // FEATURE_STEPS, np.random.default_rng(0))
@@ -67,21 +68,20 @@ def generate(config: RunConfig, generator, files: Dataset) -> tuple[np.ndarray, 
     return classifiers.synthesise(generator, latent, asked, _rng(config, 0)), np.array(names)[asked], names
 
 
-def of_images(images: np.ndarray, labels: np.ndarray, files: Dataset, recipe: EvaluationConfig,
+def of_images(images: np.ndarray, labels: np.ndarray, test: tuple[np.ndarray, np.ndarray], recipe: EvaluationConfig,
               rng: np.random.Generator, pair_cnns: bool) -> dict:
-    """Accuracies in [0, 1], on the real test images, of classifiers trained on these images and labels alone.
+    """Accuracies in [0, 1], on test images and labels, of classifiers trained on these images and labels alone.
 
     ten_cnn, ten_mlp, ten_logistic; pairs_logistic and pairs_worst, mean and least over pairs, which are a list of
     [i, j, accuracy]; with pair_cnns, the same three of CNNs: pairs_cnn, pairs_cnn_worst and cnn_pairs.
     """
     few = slice(len(images) // LINEAR)
-    test = files.test_images, files.test_labels
-    pairs = _pairs(images[few], labels[few], files, classifiers.logistic_accuracy)
+    pairs = _pairs(images[few], labels[few], test, classifiers.logistic_accuracy)
     cnn = classifiers.train_cnn(images, labels, recipe.cnn_steps, rng)
     metrics = {
         "ten_cnn": classifiers.cnn_accuracy(cnn, *test),
-        "ten_mlp": _even_of_one_class(_mlp_accuracy(int(rng.integers(2**32))))(images, labels, *test),
-        "ten_logistic": _even_of_one_class(classifiers.logistic_accuracy)(images[few], labels[few], *test),
+        "ten_mlp": _or_constant_guess(_mlp_accuracy(int(rng.integers(2**32))))(images, labels, *test),
+        "ten_logistic": _or_constant_guess(classifiers.logistic_accuracy)(images[few], labels[few], *test),
         **_summary(pairs, "pairs_logistic", "pairs_worst"), "pairs": pairs}
     if pair_cnns:
         def accuracy(images, labels, test_images, test_labels):
@@ -89,22 +89,22 @@ def of_images(images: np.ndarray, labels: np.ndarray, files: Dataset, recipe: Ev
             cnn = classifiers.train_cnn(images, is_larger, recipe.cnn_steps // PAIR_STEPS, rng)
             return classifiers.cnn_accuracy(cnn, test_images, (test_labels == labels.max()).astype(np.int64))
 
-        cnn_pairs = _pairs(images, labels, files, accuracy)
+        cnn_pairs = _pairs(images, labels, test, accuracy)
         metrics |= _summary(cnn_pairs, "pairs_cnn", "pairs_cnn_worst") | {"cnn_pairs": cnn_pairs}
     return metrics
 
 
-def _pairs(images, labels, files, accuracy) -> list[list]:
+def _pairs(images, labels, test, accuracy) -> list[list]:
     """[i, j, accuracy] for each pair of classes."""
-    result = []
-    for pair in combinations(np.unique(files.test_labels).tolist(), 2):
-        train, test = np.isin(labels, pair), np.isin(files.test_labels, pair)
-        result.append([*pair, _even_of_one_class(accuracy)(images[train], labels[train], files.test_images[test],
-                                                 files.test_labels[test])])
+    (test_images, test_labels), result = test, []
+    for pair in combinations(np.unique(test_labels).tolist(), 2):
+        mine, theirs = np.isin(labels, pair), np.isin(test_labels, pair)
+        result.append([*pair, _or_constant_guess(accuracy)(images[mine], labels[mine], test_images[theirs],
+                                                           test_labels[theirs])])
     return result
 
 
-def _even_of_one_class(accuracy):
+def _or_constant_guess(accuracy):
     """The same function, for images of fewer than two classes too: nothing can be learnt from these but to name the one
     class each time or, of none, the first.
     """

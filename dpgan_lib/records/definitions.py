@@ -1,8 +1,8 @@
 """What a result was computed by: a hash of the definitions that are reached from where its computation begins.
 
-A definition is a top-level function, class or constant of the package. From a few roots, such as a study's measure, all
-are followed that they name, and what those name in turn; the hash is of their syntax trees. What computes nothing does
-not count: names of modules and of definitions, import lines, docstrings, comments, annotations of functions, and
+A definition is a top-level function, class or constant of the package, or a method. From a few roots, such as a study's
+measure, all are followed that they name, and what those name in turn; the hash is of their syntax trees. What computes
+nothing does not count: names of modules and of definitions, import lines, docstrings, comments, annotations of functions, and
 whatever is not reached. So a definition may be moved or renamed, and dead code be deleted, and no record becomes stale.
 
 An attribute of a module is the definition of that name there. Any other attribute is a method of a class that is

@@ -48,7 +48,7 @@ def training_source(method: str, chapter: str | None = None, kind: str = "run", 
     package: another copy of the library than this one.  Raises ValueError if it has no such method or study.
     """
     package = package or _library()
-    roots = package.named_in_call("warm_start.methods", "Method", "name", method, ("config", "train", "start"))
+    roots = package.named_in_call("warm_start.methods", "Method", "name", method, ("config", "train", "rounds"))
     if chapter is not None:
         roots += package.named_in_call(f"studies.{chapter}.study", "Study", "kind", kind, ("load", "training_set"))
     return {"method": method, "sha256": _digest(package, tuple(roots))}

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Badges, tables and their rows, as HTML that scrolls on a phone and is read aloud right."""
 
 from html import escape
 

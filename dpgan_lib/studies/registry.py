@@ -1,4 +1,4 @@
-"""The chapters' studies, found by their folders: studies/<chapter>/study.py. They load torch, so they load late."""
+"""The chapters' studies, found by their folders: studies/<chapter>/study.py, imported when asked for."""
 
 from importlib import import_module
 
@@ -38,7 +38,7 @@ def study(name: str, asked=None) -> Study:
              and (asked is None or type(asked) is study.asked) and kind in ("", study.kind)]
     if not found:
         known = [f"{study.chapter}/{study.kind}" for study in every() if study.grid]
-        raise ValueError(f"{name!r} has no grid: it must be a chapter, or a study, of {', '.join(known)}")
+        raise ValueError(f"{name!r} is no study with a grid: it must be a chapter, or a study, of {', '.join(known)}")
     return found[0]
 
 

@@ -1,4 +1,4 @@
-"""The methods: for each class of configurations, how such a run is trained and what its generator is."""
+"""METHODS: for each class of configurations, how such a run is trained and what its generator is."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,24 +19,24 @@ from dpgan_lib.warm_start.prototypes import Prototypes
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """How runs are trained whose configuration is of one class: with start, if they do not begin with untrained
-    networks.
+    """How runs are trained whose configuration is of one class.
 
+    rounds: a class that implements training.FirstRounds, for those that begin with a warm start.
     empty: config -> its generator, to load weights into.
     """
 
     name: str
     config: type[RunConfig]
     train: Callable[..., State]
-    start: type | None = None
+    rounds: type | None = None
     empty: Callable[[RunConfig], nn.Module]
 
 
 def train(config: RunConfig, images: np.ndarray, labels: np.ndarray, folder: Path, **how) -> State:
     """Train as the run's method says. Arguments and errors as of loop.train."""
     method = METHODS[name_of(config)]
-    start = () if method.start is None else (method.start(),)
-    return method.train(config, *start, images, labels, folder, **how)
+    first = () if method.rounds is None else (method.rounds(),)
+    return method.train(config, *first, images, labels, folder, **how)
 
 
 def name_of(config: RunConfig) -> str:
@@ -57,20 +57,20 @@ def empty_posterior(config: RunConfig) -> Posterior:
     return Posterior(config.latent, config.model)
 
 
-class PrototypeStart:
-    """As training.FirstSums says."""
+class PrototypeRounds:
+    """Implements training.FirstRounds."""
 
     def noisy_sums(self, config: WarmRunConfig, before: list[Tensor], images: Tensor, categories: Tensor,
-                noise: np.random.Generator) -> Tensor:
-        return prototypes.noisy_sums(found(config, before), images, categories, config.warm_start.prototypes,
-                                  config.warm_start.round_noise, noise)
+                   noise: np.random.Generator) -> Tensor:
+        return prototypes.noisy_sums(prototypes_so_far(config, before), images, categories,
+                                     config.warm_start.prototypes, config.warm_start.round_noise, noise)
 
     def generator(self, config: WarmRunConfig, sums: list[Tensor]) -> DeformingGenerator:
-        return DeformingGenerator(config.latent, found(config, sums))
+        return DeformingGenerator(config.latent, prototypes_so_far(config, sums))
 
 
-def found(config: WarmRunConfig, sums: list[Tensor]) -> Prototypes | None:
-    """What the rounds so far say together, None before the first."""
+def prototypes_so_far(config: WarmRunConfig, sums: list[Tensor]) -> Prototypes | None:
+    """The prototypes of all rounds so far, None before the first."""
     latest, settings = None, config.warm_start
     shape = torch.Size([config.model.channels, config.model.image_side, config.model.image_side])
     for round_sums in sums:
@@ -78,11 +78,11 @@ def found(config: WarmRunConfig, sums: list[Tensor]) -> Prototypes | None:
     return latest
 
 
-class FaceStart:
-    """As training.FirstSums says."""
+class FaceRounds:
+    """Implements training.FirstRounds."""
 
     def noisy_sums(self, config: FaceRunConfig, before: list[Tensor], images: Tensor, categories: Tensor,
-                noise: np.random.Generator) -> Tensor:
+                   noise: np.random.Generator) -> Tensor:
         return face_model.noisy_sums(images, categories, len(config.names), config.warm_start.face_model,
                                   config.warm_start.round_noise, noise)
 
@@ -108,6 +108,6 @@ def _faces(config: FaceRunConfig) -> FaceGenerator:
 
 METHODS = {method.name: method for method in (
     Method(name="plain", config=RunConfig, train=loop.train, empty=_plain),
-    Method(name="prototypes", config=WarmRunConfig, train=training.train, start=PrototypeStart, empty=_deforming),
-    Method(name="faces", config=FaceRunConfig, train=training.train, start=FaceStart, empty=_faces),
+    Method(name="prototypes", config=WarmRunConfig, train=training.train, rounds=PrototypeRounds, empty=_deforming),
+    Method(name="faces", config=FaceRunConfig, train=training.train, rounds=FaceRounds, empty=_faces),
 )}

@@ -1,8 +1,8 @@
 """Training with a warm start: before the critic's first step come a few noisy sums, and a generator fitted to them.
 
-A sum reads every record once (of a person, one image). What the first ones are depends on the generator that they are
-for; the last is the mean embedding. Each is charged before it is computed and on disk before the next begins, so a
-killed run goes on behind the last one.
+A round of sums reads every record once (of a person, one image). The generator decides what the first rounds are; the
+last is the mean embedding. A round is on disk before the next begins, so a killed run goes on behind the last one that
+was stored; in release mode each is charged before it is computed. (`dpgan release` trains without a warm start.)
 """
 
 import json
@@ -32,11 +32,11 @@ from dpgan_lib.warm_start.features import Features
 FOLDER, FILE = "opening", "opening.safetensors"  # the folder's name is in the names of random streams too
 
 
-class FirstSums(Protocol):
+class FirstRounds(Protocol):
     """What comes before the embedding: rounds of noisy sums, and the generator that starts from them."""
 
     def noisy_sums(self, config: WarmRunConfig, before: list[Tensor], images: Tensor, categories: Tensor,
-                noise: np.random.Generator) -> Tensor:
+                   noise: np.random.Generator) -> Tensor:
         """The noisy sums of the next round. Guarantee: a Gaussian mechanism of warm_start.round_noise.
 
         before: what the rounds before it gave.  images (n, channels, side, side), categories (n, K) one-hot.
@@ -47,7 +47,7 @@ class FirstSums(Protocol):
 
 
 @dataclass
-class Progress:
+class WarmStartState:
     """How far a warm start is. sums: of each round so far, noise included: all that is known of the data.
 
     networks: the generator and the posterior once they are fitted, by name.
@@ -58,7 +58,7 @@ class Progress:
     seconds: float = 0.0
 
 
-def train(config: WarmRunConfig, first: FirstSums, images: np.ndarray, labels: np.ndarray, folder: Path, *,
+def train(config: WarmRunConfig, first: FirstRounds, images: np.ndarray, labels: np.ndarray, folder: Path, *,
           people: np.ndarray | None = None, **how) -> State:
     """loop.train after a warm start. Arguments and errors as there; max_minutes does not cut the warm start short.
 
@@ -71,32 +71,32 @@ def train(config: WarmRunConfig, first: FirstSums, images: np.ndarray, labels: n
     return state
 
 
-def begin(config: WarmRunConfig, first: FirstSums, records: Records, folder: Path) -> tuple[Start, float]:
+def begin(config: WarmRunConfig, first: FirstRounds, records: Records, folder: Path) -> tuple[Start, float]:
     """What training starts from, and the seconds that it took. Goes on from what is in the folder.
 
-    Raises RuntimeError if a release mode's run was killed between charging a sum and storing it.
+    Raises RuntimeError if a run in release mode was killed between charging a sum and storing it.
     """
-    progress, place = _load(config, folder), records.images.device
+    done, place = _load(config, folder), records.images.device
     features = _features(config).to(place)
-    for number in range(len(progress.sums), config.warm_start.first_rounds + 1):
+    for number in range(len(done.sums), config.warm_start.first_rounds + 1):
         started = time.monotonic()
         _charge(config, folder, number)
-        progress.sums.append(_noisy_sums(config, first, features, progress.sums, records))
-        progress.seconds += time.monotonic() - started
-        _save(config, progress, folder)
-    generator, posterior = (network.to(place) for network in _networks(config, first, progress.sums))
-    released = _embedding(config, progress.sums)
-    if not progress.networks:
+        done.sums.append(_noisy_sums(config, first, features, done.sums, records))
+        done.seconds += time.monotonic() - started
+        _save(config, done, folder)
+    generator, posterior = (network.to(place) for network in _networks(config, first, done.sums))
+    released = _embedding(config, done.sums)
+    if not done.networks:
         started = time.monotonic()
         generator = fit.fit(generator, posterior, features, released, config.latent, config.warm_start,
                             lambda step: _stream(config, "latent", step))
-        progress.networks = _tensors({"generator": generator, "posterior": posterior})
-        progress.seconds += time.monotonic() - started
-        _save(config, progress, folder)
+        done.networks = _tensors({"generator": generator, "posterior": posterior})
+        done.seconds += time.monotonic() - started
+        _save(config, done, folder)
     for name, network in {"generator": generator, "posterior": posterior}.items():
-        network.load_state_dict({key: progress.networks[f"{name}/{key}"] for key in network.state_dict()})
+        network.load_state_dict({key: done.networks[f"{name}/{key}"] for key in network.state_dict()})
         network.requires_grad_(True)
-    return Start(generator, posterior, released.histogram, _witness(config, features, released)), progress.seconds
+    return Start(generator, posterior, released.histogram, _witness(config, features, released)), done.seconds
 
 
 def _stream(config, purpose, step):
@@ -112,9 +112,9 @@ def _charge(config, folder, number):
         charge(folder, number + 1)
 
 
-def _noisy_sums(config: WarmRunConfig, first: FirstSums, features: Features, sums: list[Tensor],
+def _noisy_sums(config: WarmRunConfig, first: FirstRounds, features: Features, sums: list[Tensor],
                 records: Records) -> Tensor:
-    """The noisy sums of the next round: one of the first or, last, the embedding."""
+    """The noisy sums of the next round: one of the first ones or, in the end, the embedding."""
     images, categories, number = records.images, records.categories, len(sums)
     if records.people is not None:
         rows = torch.from_numpy(records.sample(1.0, _stream(config, "sampling", number)))
@@ -131,7 +131,7 @@ def _embedding(config: WarmRunConfig, sums: list[Tensor]) -> Embedding:
     return Embedding(sums[-1], config.warm_start.embedding_noise)
 
 
-def _networks(config: WarmRunConfig, first: FirstSums, sums: list[Tensor]) -> tuple[nn.Module, nn.Module]:
+def _networks(config: WarmRunConfig, first: FirstRounds, sums: list[Tensor]) -> tuple[nn.Module, nn.Module]:
     """The generator before it is fitted, and a posterior with initial weights."""
     _, _, posterior = build_networks(config.latent, config.model, stream(config.randomness, "initial weights"))
     with torch.random.fork_rng(devices=[]):
@@ -167,20 +167,20 @@ def _tensors(networks: dict[str, nn.Module]) -> dict[str, Tensor]:
             for key, value in network.state_dict().items()}
 
 
-def _save(config, progress, folder):
+def _save(config, done, folder):
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {f"sums/{number}": sums.contiguous() for number, sums in enumerate(progress.sums)} | progress.networks
-    header = {"config_hash": config.hash, "seconds": progress.seconds}
+    tensors = {f"sums/{number}": sums.contiguous() for number, sums in enumerate(done.sums)} | done.networks
+    header = {"config_hash": config.hash, "seconds": done.seconds}
     temporary = folder / f"{FILE}.{os.getpid()}.part"
     save_file(tensors, temporary, {"opening": json.dumps(header)})
     os.replace(temporary, folder / FILE)
 
 
-def _load(config, folder) -> Progress:
+def _load(config, folder) -> WarmStartState:
     path = folder / FILE
     if not path.exists():
-        return Progress([], {})
+        return WarmStartState([], {})
     header, tensors = read_tensors(path, "opening", config)
     count = sum(name.startswith("sums/") for name in tensors)
     sums = [tensors.pop(f"sums/{number}") for number in range(count)]
-    return Progress(sums, tensors, header["seconds"])
+    return WarmStartState(sums, tensors, header["seconds"])

@@ -1,4 +1,4 @@
-"""The metrics of a run on faces: specificity, independence, utility and fidelity, as face_study's records hold them."""
+"""The metrics of a run on faces: specificity, independence, utility and fidelity, as the study's records hold them."""
 
 import numpy as np
 import torch

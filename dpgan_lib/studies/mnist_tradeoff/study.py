@@ -227,8 +227,8 @@ def plan_ceiling(asked: Ceiling) -> Plan:
 def measure_ceiling(asked: Ceiling, plan: Plan, trained: None, files: data.Dataset, progress) -> tuple[dict, dict]:
     """The classifiers' accuracies after learning from real images: from as many as there are, if fewer are."""
     recipe = plan.run
-    real = utility.of_images(files.train_images[: recipe.images], files.train_labels[: recipe.images], files, recipe,
-                             np.random.default_rng(0), pair_cnns=True)
+    real = utility.of_images(files.train_images[: recipe.images], files.train_labels[: recipe.images],
+                             (files.test_images, files.test_labels), recipe, np.random.default_rng(0), pair_cnns=True)
     return {"real": real}, {}
 
 

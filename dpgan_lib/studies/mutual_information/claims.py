@@ -1,4 +1,7 @@
-"""The paper's claims on codes, and the rules by which records of this study judge them."""
+"""The paper's claims on codes, and the rules by which records of this study judge them.
+
+Whether codes control what is generated is judged by the trade-off's records, in mnist_tradeoff.claims.
+"""
 
 import math
 
