@@ -8,6 +8,7 @@ import hashlib
 import os
 import struct
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,22 +86,28 @@ def fetch(name: str, *, progress: bool = True) -> list[Path]:
 
 # Where files are
 
-def _folders(wanted: DataCard) -> list[Path]:
-    """$DPGAN_DATA/<name> if that variable is set (relative to the project's root), then the user's cache."""
-    folders = [_cache(wanted)]
+def _folders(wanted: DataCard) -> Iterator[Path]:
+    """$DPGAN_DATA/<name> if that variable is set (relative to the project's root), then the user's cache.
+
+    One at a time: whoever has the files in the first needs no home directory.
+    """
     given = os.environ.get("DPGAN_DATA")
     if given:
         base = (paths.ROOT / Path(given).expanduser()).resolve()
         if not base.is_dir():
             raise ValueError(f"DPGAN_DATA={given!r} is no folder (looked at {base}): mend the path or unset it.")
-        folders.insert(0, base / wanted.name)
-    return folders
+        yield base / wanted.name
+    yield _cache(wanted)
 
 
 def _cache(wanted: DataCard) -> Path:
     base = Path(os.environ.get("XDG_CACHE_HOME", ""))
     if not base.is_absolute():  # the XDG specification: a relative path is invalid and ignored
-        base = Path.home() / ".cache"
+        try:
+            base = Path.home() / ".cache"
+        except RuntimeError:  # of a user whom the system does not know
+            raise ValueError(f"{wanted.name} is in no folder of $DPGAN_DATA, and this user has no home directory to "
+                             "cache it in: set XDG_CACHE_HOME, or put the files there.") from None
     return base / "dpgan" / wanted.name
 
 
@@ -111,7 +118,7 @@ def _find(wanted: DataCard, file: DataFile) -> Path | None:
 
 def _remedy(wanted: DataCard) -> str:
     missing = ", ".join(file.name for file in wanted.files if _find(wanted, file) is None)
-    folder = _folders(wanted)[0]
+    folder = next(_folders(wanted))
     return f"Run `dpgan data fetch {wanted.name}` where there is a network, or put {missing} into {folder}."
 
 
