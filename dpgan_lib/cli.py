@@ -1,9 +1,16 @@
 """The `dpgan` command: the library's own functions, one line each. Heavy modules load inside the commands."""
 
+from contextlib import suppress
+
 import click
 
 STOPPED_EARLY = 75  # BSD's EX_TEMPFAIL: nothing is wrong, run it again
 FIRST_CHAPTER = "mnist_tradeoff"
+SUMMARY = {  # of what a chapter glues
+    "epsilon asked": "{epsilon_asked}",
+    "epsilon spent": "{epsilon_spent} (total, delta = {delta}, add/remove one record, PLD)",
+    "accuracy": "ten classes {accuracy_ten}, digit pairs {accuracy_pairs}",
+}
 
 
 class _Refusal(click.ClickException):
@@ -38,6 +45,9 @@ _timeout = click.option(
 @click.pass_context
 def main(context, quiet):
     """Private and Specific: differentially private GANs you can steer."""
+    from dpgan_lib import paths
+
+    paths.lend_home()
     context.obj = not quiet
 
 
@@ -155,7 +165,7 @@ def bench(progress, measured, as_json):
     from dpgan_lib.studies.cost import study, tables
 
     say = (lambda text: click.echo(text, err=True)) if progress else (lambda text: None)
-    record = study.benchmark(json.loads(Path(measured).read_text()) if measured else None, say)
+    record = study.benchmark(study.read_measured(Path(measured)) if measured else None, say)
     click.echo(json.dumps(record.content, indent=1) if as_json else f"{tables.summary(record)}\n{record.folder}")
 
 
@@ -181,32 +191,30 @@ def publish(progress, chapter, timeout, holes):
 @click.pass_obj
 def book(progress, parameters, chapter, timeout):
     """Build the book; with parameters, re-execute a chapter first and show that."""
+    from dpgan_lib import paths
     from dpgan_lib.book import chapters, publish, site
 
     shown = chapters.chapter_path(chapter).with_suffix(".ipynb")
     replacements = {}
     if parameters:
         shown = replacements[chapter] = chapters.run_chapter(chapter, _values(parameters), None, timeout, progress)
-    index = site.build_book(replacements, progress)
     values = chapters.glued(shown)
-    if not parameters and (stale := publish.stale_records(shown)):  # since it was published
+    if not parameters and (stale := publish.out_of_date(shown)):
         values["status"] = f"stale: {'; '.join(stale)}"
-    click.echo(_summary(values))
-    click.echo(f"page           {index.parent / 'notebooks' / shown.stem}.html")
+    index = site.build_book(replacements, progress)
+    others = (path.with_suffix(".ipynb") for path in paths.chapters().values() if path.stem != shown.stem)
+    notes = [f"stale          {note}" for path in others if path.exists() for note in publish.edited(path)]
+    click.echo("\n".join([*_summary(values), *notes, f"page           {index.parent / 'notebooks' / shown.stem}.html"]))
 
 
-def _summary(values: dict) -> str:
-    """The numbers that the chapter glued, as its reader sees them. Raises RuntimeError if it lacks one."""
-    try:
-        summary = (
-            f"epsilon asked  {values['epsilon_asked']}\n"
-            f"epsilon spent  {values['epsilon_spent']} (total, delta = {values['delta']}, add/remove one record, PLD)\n"
-            f"accuracy       ten classes {values['accuracy_ten']}, digit pairs {values['accuracy_pairs']}"
-        )
-        is_stale = values["status"].startswith("stale")
-        return f"{summary}\nstatus         {values['status']}" if is_stale else summary
-    except KeyError as missing:
-        raise RuntimeError(f"the chapter glued no {missing}: it has {', '.join(values) or 'nothing'}") from None
+def _summary(values: dict) -> list[str]:
+    """The numbers that a chapter glued, as its reader sees them: a line each, of those that it has."""
+    lines = []
+    for name, words in SUMMARY.items():
+        with suppress(KeyError):
+            lines.append(f"{name:<15}{words.format(**values)}")
+    status = str(values.get("status", ""))
+    return [*lines, f"status         {status}"] if status.startswith("stale") else lines
 
 
 @main.command()
@@ -339,3 +347,7 @@ def _value(text: str):
         except ValueError:
             continue
     return {"True": True, "False": False}.get(text, text)
+
+
+if __name__ == "__main__":
+    main()

@@ -39,6 +39,28 @@ def build() -> Path:
     return _home() / "build"
 
 
+def made(folder: Path) -> Path:
+    """The folder, made if it is absent. Raises ValueError, with the setting that names another, if it is read-only."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK | os.X_OK):
+            return folder
+        reason = "Permission denied"
+    except OSError as error:
+        reason = error.strerror
+    raise ValueError(f"nothing can be written into {folder} ({reason}): set DPGAN_HOME to a folder of yours, and runs/ "
+                     "and build/ lie there.")
+
+
+def lend_home() -> None:
+    """Let what is called or started from here find a home directory, below build/, if the user has none to write into.
+
+    Jupyter, IPython and Matplotlib each want one, and a container's user often has none.
+    """
+    if not os.access(os.path.expanduser("~"), os.W_OK):  # which stays "~" for a user whom the system does not know
+        os.environ["HOME"] = str(build() / "home")
+
+
 def _home() -> Path:
     """The folder of runs/ and build/: $DPGAN_HOME, relative to the project's folder; that folder itself unless set."""
     return ROOT / Path(os.environ.get("DPGAN_HOME") or ".").expanduser()

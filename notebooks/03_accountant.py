@@ -70,7 +70,8 @@ from dpgan_lib.privacy.calibration import calibrate_noise, calibrate_noise_rdp
 from dpgan_lib.report import cards, figures, html
 from dpgan_lib.report.numbers import plain, rounded_up
 
-sigma, q, T = noise_multiplier, sampling_rate, steps
+sigma, q, T = parameters.noise_multiplier, parameters.sampling_rate, parameters.steps
+delta, epsilon = parameters.delta, parameters.epsilon
 mechanism = dict(noise_multiplier=sigma, sampling_rate=q, steps=T)
 run = mechanism | dict(delta=delta)
 

@@ -79,7 +79,7 @@ print(f"clip norm C = {privacy.clip_norm}, noise multiplier sigma = {privacy.noi
 
 # %%
 record, plain = (registry.obtain("audit", replace(parameters, epsilon=each))
-                 for each in (epsilon, "inf"))
+                 for each in (parameters.epsilon, "inf"))
 published = study.STUDY.comparable(store.published("audit"), parameters)
 records = tables.sorted_by_privacy([*published, record, plain])
 print(f"delta = {numbers.plain(study.DELTA)}")

@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 from dataclasses import asdict
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -15,10 +16,11 @@ import click
 import papermill.cli
 import pytest
 import yaml
+from click.testing import CliRunner
 from jupyter_book.config import get_final_config
 
-from dpgan_lib import cli, remote
-from dpgan_lib.book import chapters
+from dpgan_lib import cli, paths, remote
+from dpgan_lib.book import chapters, site
 from dpgan_lib.studies import parameters
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -107,7 +109,7 @@ def check_make(words):
 def check_papermill(words):
     values = parsed(papermill.cli.papermill, words).params
     assert chapters.chapter_path(Path(values["notebook_path"]).stem).parent == ROOT / "notebooks"
-    reader_values(values["parameters"])
+    reader_values([*values["parameters"], *values["parameters_raw"]])
 
 
 def check_dpgan(words):
@@ -140,6 +142,31 @@ def test_a_command_in_the_text_is_understood(line, monkeypatch, tmp_path):
             check_python(words, monkeypatch, tmp_path)
         case _:
             assert line == f". {ACTIVATE}", "no check for this command"
+
+
+def notebook_commands() -> list[str]:
+    """The documented commands that leave a notebook."""
+    return [line for name in ("README.md", "CONTRIBUTING.md", "book/rerun.md") for line in commands(name)
+            if line.startswith(("papermill ", "dpgan run ")) or line.startswith("dpgan book ") and " -p " in line]
+
+
+@pytest.mark.parametrize("line", notebook_commands())
+def test_what_a_documented_command_writes_is_strict_json(line, monkeypatch, tmp_path):
+    """With its parameters put in and no cell executed, which would take hours."""
+    monkeypatch.setattr(papermill, "execute_notebook", partial(papermill.execute_notebook, prepare_only=True))
+    monkeypatch.setattr(site, "build_book", lambda *given: tmp_path / "index.html")
+    monkeypatch.setattr(paths, "build", lambda: tmp_path)
+    monkeypatch.chdir(ROOT)
+    name, *words = shlex.split(line)
+    if name == "papermill":
+        words = [words[0], str(tmp_path / words[1]), *words[2:], "--prepare-only"]
+    elif "-o" in words:
+        words[words.index("-o") + 1] = str(tmp_path / "out.ipynb")
+    done = CliRunner().invoke(papermill.cli.papermill if name == "papermill" else cli.main, words)
+    assert done.exit_code == 0, done.output
+    (written,) = tmp_path.glob("*.ipynb")
+    json.loads(written.read_text(), parse_constant=lambda constant: pytest.fail(f"a bare {constant}"))
+    assert "# Parameters" in written.read_text()
 
 
 @pytest.mark.parametrize("line", [

@@ -60,6 +60,7 @@ def calls(monkeypatch):
     monkeypatch.setattr(chapters, "chapter_path", lambda name: Path(f"notebooks/05_{name}.py"))
     monkeypatch.setattr(chapters, "glued", lambda notebook: dict(GLUED))
     monkeypatch.setattr(publish, "stale_records", lambda notebook: [])
+    monkeypatch.setattr(publish, "edited", lambda notebook: [])
     return asked
 
 
@@ -132,10 +133,36 @@ def test_book_ends_with_the_status_of_what_is_stale(dpgan, calls, monkeypatch):
     assert "status         stale: card changed\n" in dpgan("book", "-p", "epsilon", "3").stdout
 
 
-def test_book_says_which_number_the_chapter_lacks(dpgan, calls, monkeypatch):
-    monkeypatch.setattr(chapters, "glued", lambda notebook: {"delta": 1e-5})
-    result = dpgan("book")
-    assert result.exit_code == 1 and "no 'epsilon_asked'" in result.stderr
+def test_book_shows_what_a_chapter_glues_and_is_content_with_that(dpgan, calls, monkeypatch):
+    without_accuracy = {name: value for name, value in GLUED.items() if not name.startswith("accuracy")}
+    for glued, lines in ((without_accuracy, 3), ({"delta": 1e-5, "epsilon_pld": 2.0}, 1), ({}, 1)):
+        monkeypatch.setattr(chapters, "glued", lambda notebook, glued=glued: dict(glued))
+        result = dpgan("book", "--chapter", "accountant")
+        assert (result.exit_code, len(result.stdout.splitlines())) == (0, lines)
+        assert result.stdout.splitlines()[-1] == "page           build/site/notebooks/05_accountant.html"
+
+
+def test_book_builds_nothing_for_a_chapter_that_cannot_be_read(dpgan, calls, monkeypatch):
+    def refuse(notebook):
+        raise ValueError(f"{notebook} is no whole notebook")
+
+    monkeypatch.setattr(chapters, "glued", refuse)
+    assert dpgan("book").exit_code == 2 and calls == []
+
+
+def test_book_names_every_chapter_that_was_edited_since_it_was_published(dpgan, calls, monkeypatch, tmp_path):
+    monkeypatch.setattr(paths, "chapters", lambda: {name: tmp_path / f"0{number}_{name}.py" for number, name in
+                                                    enumerate(["one", "two", "draft", "mnist_tradeoff"], 2)})
+    for name in ("02_one.ipynb", "03_two.ipynb"):  # the draft is not published
+        (tmp_path / name).touch()
+    monkeypatch.setattr(publish, "edited", lambda notebook: [f"{notebook.stem} edited"] * (notebook.stem != "02_one"))
+    assert dpgan("book").stdout.splitlines()[3:5] == [
+        "status         stale: 05_mnist_tradeoff edited", "stale          03_two edited"]
+
+
+def test_the_module_is_the_command(tmp_path):
+    done = subprocess.run([sys.executable, "-m", "dpgan_lib.cli", "no_such"], capture_output=True, text=True)
+    assert done.returncode == 2 and "No such command 'no_such'" in done.stderr
 
 
 class Noting(Study):
@@ -284,6 +311,7 @@ def test_bench_prints_the_targets_and_the_records_folder(dpgan, monkeypatch, tmp
     record = SimpleNamespace(folder=Path("runs/cost/1"), content={"metrics": {}})
     asked = []
     monkeypatch.setattr(cost_tables, "summary", lambda record: "a target  met")
+    monkeypatch.setattr(cost, "read_measured", lambda path: json.loads(path.read_text()))
     monkeypatch.setattr(cost, "benchmark", lambda measured, progress: asked.append(measured) or record)
     assert dpgan("bench").stdout == "a target  met\nruns/cost/1\n"
     (tmp_path / "measured.json").write_text('{"seconds": 1}')

@@ -194,6 +194,13 @@ def test_a_wrong_share_is_refused_in_one_line(share, steps):
     assert str(error.value).startswith(f"release_share={share!r} must ") and "\n" not in str(error.value)
 
 
+def test_an_epsilon_too_small_for_the_releases_is_refused_as_it_was_asked_for():
+    with pytest.raises(ValueError) as error:
+        split_budget(epsilon=1e-3, release_share=0.7, **PLAN)
+    assert str(error.value).startswith("epsilon=0.001 must be one that some noise reaches: the releases get 0.7 of it")
+    assert "\n" not in str(error.value)
+
+
 def test_a_release_that_spends_it_all_is_told():
     with pytest.raises(ValueError) as error:
         calibrate_noise(epsilon=1.0, **PLAN, release_noise=1.0)

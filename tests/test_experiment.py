@@ -51,6 +51,29 @@ def run_id(asked):
     return Plan(run=plan_run(asked), card=data.card(asked.dataset)).address
 
 
+@pytest.mark.parametrize("given, meant", [
+    ({"delta": "1e-6"}, {"delta": 1e-6}), ({"epsilon": "1e1"}, {"epsilon": 10.0}),
+    ({"epsilon": "inf"}, {"epsilon": "inf"}), ({"info_weight": "0"}, {"info_weight": 0.0}),
+    ({"epsilon": 2}, {"epsilon": 2})])
+def test_a_text_from_a_file_of_parameters_that_spells_a_number_is_that_number(given, meant):
+    """YAML reads 1e-6 and 1e1, without a point, as texts."""
+    parameters = parameters_from(SMOKE | given)
+    assert {name: getattr(parameters, name) for name in meant} == meant
+    assert plan_run(parameters) == plan_run(RunParameters(**SMOKE | meant))
+
+
+@pytest.mark.parametrize("given, says", [
+    ({"epsilon": math.inf}, 'epsilon=inf must be the text "inf"'),
+    ({"epsilon": "two"}, "epsilon='two' must be a number"), ({"epsilon": None}, "epsilon=None must be a number"),
+    ({"epsilon": "nan"}, "epsilon='nan' must be a number"), ({"delta": "inf"}, "delta='inf' must lie in"),
+    ({"seed": "0o7"}, "seed='0o7' must be a whole number"),
+    ({"sweep": {"a": [1, 2]}}, "parameter='sweep' is unknown")])
+def test_what_a_file_of_parameters_cannot_mean_is_refused_in_one_line(given, says):
+    with pytest.raises(ValueError) as refusal:
+        parameters_from(SMOKE | given)
+    assert str(refusal.value).startswith(says) and "\n" not in str(refusal.value)
+
+
 def test_two_spellings_of_a_number_name_one_run():
     runs = [run_id(RunParameters(**SMOKE, epsilon=epsilon)) for epsilon in (2, 2.0)]
     assert runs[0] == runs[1]

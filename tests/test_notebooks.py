@@ -260,9 +260,10 @@ def papermill(tmp_path):
 
 @pytest.mark.full
 def test_plain_papermill_re_executes_the_published_chapter(papermill, tmp_path):
-    done = papermill("-p", "epsilon", "inf", "-p", "profile", "smoke", "-p", "dataset", "digits",
+    done = papermill("-r", "epsilon", "inf", "-p", "profile", "smoke", "-p", "dataset", "digits",
                      "-p", "seed", str(PAPERMILL_SEED))  # fmt: skip
     assert done.returncode == 0, done.stderr
+    json.loads((tmp_path / "out.ipynb").read_text(encoding="utf-8"), parse_constant=refuse)
     assert chapters.glued(tmp_path / "out.ipynb")["epsilon_asked"] == "inf"
 
 
@@ -270,6 +271,12 @@ def test_plain_papermill_re_executes_the_published_chapter(papermill, tmp_path):
 def test_plain_papermill_refuses_an_unknown_name_with_the_nearest(papermill):
     done = papermill("-p", "epsilno", "2")
     assert done.returncode != 0 and "Did you mean 'epsilon'?" in done.stderr
+
+
+@pytest.mark.full
+def test_plain_papermill_refuses_an_infinite_number_and_names_the_text(papermill):
+    done = papermill("-p", "epsilon", "inf")
+    assert done.returncode != 0 and "`-r epsilon inf` for papermill" in done.stderr.splitlines()[-2]
 
 
 @over(SOURCES)

@@ -3,12 +3,14 @@
 import importlib.metadata
 import os
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
 import tomllib
 from pathlib import Path
 
+import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -145,3 +147,16 @@ def test_the_command_is_installed():
     dpgan = Path(sys.executable).with_name("dpgan")
     version = subprocess.run([dpgan, "--version"], capture_output=True, text=True, check=True).stdout
     assert PROJECT["version"] in version
+
+
+@pytest.mark.skipif(not (shutil.which("git") and (ROOT / ".git").exists()), reason="this is no clone")
+def test_text_has_the_same_line_ends_in_every_clone_and_pictures_and_weights_are_no_text():
+    listed = subprocess.run(["git", "ls-files", "--eol"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "i/lf" in listed and not re.search("i/(crlf|mixed)", listed)
+    query = ["git", "check-attr", "eol", "text", "--", "book/results/MANIFEST.json", "Makefile", "x.png", "x.npy",
+             "x.safetensors"]
+    said = subprocess.run(query, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in ("book/results/MANIFEST.json", "Makefile"):
+        assert f"{name}: eol: lf" in said
+    for name in ("x.png", "x.npy", "x.safetensors"):
+        assert f"{name}: text: unset" in said

@@ -11,6 +11,7 @@ from sample_record import ARTEFACTS, record_content, run_config, sources, store_
 
 from dpgan_lib import data, paths
 from dpgan_lib.records import provenance, store
+from dpgan_lib.studies import registry
 from dpgan_lib.studies.study import Plan
 
 
@@ -87,7 +88,8 @@ def test_a_record_without_a_field_is_refused_by_name(stores):
         store.write("mutual_information", "0" * 16, content, ARTEFACTS)
 
 
-@pytest.mark.parametrize("text", [b"", b"{", b'{"schema": 1}', b"[]", b'{"schema": 2}', b'{"a": Infinity}', b"\xff"])
+@pytest.mark.parametrize("text", [b"", b"{", b'{"schema": 1}', b"[]", b'{"schema": 2}', b'{"a": Infinity}', b"\xff",
+                                  b"[" * 100_000])
 def test_a_corrupt_record_is_one_line_with_its_path(stores, text):
     record = store_record(None)
     path = record.folder / "record.json"
@@ -95,6 +97,34 @@ def test_a_corrupt_record_is_one_line_with_its_path(stores, text):
     with pytest.raises(ValueError) as error:
         store.find("mutual_information", record.run_id)
     assert str(path) in str(error.value) and "\n" not in str(error.value)
+
+
+DAMAGE = {
+    **{name: (lambda content, name=name: content.update({name: None})) for name in store.GIVEN + store.ADDED[1:]},
+    "a list for metrics": lambda content: content.update(metrics=[]),
+    "an empty provenance": lambda content: content.update(provenance={}),
+    "no hash of the source": lambda content: content["provenance"]["sources"]["training"].pop("sha256"),
+    "an unknown part": lambda content: content["provenance"]["sources"].update(other={"kind": "a", "sha256": "b"}),
+    "no machine": lambda content: content["provenance"].pop("hardware"),
+    "versions that are a list": lambda content: content["provenance"].update(versions=[]),
+    "an epsilon in words": lambda content: content["privacy"].update(epsilon_asked="three"),
+    "no epsilon": lambda content: content["privacy"].pop("epsilon_spent"),
+    "a seed in words": lambda content: content["config"].update(seed="zero"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_a_damaged_record_is_one_line_with_its_path_to_whoever_looks_for_it(stores, name):
+    record = store_record(paths.published())
+    path = record.folder / "record.json"
+    content = json.loads(path.read_text())
+    DAMAGE[name](content)
+    path.write_text(json.dumps(content))
+    for look in (lambda: store.find("mutual_information", record.run_id),
+                 lambda: store.published("mutual_information"), lambda: registry.study_of(store.read(record.folder))):
+        with pytest.raises(ValueError, match="record.json has been damaged: `dpgan verify .*` says more") as error:
+            look()
+        assert str(path) in str(error.value) and "\n" not in str(error.value)
 
 
 def test_a_bare_infinity_in_a_record_is_refused(stores):
@@ -284,12 +314,26 @@ def test_the_manifest_agrees_until_something_changes(stores):
     ])
 
 
+def test_line_ends_are_no_edit_and_all_else_is(stores):
+    record = store_record(paths.published())
+    store.update_manifest()
+    path = record.folder / "record.json"
+    text = path.read_bytes()
+    path.write_bytes(text.replace(b"\n", b"\r\n"))  # as git does for core.autocrlf
+    assert store.check_manifest() == [] and store.staleness(store.read(record.folder)) == []
+    for edited in (text.replace(b"0.9", b"0.8"), text + b"\n", text.replace(b" ", b"")):
+        path.write_bytes(edited)
+        assert edited != text and len(store.check_manifest()) == 1
+
+
 def test_an_absent_manifest_lists_nothing_and_a_broken_one_is_named(stores):
     assert store.check_manifest() == []
     record = store_record(paths.published())
     assert store.check_manifest() == [f"mutual_information/{record.run_id}: in the store, not in the manifest"]
     (paths.published() / "MANIFEST.json").write_text("{")
     assert len(store.check_manifest()) == 1 and "MANIFEST.json is not JSON" in store.check_manifest()[0]
+    (paths.published() / "MANIFEST.json").write_text("[]")
+    assert len(store.check_manifest()) == 1 and "it lists no runs" in store.check_manifest()[0]
 
 
 def test_the_committed_manifest_agrees_with_the_published_store(monkeypatch):

@@ -6,20 +6,22 @@ import json
 import logging
 import math
 import os
-import signal
 import sys
 from contextlib import contextmanager, suppress
 from dataclasses import MISSING, fields
 from pathlib import Path
+from uuid import uuid4
 
 import jupytext
 import nbformat
 import papermill
 import psutil
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
+from nbformat.validator import get_validator
 from papermill.exceptions import PapermillExecutionError
 
 from dpgan_lib import paths
+from dpgan_lib.records.store import strict_json
 
 logging.getLogger("papermill").addHandler(logging.NullHandler())  # what it logs is also raised
 
@@ -42,22 +44,47 @@ def run_chapter(name, parameters=None, output=None, timeout=3600, progress=True)
     or the path is wrong; RuntimeError if a cell fails (traceback in build/*.failed.ipynb), hangs, or the kernel dies.
     """
     source = chapter_path(name)
-    notebook = jupytext.read(source)
+    notebook = read_source(source)
     values = check_values(parameters or {}, defaults(notebook, source.name), source.stem)
     target = output_path(output or paths.build() / f"{source.stem}.ipynb")
     return execute(notebook, target, values, timeout=timeout, progress=progress)
 
 
+def read_source(path: Path) -> nbformat.NotebookNode:
+    """The notebook that a py:percent file describes. Raises ValueError, one line with the path, if it is no text."""
+    try:
+        return jupytext.read(path)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{paths.shown(path)} is no text in UTF-8 ({error}): save it as such, or restore it with "
+                         "git.") from None
+
+
+def read_notebook(path: Path) -> nbformat.NotebookNode:
+    """An executed notebook. Raises ValueError, one line with the path, if it is absent or no strict, whole notebook."""
+    try:
+        text = path.read_bytes()
+        get_validator(4, 5).validate(strict_json(text))
+    except FileNotFoundError:
+        raise ValueError(f"{paths.shown(path)} is absent: `dpgan publish {path.stem}` makes a chapter's.") from None
+    except (ValueError, nbformat.ValidationError) as error:
+        raise ValueError(f"{paths.shown(path)} is no whole notebook ({str(error).splitlines()[0]}): execute it again, "
+                         "or restore it with git.") from None
+    return nbformat.reads(text.decode(), as_version=4)
+
+
 def defaults(notebook, name: str) -> dict:
-    """Names and default values in the notebook's parameters cell. Raises ValueError if it has none."""
+    """Names and default values in the notebook's parameters cell. Raises ValueError if it has none, or others than
+    plain values.
+    """
     cells = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
     if len(cells) != 1:
         raise ValueError(f"{name} has {len(cells)} cells tagged 'parameters', expected 1: tag the cell of its scalars")
-    found = {}
-    for line in ast.parse(cells[0].source).body:
-        if isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name):
-            found[line.targets[0].id] = ast.literal_eval(line.value)
-    return found
+    try:
+        return {line.targets[0].id: ast.literal_eval(line.value) for line in ast.parse(cells[0].source).body
+                if isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name)}
+    except (SyntaxError, ValueError) as error:
+        raise ValueError(f"the parameters cell of {name} cannot be read ({error}): give each name a plain value, such "
+                         "as epsilon = 10.0") from None
 
 
 def check_values(values: dict, known: dict, name: str) -> dict:
@@ -120,15 +147,16 @@ def output_path(output) -> Path:
 
 def execute(notebook, target: Path, values: dict, *, timeout: float, progress: bool) -> Path:
     """Run a notebook's cells through papermill into a file beside the target, then rename it over the target."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+    paths.made(target.parent)
     partial = target.with_name(f".{target.stem}.{os.getpid()}.ipynb")
     seen = ["the first cell"]
     try:
         nbformat.write(notebook, partial)
-        with _kernel_ends() as note_kernel:
+        as_named = str(partial).replace("{", "{{").replace("}", "}}")  # papermill fills parameters into paths
+        with _kernel_ends():
             papermill.execute_notebook(
-                partial, partial, values, kernel_name="python3", language="python", cwd=paths.project(),
-                execution_timeout=timeout, progress_bar=progress, on_notebook_start=note_kernel,
+                as_named, as_named, values, kernel_name="python3", language="python", cwd=paths.project(),
+                execution_timeout=timeout, progress_bar=progress,
                 stderr_file=sys.stderr if progress else None,  # the bars of a training in a cell
                 coalesce_streams=True,  # what a cell prints is one output, however slowly it comes
                 shutdown_kernel="immediate",  # a polite request to a kernel in a hung cell ends in tracebacks
@@ -152,8 +180,7 @@ def execute(notebook, target: Path, values: dict, *, timeout: float, progress: b
 
 def _keep_failed(partial: Path, stem: str) -> Path:
     """Move a failed execution, with its full traceback, to build/; its path from the project's folder."""
-    kept = paths.build() / f"{stem}.failed.ipynb"
-    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept = paths.made(paths.build()) / f"{stem}.failed.ipynb"
     os.replace(partial, kept)
     return paths.shown(kept)
 
@@ -176,31 +203,30 @@ def _describe(cell, index: int) -> str:
 
 @contextmanager
 def _kernel_ends():
-    """Gives the hook that notes the kernel's process group; the whole group is killed at the end.
+    """While it lasts, what is started carries a mark in its environment; at the end, every process with it is killed.
 
-    A kernel stopped by a timeout, or dead, does not take along the processes that a cell started.
+    A kernel stopped by a timeout, or dead, does not take along the processes that a cell started, and once it is gone
+    they are nobody's children.
     """
-    before = set(psutil.Process().children())
-    groups = set()
-
-    def note(notebook):
-        for child in set(psutil.Process().children()) - before:
-            with suppress(ProcessLookupError):
-                groups.add(os.getpgid(child.pid))
-
+    mark = f"DPGAN_KERNEL_{uuid4().hex}"
+    os.environ[mark] = "1"
     try:
-        yield note
+        yield
     finally:
-        for group in groups - {os.getpgrp()}:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(group, signal.SIGKILL)
+        del os.environ[mark]
+        for process in psutil.process_iter(["environ"]):
+            if mark in (process.info["environ"] or ()):  # None: another user's
+                with suppress(psutil.Error):  # it has ended meanwhile
+                    process.kill()
 
 
 def glued(notebook: Path) -> dict:
-    """The text and number values that an executed notebook glued, by name (figures are left out)."""
-    cells = nbformat.read(notebook, as_version=4).cells
+    """The text and number values that an executed notebook glued, by name (figures are left out).
+
+    Raises ValueError, one line with the path, if it is absent or no whole notebook.
+    """
     values = {}
-    for output in (output for cell in cells for output in cell.get("outputs", [])):
+    for output in (output for cell in read_notebook(notebook).cells for output in cell.get("outputs", [])):
         scrap = output.get("metadata", {}).get("scrapbook")
         if scrap and not any("image/" in kind for kind in output.data):
             values[scrap.name] = _value(output.data[scrap.mime_prefix + "text/plain"])

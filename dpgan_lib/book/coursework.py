@@ -6,13 +6,13 @@ header of a cell says `nbgrader={"grade_id": ..., "solution": true}` or `nbgrade
 
 from pathlib import Path
 
-import jupytext
 import nbformat
 from nbformat import NotebookNode
 from nbgrader.nbgraderformat import SCHEMA_VERSION
 from nbgrader.preprocessors import CheckCellMetadata, ClearHiddenTests, ClearSolutions, ComputeChecksums, LockCells
 
 from dpgan_lib import paths
+from dpgan_lib.book.chapters import read_source
 
 CONFIG = """c = get_config()  # nbgrader's commands read this, in the folder where they are called
 c.CourseDirectory.course_id = "private_and_specific"
@@ -29,7 +29,7 @@ def masters() -> dict[str, Path]:
 
 def instructor(master: Path) -> NotebookNode:
     """The notebook with its solutions and hidden tests: what nbgrader calls the source of an assignment."""
-    notebook = jupytext.read(master)
+    notebook = read_source(master)
     notebook.metadata.pop("jupytext", None)
     notebook.metadata["language_info"] = {"name": "python"}
     for index, cell in enumerate(notebook.cells):
@@ -69,26 +69,31 @@ def points(master: Path) -> dict[str, int]:
 
 def title(master: Path) -> str:
     """The notebook's heading."""
-    return jupytext.read(master).cells[0].source.splitlines()[0].removeprefix("# ")
+    return read_source(master).cells[0].source.splitlines()[0].removeprefix("# ")
 
 
 def build(folder: Path) -> list[Path]:
     """Write both versions of every assignment in the layout that nbgrader's commands expect; returns the notebooks.
 
     folder: gets instructor/<name>/<name>.ipynb, student/<name>/<name>.ipynb and nbgrader_config.py.
+    Raises ValueError, and writes nothing, if one of these is there with other content: somebody may have edited it.
     """
-    written = []
-    for kind, version in (("instructor", instructor), ("student", student)):
-        for name, master in masters().items():
-            written.append(_write(version(master), folder / kind / name / f"{name}.ipynb"))
-    (folder / "nbgrader_config.py").write_text(CONFIG, encoding="utf-8")
-    return written
+    notebooks = {folder / kind / name / f"{name}.ipynb": _text(version(master))
+                 for kind, version in (("instructor", instructor), ("student", student))
+                 for name, master in masters().items()}
+    files = notebooks | {folder / "nbgrader_config.py": CONFIG}
+    if others := [path for path, text in files.items() if path.exists() and path.read_bytes() != text.encode()]:
+        raise ValueError(f"{', '.join(map(str, others))}: there already, and edited or of another version. Nothing was "
+                         "written: move it away, or name another folder.")
+    for path, text in files.items():
+        _write(text, path)
+    return list(notebooks)
 
 
 def stage(folder: Path) -> None:
     """Write what the book offers into its folder coursework/: the student versions, and a table of points."""
     for name, master in masters().items():
-        _write(student(master), folder / f"{name}.ipynb")
+        _write(_text(student(master)), folder / f"{name}.ipynb")
     (folder / "points.md").write_text(points_table(), encoding="utf-8")
 
 
@@ -99,7 +104,10 @@ def points_table() -> str:
     return "\n".join(["| assignment | graded cells | points |", "|---|---|---|", *lines]) + "\n"
 
 
-def _write(notebook: NotebookNode, path: Path) -> Path:
+def _text(notebook: NotebookNode) -> str:
+    return nbformat.writes(notebook) + "\n"
+
+
+def _write(text: str, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    nbformat.write(notebook, path)
-    return path
+    path.write_bytes(text.encode())  # the same bytes on every system

@@ -7,12 +7,11 @@ import shutil
 from contextlib import contextmanager
 from pathlib import Path
 
-import jupytext
 import nbformat
 from PIL import Image
 
 from dpgan_lib import paths
-from dpgan_lib.book.chapters import chapter_path, execute
+from dpgan_lib.book.chapters import chapter_path, execute, read_notebook, read_source
 from dpgan_lib.records import store
 from dpgan_lib.report import cards
 
@@ -29,12 +28,12 @@ def publish_chapter(name: str, timeout: float = 3600, progress: bool = True, hol
     source = chapter_path(name)
     chapter = source.stem.split("_", 1)[1]
     records = [record for study in registry.studies(chapter) for record in study.to_publish(progress, holes)]
-    work = paths.build() / "publish" / source.stem
+    work = paths.made(paths.build() / "publish") / source.stem
     shutil.rmtree(work, ignore_errors=True)
     staged = _staged_store(work / "results", chapter, records)
     with _environment(DPGAN_RECORDS_ONLY="1", DPGAN_PUBLISHED=str(staged)):
         executed = execute(
-            jupytext.read(source), work / f"{source.stem}.ipynb", {}, timeout=timeout, progress=progress
+            read_source(source), work / f"{source.stem}.ipynb", {}, timeout=timeout, progress=progress
         )
     _tidy(executed)
     published = source.with_suffix(".ipynb")
@@ -140,15 +139,33 @@ def _promote(staged: Path, published: Path, place) -> None:
         place(fresh.get(name), published / name)
 
 
+def out_of_date(notebook: Path) -> list[str]:
+    """Why a published notebook no longer shows what its source and the records behind it say, a line each."""
+    return [*edited(notebook), *stale_records(notebook)]
+
+
 def stale_records(notebook: Path) -> list[str]:
     """The published records behind a published notebook that are out of date, one line each with the reasons.
 
     These are the records of its own study and of every study that its code names; all, if it asks which there are.
     """
-    code = "".join(cell.source for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "code")
+    code = "".join(cell.source for cell in read_notebook(notebook).cells if cell.cell_type == "code")
     own = notebook.stem.split("_", 1)[1]
     asks_all = "published_studies()" in code
     behind = [chapter for chapter in store.published_studies() if asks_all or chapter == own or f'"{chapter}"' in code]
     records = [record for chapter in behind for record in store.published(chapter)]
     return [f"{cards.run_name(record)}: {'; '.join(reasons)}" for record in records
             if (reasons := store.staleness(record))]
+
+
+def edited(notebook: Path) -> list[str]:
+    """That a published notebook's source has changed since, in one line; nothing if it has not."""
+    source = notebook.with_suffix(".py")
+    if _cells(read_notebook(notebook)) == _cells(read_source(source)):
+        return []
+    name = source.stem.partition("_")[2]
+    return [f"{paths.shown(source)} has been edited since: `dpgan publish {name}` executes it"]
+
+
+def _cells(notebook: nbformat.NotebookNode) -> list[tuple[str, str]]:
+    return [(cell.cell_type, cell.source.strip()) for cell in notebook.cells]

@@ -1,5 +1,6 @@
 """The book's build: its pages gathered, what follows from records added, and the whole readable offline."""
 
+import glob
 import os
 import re
 import shutil
@@ -9,22 +10,24 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import nbformat
+import yaml
+from sphinx_external_toc.parsing import MalformedError, parse_toc_yaml
 from tqdm import tqdm
 
 from dpgan_lib import paths
-from dpgan_lib.book.chapters import chapter_path
-from dpgan_lib.book.publish import stale_records
+from dpgan_lib.book.chapters import chapter_path, read_notebook
+from dpgan_lib.book.publish import out_of_date
 
 
 def build_book(replacements: dict[str, Path] | None = None, progress: bool = True) -> Path:
     """Build the book into build/site and return its index.html.
 
     replacements: executed notebooks to show instead of the published ones, by chapter name.
-    A published chapter whose records are stale is headed by a warning.
+    A published chapter is headed by a warning if its records are stale or its source has been edited since.
     Needs no network. Raises RuntimeError on any warning, or if a page would load something from elsewhere; the pages
     built before stay then.
     """
-    source = _stage(paths.build() / "site-src", replacements or {})
+    source = _stage(paths.made(paths.build()) / "site-src", replacements or {})
     _sphinx(source, progress)
     built = source / "_build" / "html"
     if problems := external_resources(built):
@@ -40,20 +43,41 @@ def _stage(source: Path, replacements: dict[str, Path]) -> Path:
 
     The masters of the coursework hold solutions, and stay out.
     """
-    shutil.rmtree(source, ignore_errors=True)
-    shutil.copytree(paths.project() / "book", source / "book",
+    if source.exists():
+        shutil.rmtree(source)
+    shutil.copytree(paths.project() / "book", source / "book", copy_function=shutil.copyfile,
                     ignore=shutil.ignore_patterns("*.safetensors", "coursework"))
+    for folder in (source / "book", *(source / "book").rglob("*/")):
+        folder.chmod(0o755)  # those of a read-only clone are not for writing
     (source / "notebooks").mkdir()
     for path in paths.project().glob("notebooks/*.ipynb"):
         _copy_marked(path, source / "notebooks" / path.name)
     for name in ("_config.yml", "_toc.yml"):
-        shutil.copy(paths.project() / name, source)
+        shutil.copyfile(paths.project() / name, source / name)
     for name, path in replacements.items():
-        shutil.copy(path, source / "notebooks" / f"{chapter_path(name).stem}.ipynb")
+        shutil.copyfile(path, source / "notebooks" / f"{chapter_path(name).stem}.ipynb")
     for path in source.glob("notebooks/*.ipynb"):
         offer(path, paths.project() / "notebooks" / f"{path.stem}.py")
     _add_computed(source / "book")
+    _exclude_unlisted(source)
     return source
+
+
+def _exclude_unlisted(source: Path) -> None:
+    """Name in the staged configuration what the table of contents does not list.
+
+    Sphinx looks for that itself, by a pattern that begins with the folder's path: in a clone named "My Clone [1]" it
+    finds nothing.
+    """
+    configuration = source / "_config.yml"
+    try:
+        listed, content = parse_toc_yaml(source / "_toc.yml"), yaml.safe_load(configuration.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, MalformedError, UnicodeDecodeError) as error:
+        raise ValueError(f"_toc.yml or _config.yml cannot be read ({error}): mend it, or restore it with git") from None
+    pages = [path.relative_to(source) for path in sorted(source.rglob("*")) if path.suffix in (".md", ".ipynb")]
+    unlisted = [glob.escape(page.as_posix()) for page in pages if page.with_suffix("").as_posix() not in listed]
+    content["exclude_patterns"] = [*content.get("exclude_patterns", ()), *unlisted]
+    configuration.write_text(yaml.safe_dump(content), encoding="utf-8")
 
 
 def _add_computed(book: Path) -> None:
@@ -71,13 +95,13 @@ def _add_computed(book: Path) -> None:
 
 
 def _copy_marked(notebook: Path, target: Path) -> None:
-    """Copy a published notebook; if records behind it are stale, with a warning above its title."""
-    shutil.copy(notebook, target)
-    if not (stale := stale_records(notebook)):
+    """Copy a published notebook; if its source or records behind it have changed, with a warning above its title."""
+    shutil.copyfile(notebook, target)
+    if not (stale := out_of_date(notebook)):
         return
-    content = nbformat.read(notebook, as_version=4)
+    content = read_notebook(notebook)
     lines = "\n".join(f"* {line}" for line in stale)
-    warning = f"```{{warning}}\nStale: records behind this page are out of date.\n\n{lines}\n```"
+    warning = f"```{{warning}}\nStale: what is behind this page has changed.\n\n{lines}\n```"
     content.cells.insert(0, nbformat.v4.new_markdown_cell(warning))
     nbformat.write(content, target)
 
@@ -169,8 +193,8 @@ def offer(notebook: Path, source: Path) -> None:
 
     source: the chapter's py:percent file.
     """
-    shutil.copy(source, notebook.parent)
-    content = nbformat.read(notebook, as_version=4)
+    shutil.copyfile(source, notebook.with_name(source.name))
+    content = read_notebook(notebook)
     content.cells.append(nbformat.v4.new_markdown_cell(
         f"*This chapter to take away:* {{download}}`as a notebook <{notebook.name}>`, with its results, or "
         f"{{download}}`as Python <{source.name}>`, its source.", id="take-away"))

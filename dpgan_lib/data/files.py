@@ -8,6 +8,7 @@ import gzip
 import hashlib
 import struct
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,9 +86,11 @@ def fetch(name: str, *, progress: bool = True) -> list[Path]:
 
 # Where files are
 
-def _folders(wanted: DataCard) -> list[Path]:
-    given, cache = places.given(wanted.name), places.cache(wanted.name)
-    return [given, given / "raw", cache] if given else [cache]
+def _folders(wanted: DataCard) -> Iterator[Path]:
+    """Where files may be, one at a time: whoever has them in the first needs no home directory."""
+    if given := places.given(wanted.name):
+        yield from (given, given / "raw")
+    yield places.cache(wanted.name)
 
 
 def _find(wanted: DataCard, file: DataFile) -> Path | None:
@@ -96,7 +99,7 @@ def _find(wanted: DataCard, file: DataFile) -> Path | None:
 
 def _remedy(wanted: DataCard) -> str:
     missing = ", ".join(file.name for file in wanted.files if _find(wanted, file) is None)
-    folder = _folders(wanted)[0]
+    folder = next(_folders(wanted))
     return (f"Run `dpgan data fetch {wanted.name}` where there is a network, or put {missing} into {folder} "
             f"({places.holding(folder)}).")
 

@@ -25,10 +25,14 @@ def given(name: str) -> Path | None:
 
 
 def cache(name: str) -> Path:
-    """The folder of a data set in the user's cache."""
+    """The folder of a data set in the user's cache. Raises ValueError for a user without a home and without a cache."""
     base = Path(os.environ.get("XDG_CACHE_HOME", ""))
     if not base.is_absolute():  # the XDG specification: a relative path is invalid and ignored
-        base = Path.home() / ".cache"
+        try:
+            base = Path.home() / ".cache"
+        except RuntimeError:  # of a user whom the system does not know
+            raise ValueError(f"{name} is in no folder of $DPGAN_DATA, and this user has no home directory to cache it "
+                             "in: set XDG_CACHE_HOME, or put the files there.") from None
     return base / "dpgan" / name
 
 

@@ -38,12 +38,22 @@ def split_budget(*, epsilon: float, delta: float, sampling_rate: float, steps: i
             "must lie in [0, 1]: it is a share of epsilon. Try 0.5.")
     require((steps == 0) == (release_share == 1), "release_share", release_share,
             f"must be 1 if and only if nothing else spends; here steps={steps}. Try 0.5, or 1 and steps=0.")
-    release_noise = math.inf if release_share == 0 else calibrate_noise(
-        epsilon=release_share * epsilon, delta=delta, sampling_rate=1, steps=1)  # one step that every record enters
+    release_noise = math.inf if release_share == 0 else _of_release(epsilon, release_share, delta)
     if steps == 0:
         return release_noise, 0.0
     return release_noise, calibrate_noise(epsilon=epsilon, delta=delta, sampling_rate=sampling_rate, steps=steps,
                                           release_noise=release_noise)
+
+
+def _of_release(epsilon: float, share: float, delta: float) -> float:
+    """The noise of a release, one step that every record enters. What is refused is the epsilon that was asked for."""
+    check_epsilon(epsilon)
+    check_run(MAX_NOISE, 1, 1, delta)
+    least = pld_of(MAX_NOISE, 1, 1, delta, math.inf, coarseness=1)
+    require(share * epsilon >= least, "epsilon", epsilon,
+            f"must be one that some noise reaches: the releases get {share:g} of it, and even noise_multiplier="
+            f"{MAX_NOISE:g} spends {least:.3g} on them. Ask for a larger epsilon.")
+    return calibrate_noise(epsilon=share * epsilon, delta=delta, sampling_rate=1, steps=1)
 
 
 def calibrate_noise(*, epsilon: float, delta: float, sampling_rate: float, steps: int,

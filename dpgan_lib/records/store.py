@@ -32,6 +32,7 @@ GIVEN = ("mode", "asked", "config", "card", "privacy", "metrics", "seconds", "pr
 CHANGED = {TRAINING: "the source that trains it has changed since",
            MEASURING: "the source that measures it has changed since"}
 ADDED = ("schema", "study", "run_id", "created", "artefacts")  # what write() adds
+TEXTS = ("mode", "study", "run_id", "created")  # of these fields; the others but the schema are tables
 RECORDS_ONLY = "DPGAN_RECORDS_ONLY"  # set while published notebooks are checked
 SWAP_SECONDS = 1.0  # a replaced record is missing between two renames; a reader waits this long for it
 
@@ -115,6 +116,18 @@ def strict(value):
     return str(float(value)) if isinstance(value, float) and math.isinf(value) else value
 
 
+def strict_json(text: bytes):
+    """The value that strict JSON spells. Raises ValueError for anything else, a bare NaN or Infinity too."""
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+
+
+def _refuse_constant(name: str):
+    raise ValueError(f"{name} is not strict JSON")
+
+
 def number(value) -> float:
     """A number from a record; "inf" and "-inf" are infinities. Raises ValueError for anything else."""
     if value in ("inf", "-inf") or (isinstance(value, int | float) and not isinstance(value, bool)):
@@ -136,7 +149,7 @@ def find(study: str, run_id: str) -> Record | None:
     Where DPGAN_RECORDS_ONLY is set, only published ones count. Raises ValueError, with the path, for a corrupt one.
     """
     stores = [paths.published()] if os.environ.get(RECORDS_ONLY) else [paths.runs(), paths.published()]
-    records = [record for store in stores if (record := read(store / study / run_id))]
+    records = [sound(record) for store in stores if (record := read(store / study / run_id))]
     return min(records, key=lambda record: bool(staleness(record)), default=None)
 
 
@@ -159,7 +172,7 @@ def published_studies() -> list[str]:
 
 def _records(store: Path, study: str) -> list[Record]:
     folders = [folder for folder in _run_folders(store) if folder.parent.name == study]
-    records = [record for folder in folders if (record := read(folder))]
+    records = [sound(record) for folder in folders if (record := read(folder))]
     return sorted(records, key=lambda record: (number(record.privacy.get("epsilon_asked", "inf")),
                                                record.content["config"].get("seed", 0), record.run_id))
 
@@ -170,7 +183,7 @@ def read(folder: Path) -> Record | None:
     if text is None:
         return None
     try:
-        content = json.loads(text, parse_constant=_refuse_constant)
+        content = strict_json(text)
         if content.get("schema") != SCHEMA:
             raise ValueError(f"its schema is {content.get('schema')!r}")
         if missing := [name for name in GIVEN + ADDED if name not in content]:
@@ -181,15 +194,35 @@ def read(folder: Path) -> Record | None:
     return Record(folder, content)
 
 
+def sound(record: Record) -> Record:
+    """The record. Raises ValueError, one line with the path, if it is damaged."""
+    if not is_sound(record):
+        raise ValueError(f"{record.folder / RECORD} has been damaged: `dpgan verify {record.folder}` says more. Delete "
+                         "its folder and compute it again, or restore it with git.")
+    return record
+
+
+def is_sound(record: Record) -> bool:
+    """Whether it has what all its readers but `verify` take for granted, which looks at a record field by field."""
+    content, named = record.content, {TRAINING: "method", MEASURING: "kind"}
+    try:
+        origin, privacy = record.provenance, record.privacy
+        texts = [*(content[name] for name in TEXTS), origin["platform"], origin["hardware"]["gpu"]]
+        texts += [source[name] for part, source in origin["sources"].items() for name in (named[part], "sha256")]
+        tables = [content[name] for name in (*GIVEN, *ADDED) if name not in (*TEXTS, "schema")] + [origin["versions"]]
+        for value in [privacy["epsilon_asked"], privacy["epsilon_spent"]["pld"]] if privacy else []:
+            number(value)
+        return (all(isinstance(text, str) for text in texts) and all(isinstance(table, dict) for table in tables)
+                and isinstance(content["config"].get("seed"), int | None))
+    except (LookupError, TypeError, AttributeError, ValueError):
+        return False
+
+
 def read_samples(record: Record) -> np.ndarray:
     """The record's sample grid: (height, width) in [0, 1], white ink on black."""
     from matplotlib import image  # half a second that no other reader needs
 
     return image.imread(record.folder / "samples.png")[..., 0]
-
-
-def _refuse_constant(name: str):
-    raise ValueError(f"{name} is not strict JSON")
 
 
 def _record_bytes(folder: Path) -> bytes | None:
@@ -198,7 +231,8 @@ def _record_bytes(folder: Path) -> bytes | None:
         with suppress(FileNotFoundError):
             return (folder / RECORD).read_bytes()
         # A hidden neighbour: a writer is at work, or was killed. To take a swap for an absence costs a training.
-        waiting = any(folder.parent.glob(f".{folder.name}.*")) or folder.is_dir()
+        neighbours = folder.parent.iterdir() if folder.parent.is_dir() else ()
+        waiting = folder.is_dir() or any(path.name.startswith(f".{folder.name}.") for path in neighbours)
         if not waiting or time.monotonic() > deadline:
             return None
         time.sleep(0.002)
@@ -297,9 +331,11 @@ def check_manifest() -> list[str]:
     store = paths.published()
     path = store / MANIFEST
     try:
-        listed = json.loads(path.read_bytes()) if path.exists() else {}
+        listed = strict_json(path.read_bytes()) if path.exists() else {}
+        if not isinstance(listed, dict):
+            raise ValueError("it lists no runs")
     except ValueError as error:
-        return [f"{path} is not JSON ({error}). Restore it with git."]
+        return [f"{path} is not JSON of runs and their digests ({error}). Restore it with git."]
     there = _digests(store)
     return ([f"{run}: in the manifest, not in the store" for run in sorted(listed.keys() - there.keys())]
             + [f"{run}: in the store, not in the manifest" for run in sorted(there.keys() - listed.keys())]
@@ -308,7 +344,17 @@ def check_manifest() -> list[str]:
 
 
 def _digests(store: Path) -> dict[str, str | None]:
-    return {f"{folder.parent.name}/{folder.name}": _file_hash(folder / RECORD) for folder in _run_folders(store)}
+    return {f"{folder.parent.name}/{folder.name}": digest(folder) if (folder / RECORD).is_file() else None
+            for folder in _run_folders(store)}
+
+
+def digest(folder: Path) -> str:
+    """The SHA-256 of the record.json in a folder, 64 hex digits, as the manifest lists it.
+
+    Of its lines, not of how they end: git may write CRLF where it checks a text out, and in JSON a line end is but
+    space between values.
+    """
+    return hashlib.sha256((folder / RECORD).read_bytes().replace(b"\r\n", b"\n")).hexdigest()
 
 
 def _file_hash(path: Path) -> str | None:

@@ -11,8 +11,8 @@ from html import escape
 from pathlib import Path
 
 from dpgan_lib.config import canonical_json
-from dpgan_lib.records import bands
-from dpgan_lib.records.store import RECORD, Record, number, published, staleness
+from dpgan_lib.records import bands, store
+from dpgan_lib.records.store import Record, number, published, staleness
 from dpgan_lib.report.html import badge, table, table_row
 from dpgan_lib.report.numbers import duration, epsilon_name, plain, rounded_up, short
 
@@ -234,8 +234,8 @@ def commit(record: Record) -> str:
 
 
 def digest(record: Record) -> str:
-    """The first 12 hex digits of the SHA-256 of record.json, which for a published record stands in the manifest."""
-    return hashlib.sha256((record.folder / RECORD).read_bytes()).hexdigest()[:12]
+    """The first 12 hex digits of the digest of record.json, which for a published record stands in the manifest."""
+    return store.digest(record.folder)[:12]
 
 
 def hardware(origin: dict) -> str:

@@ -2,9 +2,11 @@
 
 import math
 import re
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from types import ModuleType
+from typing import get_args
 
 from dpgan_lib import data
 from dpgan_lib.config import PrivacyConfig, RunConfig
@@ -51,18 +53,31 @@ def parameters_from(namespace: dict, kind: type = RunParameters):
     """The parameters in a notebook's namespace, which must hold nothing else yet, as an object of that kind, checked.
 
     kind: a dataclass with check().
-    Plain papermill passes an unknown name on with a mere warning. Raises ValueError for it, with the nearest name.
+    Plain papermill passes an unknown name on with a mere warning. Raises ValueError for it, with the nearest name, and
+    for an infinite number, which papermill has then written into a notebook that is no JSON. A text that spells a
+    number is one where a number is taken: YAML reads 1e-6, without a point, as a text.
     """
-    known = [field.name for field in fields(kind)]
+    known = {field.name: field.type for field in fields(kind)}
     shell = re.compile("In|Out|get_ipython|exit|quit|open|parameters_from|_+|_i+|_i?[0-9]+|_[iod]h|__.+__")
     values = {name: value for name, value in namespace.items()
               if not shell.fullmatch(name) and not isinstance(value, ModuleType)}
     for name in values:
         require(name in known, "parameter", name, f"is unknown: choose from {', '.join(known)}"
                 + suggestion(name, known) + " (After running cells by hand, restart the kernel first.)")
-    parameters = kind(**values)
+    parameters = kind(**{name: _as_meant(name, value, known[name]) for name, value in values.items()})
     parameters.check()
     return parameters
+
+
+def _as_meant(name: str, value, kind):
+    """A parameter's value as papermill gives it, made fit for its field's type."""
+    require(not (value in (math.inf, -math.inf) and str in get_args(kind)), name, value,
+            f'must be the text "inf", for a notebook is JSON, which has no infinity: `-r {name} inf` for papermill, or '
+            f'{name}: "inf" in its file of parameters')
+    if isinstance(value, str) and float in (kind, *get_args(kind)):
+        with suppress(ValueError):
+            return float(value) if math.isfinite(float(value)) else value
+    return value
 
 
 def plan_run(parameters: RunParameters) -> RunConfig:

@@ -3,7 +3,7 @@
 from importlib import import_module
 
 from dpgan_lib.paths import PACKAGE
-from dpgan_lib.records.store import Record
+from dpgan_lib.records.store import Record, sound
 from dpgan_lib.studies.study import Study
 
 
@@ -43,7 +43,8 @@ def study(name: str, asked=None) -> Study:
 
 
 def study_of(record: Record) -> Study:
-    """The study whose record it is. Raises ValueError if there is no such study any more."""
+    """The study whose record it is. Raises ValueError for a damaged record, or if there is no such study any more."""
+    sound(record)
     for study in studies(record.study):
         if study.kind == record.kind:
             return study

@@ -176,6 +176,7 @@ class Study:
 
     def _compute(self, asked, max_minutes, progress):
         plan = self.plan(asked)
+        paths.made(paths.runs())  # before hours are spent
         origin = provenance(self._sources(plan))  # before, for the source may be edited while this runs
         files, seconds, more = self.load(asked, progress), {}, {}
         trained = None
@@ -266,7 +267,7 @@ class Study:
             raise ValueError(f"{self.chapter}/{self.kind} trains while it measures: it cannot be trained elsewhere.")
         plan, folder = self.plan(asked), self.work_folder(asked)
         given = self.training_set(asked, self.load(asked, True))
-        folder.mkdir(parents=True, exist_ok=True)
+        paths.made(folder)
         people = {} if given.people is None else {"people": given.people}
         np.savez_compressed(folder / "data.npz", images=np.rint((given.images + 1) * 127.5).astype(np.uint8),
                             labels=given.labels, **people)  # type: ignore[arg-type]  # arrays by name

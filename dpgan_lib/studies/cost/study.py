@@ -4,6 +4,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from dpgan_lib import data
 from dpgan_lib.config import EvaluationConfig, RunConfig, canonical_json
@@ -14,7 +15,7 @@ from dpgan_lib.records import store
 from dpgan_lib.records.store import Record
 from dpgan_lib.report import cards
 from dpgan_lib.studies.cost import bench
-from dpgan_lib.studies.cost.tables import FILL, device_of
+from dpgan_lib.studies.cost.tables import FILL, device_of, summary
 from dpgan_lib.studies.parameters import RunParameters, plan_run
 from dpgan_lib.studies.study import Plan, Study
 
@@ -82,12 +83,32 @@ def benchmark(measured: dict | None = None, progress: Callable[[str], object] = 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of Opacus and of the compiler, about themselves
             measured = bench.measured(measure, progress)
+    content = _content(measured)
+    return store.write(STUDY.chapter, store.content_address(content["config"], content["card"]), content, {})
+
+
+def _content(measured: dict) -> dict:
+    """A record's, of what was measured."""
     origin = measured["provenance"]
-    card = plan(origin["hardware"]).card_described
-    content = {"mode": "demo", "asked": {}, "config": measured["config"], "card": card, "privacy": {},
-               "metrics": {"quality": {}} | measured["metrics"], "provenance": origin,
-               "seconds": {"benchmark": measured["seconds"]}}
-    return store.write(STUDY.chapter, store.content_address(measured["config"], card), content, {})
+    return {"mode": "demo", "asked": {}, "config": measured["config"], "card": plan(origin["hardware"]).card_described,
+            "privacy": {}, "metrics": {"quality": {}} | measured["metrics"], "provenance": origin,
+            "seconds": {"benchmark": measured["seconds"]}}
+
+
+def read_measured(path: Path) -> dict:
+    """What the bench left in a file. Raises ValueError, one line with the path, for anything else, or a part of it."""
+    try:
+        measured = store.strict_json(path.read_bytes())
+        address = {"schema": store.SCHEMA, "study": STUDY.chapter, "run_id": "", "created": "", "artefacts": {}}
+        record = Record(path.parent, _content(measured) | address)
+        summary(record), store.number(measured["seconds"])
+        if not store.is_sound(record):
+            raise ValueError("it does not say where it comes from")
+    except (LookupError, TypeError, AttributeError, ValueError, StopIteration, ZeroDivisionError) as error:
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else error
+        raise ValueError(f"{path} is not what the bench leaves ({reason}): run `python -m dpgan_lib.studies.cost.bench "
+                         f"{path.name}` there again, and copy the whole file.") from None
+    return measured
 
 
 class MachineStudy(Study):
