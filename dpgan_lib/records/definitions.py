@@ -3,7 +3,8 @@
 A definition is a top-level function, class or constant of the package, or a method. From a few roots, such as a study's
 measure, all are followed that they name, and what those name in turn; the hash is of their syntax trees. What computes
 nothing does not count: names of modules and of definitions, import lines, docstrings, comments, annotations of
-functions, and whatever is not reached. So a definition may be moved or renamed, and dead code be deleted, and no record becomes stale.
+functions, and whatever is not reached. So a definition may be moved or renamed, and dead code be deleted, and no record
+becomes stale.
 
 An attribute of a module is the definition of that name there. Any other attribute is a method of a class that is
 reached; where none of these has it, every method of that name in the package counts, for the object may be any of
