@@ -12,7 +12,7 @@ from PIL import Image
 
 from dpgan_lib import paths
 from dpgan_lib.book.chapters import chapter_path, execute, read_notebook, read_source
-from dpgan_lib.records import store
+from dpgan_lib.records import locks, store
 from dpgan_lib.report import cards
 
 
@@ -29,19 +29,19 @@ def publish_chapter(name: str, timeout: float = 3600, progress: bool = True, hol
     chapter = source.stem.split("_", 1)[1]
     records = [record for study in registry.studies(chapter) for record in study.to_publish(progress, holes)]
     work = paths.made(paths.build() / "publish") / source.stem
-    shutil.rmtree(work, ignore_errors=True)
-    staged = _staged_store(work / "results", chapter, records)
-    with _environment(DPGAN_RECORDS_ONLY="1", DPGAN_PUBLISHED=str(staged)):
-        executed = execute(
-            read_source(source), work / f"{source.stem}.ipynb", {}, timeout=timeout, progress=progress
-        )
-    _tidy(executed)
     published = source.with_suffix(".ipynb")
-    with _all_or_nothing(work / "aside") as place:
-        place(executed, published)
-        if records:
-            _promote(staged / chapter, paths.published() / chapter, place)
-            store.update_manifest()  # last: it replaces one file, so nothing is left to undo after it
+    with locks.held(paths.build() / "publish" / "lock"):
+        shutil.rmtree(work, ignore_errors=True)
+        staged = _staged_store(work / "results", chapter, records)
+        with _environment(DPGAN_RECORDS_ONLY="1", DPGAN_PUBLISHED=str(staged)):
+            executed = execute(read_source(source), work / f"{source.stem}.ipynb", {}, timeout=timeout,
+                               progress=progress)
+        _tidy(executed)
+        with _all_or_nothing(work / "aside") as place:
+            place(executed, published)
+            if records:
+                _promote(staged / chapter, paths.published() / chapter, place)
+                store.update_manifest()  # last: it replaces one file, so nothing is left to undo after it
     return published
 
 

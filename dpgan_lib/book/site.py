@@ -17,6 +17,7 @@ from tqdm import tqdm
 from dpgan_lib import paths
 from dpgan_lib.book.chapters import chapter_path, read_notebook
 from dpgan_lib.book.publish import out_of_date
+from dpgan_lib.records import locks
 
 
 def build_book(replacements: dict[str, Path] | None = None, progress: bool = True) -> Path:
@@ -27,15 +28,17 @@ def build_book(replacements: dict[str, Path] | None = None, progress: bool = Tru
     Needs no network. Raises RuntimeError on any warning, or if a page would load something from elsewhere; the pages
     built before stay then.
     """
-    source = _stage(paths.made(paths.build()) / "site-src", replacements or {})
-    _sphinx(source, progress)
-    built = source / "_build" / "html"
-    if problems := external_resources(built):
-        raise RuntimeError(f"{len(problems)} external resources in the book: {problems[0]}. Vendor or switch them off")
-    site = paths.build() / "site"
-    shutil.rmtree(site, ignore_errors=True)
-    os.replace(built, site)
-    return site / "index.html"
+    with locks.held(paths.made(paths.build()) / "site.lock"):
+        source = _stage(paths.build() / "site-src", replacements or {})
+        _sphinx(source, progress)
+        built = source / "_build" / "html"
+        if problems := external_resources(built):
+            raise RuntimeError(f"{len(problems)} external resources in the book: {problems[0]}. Vendor or switch them "
+                               "off")
+        site = paths.build() / "site"
+        shutil.rmtree(site, ignore_errors=True)
+        os.replace(built, site)
+        return site / "index.html"
 
 
 def _stage(source: Path, replacements: dict[str, Path]) -> Path:
