@@ -220,6 +220,8 @@ def test_a_source_edited_since_it_was_published_is_told_by_its_cells(project):
 @pytest.mark.parametrize("name", ["My Clone [1]", "What? A *book*"])
 def test_the_book_is_built_in_a_folder_whose_name_would_be_a_pattern(project, name, monkeypatch):
     project.chapter("07_tiny")
+    source = project.folder / "notebooks" / "07_tiny.py"
+    source.write_text("# %% [markdown]\n# # A title\n\n" + source.read_text())
     _small_book(project.folder, "Text.")
     paired(project.folder)
     (project.folder / "book" / "draft.md").write_text("# Not in the table of contents\n")
