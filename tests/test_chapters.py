@@ -99,6 +99,55 @@ def test_a_notebook_without_a_parameters_cell_is_refused(project):
         chapters.run_chapter("tiny", {"width": 3})
 
 
+@pytest.mark.parametrize("cell", ["width = ", "width = 2 * 3", "width = other"])
+def test_a_parameters_cell_that_cannot_be_read_is_named(project, cell):
+    project.chapter("07_tiny", parameters=cell)
+    with pytest.raises(ValueError, match="parameters cell of 07_tiny.py cannot be read") as refusal:
+        chapters.run_chapter("tiny", {"width": 3})
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_source_that_is_no_text_is_named(project):
+    (project.folder / "notebooks" / "07_tiny.py").write_bytes("# %%".encode("utf-16"))
+    with pytest.raises(ValueError, match="notebooks/07_tiny.py is no text in UTF-8") as refusal:
+        chapters.run_chapter("tiny")
+    assert "\n" not in str(refusal.value)
+
+
+# Executed notebooks
+
+GLUED = nbformat.v4.new_output("display_data", {"scrapbook/text/plain": "'a'"},
+                               metadata={"scrapbook": {"name": "found", "mime_prefix": "scrapbook/"}})
+NOTEBOOK = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("glue('found', 'a')", outputs=[GLUED])])
+
+
+def test_a_notebook_cut_anywhere_is_one_line_with_its_path(tmp_path):
+    path, text = tmp_path / "x.ipynb", nbformat.writes(NOTEBOOK).encode()
+    path.write_bytes(text)
+    assert chapters.glued(path) == {"found": "a"}
+    for cut in range(0, len(text), len(text) // 10):
+        path.write_bytes(text[:cut])
+        with pytest.raises(ValueError, match="x.ipynb is no whole notebook") as refusal:
+            chapters.glued(path)
+        assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("text", [
+    b"[]", b"3", b"null", b"{}", b"\xff", b"[" * 100_000, b'{"nbformat": 3}', b'{"x": NaN}',
+    b'{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [3]}',
+    b'{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [{"cell_type": "code"}]}'])
+def test_json_that_is_no_notebook_is_one_line_with_its_path(tmp_path, text):
+    (tmp_path / "x.ipynb").write_bytes(text)
+    with pytest.raises(ValueError, match="x.ipynb is no whole notebook") as refusal:
+        chapters.read_notebook(tmp_path / "x.ipynb")
+    assert "\n" not in str(refusal.value)
+
+
+def test_an_absent_notebook_is_named_with_what_makes_it(tmp_path):
+    with pytest.raises(ValueError, match="07_tiny.ipynb is absent: `dpgan publish 07_tiny` makes"):
+        chapters.glued(tmp_path / "07_tiny.ipynb")
+
+
 # Output paths
 
 
@@ -143,6 +192,19 @@ def test_a_run_is_parametrised_complete_and_leaves_nothing_else(project):
 
 
 @pytest.mark.full
+@pytest.mark.parametrize("name", ["My Clone [1]", "{width} and *?"])
+def test_a_folders_name_is_no_pattern(project, name, monkeypatch):
+    moved = project.folder / name
+    for part in ("notebooks", "pyproject.toml"):
+        moved.mkdir(exist_ok=True)
+        (project.folder / part).rename(moved / part)
+    monkeypatch.setattr(paths, "ROOT", moved)
+    (moved / "notebooks" / "07_tiny.py").write_text('# %% tags=["parameters"]\nwidth = 2\n')
+    assert chapters.run_chapter("tiny", {"width": 3}, progress=False) == moved / "build" / "07_tiny.ipynb"
+    assert os.listdir(moved / "build") == ["07_tiny.ipynb"]
+
+
+@pytest.mark.full
 def test_what_a_cell_prints_slowly_is_one_output(project):
     slowly = "import time\nfor part in range(3):\n    print(part, flush=True)\n    time.sleep(0.3)"
     project.chapter("07_tiny", slowly, parameters="width = 2")
@@ -178,11 +240,28 @@ def test_a_hung_cell_times_out_and_its_children_end(project):
     project.chapter("07_tiny", hang + "\nchild.wait()")
     with pytest.raises(RuntimeError, match=r"cell 2 .* ran longer than 1 s"):
         chapters.run_chapter("tiny", timeout=1, progress=False)
-    child = int(Path("pid").read_text())
+    assert _ended(int(Path("pid").read_text()))
+
+
+@pytest.mark.full
+def test_what_a_cell_started_ends_with_it_in_whatever_group_it_is(project, monkeypatch):
+    """Where there are no process groups, as on Windows, nothing else ends it."""
+    monkeypatch.delattr(os, "killpg")
+    monkeypatch.delattr(os, "getpgid")
+    start = "import os, subprocess\nchild = subprocess.Popen(['sleep', '600'], start_new_session=True)"
+    project.chapter("07_tiny", start + "\nopen('pid', 'w').write(str(child.pid))",
+                    "import signal\nos.kill(os.getpid(), signal.SIGKILL)")
+    with pytest.raises(RuntimeError, match="the kernel died in cell 3"):
+        chapters.run_chapter("tiny", progress=False)
+    assert _ended(int(Path("pid").read_text()))
+    assert not [name for name in os.environ if name.startswith("DPGAN_KERNEL")]
+
+
+def _ended(pid: int) -> bool:
     deadline = time.monotonic() + 5  # seconds; a killed process is gone at once, or its parent has yet to reap it
-    while _alive(child) and time.monotonic() < deadline:
+    while _alive(pid) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not _alive(child)
+    return not _alive(pid)
 
 
 def _alive(pid: int) -> bool:

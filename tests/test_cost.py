@@ -1,16 +1,19 @@
 """What the benchmark's records say: small timings, ratios by hand, the targets' outcomes, refusals in one line."""
 
 import json
+import math
 import subprocess
 import sys
 from dataclasses import replace
 
 import pytest
 import torch
+from click.testing import CliRunner
 
+from dpgan_lib import cli
 from dpgan_lib.book import chapters
 from dpgan_lib.records.provenance import MEASURING, measuring_source, provenance
-from dpgan_lib.records.store import CHANGED, staleness
+from dpgan_lib.records.store import CHANGED, published, staleness
 from dpgan_lib.studies.cost import bench, claims, study, tables
 from dpgan_lib.studies.cost.tables import BOTH, PLAIN, REAL
 from dpgan_lib.studies.cost.ways import WAYS
@@ -181,3 +184,43 @@ def test_the_chapters_assertions_hold_at_another_step(tmp_path, monkeypatch):
     output = tmp_path / "06_cost.ipynb"
     chapters.run_chapter("cost", {"critic": "CelebA", "batch": 128}, output, timeout=120, progress=False)
     assert chapters.glued(output)["critic"] == "CelebA"
+
+
+# What came from another machine
+
+def measured_elsewhere() -> dict:
+    """What the bench would have left on the machine of a published record."""
+    content = published("cost")[0].content
+    return {"config": content["config"], "metrics": content["metrics"], "provenance": content["provenance"],
+            "seconds": content["seconds"]["benchmark"]}
+
+
+def test_a_whole_file_of_the_bench_is_read(tmp_path):
+    path = tmp_path / "measured.json"
+    path.write_text(json.dumps(measured_elsewhere()))
+    assert study.read_measured(path) == measured_elsewhere()
+
+
+def test_a_file_of_the_bench_cut_anywhere_is_one_line_with_its_path(tmp_path):
+    path, text = tmp_path / "measured.json", json.dumps(measured_elsewhere())
+    for cut in range(0, len(text), len(text) // 10):
+        path.write_text(text[:cut])
+        is_refused(path)
+
+
+@pytest.mark.parametrize("change", [
+    lambda measured: [measured], lambda measured: {}, lambda measured: measured | {"metrics": {}},
+    lambda measured: measured | {"metrics": []}, lambda measured: measured | {"provenance": {}},
+    lambda measured: measured | {"provenance": {"hardware": measured["provenance"]["hardware"]}},
+    lambda measured: measured | {"seconds": "ten"}, lambda measured: measured | {"seconds": math.nan},
+    lambda measured: {name: value for name, value in measured.items() if name != "seconds"}])
+def test_another_file_than_the_benchs_is_one_line_with_its_path(tmp_path, change):
+    path = tmp_path / "measured.json"
+    path.write_text(json.dumps(change(measured_elsewhere())))
+    is_refused(path)
+
+
+def is_refused(path):
+    refused = CliRunner().invoke(cli.main, ["bench", "--measured", str(path)])
+    assert (refused.exit_code, refused.stdout, len(refused.stderr.splitlines())) == (2, "", 1), refused.exception
+    assert f"{path} is not what the bench leaves" in refused.stderr and "run `python -m" in refused.stderr

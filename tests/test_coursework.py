@@ -11,6 +11,7 @@ import jupytext
 import matplotlib
 import nbformat
 import pytest
+from click.testing import CliRunner
 from nbgrader.utils import determine_grade, is_grade, is_solution
 
 from dpgan_lib import cli
@@ -66,6 +67,18 @@ def test_every_check_has_a_hidden_part_and_points(master):
 @each_master
 def test_the_same_master_gives_the_same_bytes(master):
     assert nbformat.writes(coursework.student(master)) == nbformat.writes(coursework.student(master))
+
+
+def test_what_somebody_edited_is_not_overwritten(tmp_path):
+    first = coursework.build(tmp_path)
+    assert coursework.build(tmp_path) == first  # the same again changes nothing
+    edited = tmp_path / "student" / "steer" / "steer.ipynb"
+    edited.write_text(edited.read_text().replace("raise NotImplementedError()", "return 0"))
+    (tmp_path / "instructor" / "steer" / "steer.ipynb").unlink()
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
+    refused = CliRunner().invoke(cli.main, ["coursework", str(tmp_path)])
+    assert refused.exit_code == 2 and refused.stderr.startswith(f"Error: {edited}: there already, and edited")
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.*")} == before
 
 
 # On the teacher's page

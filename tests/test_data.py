@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -125,6 +126,19 @@ def test_cards_need_no_data_and_no_heavy_library():
     )
     environment = os.environ | {"DPGAN_DATA": "/nowhere"}
     subprocess.run([sys.executable, "-c", program], check=True, env=environment, timeout=60)
+
+
+def test_a_user_without_a_home_directory_needs_none_where_the_files_are_in_dpgan_data(tmp_path, monkeypatch):
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    file, wanted = data.card("mnist").files[0], data.card("mnist")
+    monkeypatch.setattr(Path, "home", homeless)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("DPGAN_DATA", str(tmp_path))
+    put(tmp_path / "mnist", {file.name: b"x"})
+    assert data_files._find(wanted, file) == tmp_path / "mnist" / file.name
+    assert "set XDG_CACHE_HOME, or put the files there" in refusal(data_files._find, wanted, wanted.files[1])
 
 
 # Reading

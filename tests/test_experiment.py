@@ -13,11 +13,11 @@ from dpgan_lib.gan import loop
 from dpgan_lib.measures import classifiers
 from dpgan_lib.privacy import accounting, calibration
 from dpgan_lib.privacy.streams import stream
-from dpgan_lib.records.store import RECORDS_ONLY, staleness
+from dpgan_lib.records.store import RECORDS_ONLY, published, staleness
 from dpgan_lib.studies.mnist_tradeoff import study
 from dpgan_lib.studies.mnist_tradeoff.study import STUDY, Parameters
 from dpgan_lib.studies.parameters import RunParameters, parameters_from, plan_run
-from dpgan_lib.studies.study import Plan
+from dpgan_lib.studies.study import WEIGHTS, Plan, generator_of
 
 SMOKE = {"dataset": "digits", "profile": "smoke"}
 
@@ -177,3 +177,17 @@ def accuracy(config, files, labels, folder):
     images = classifiers.synthesise(state.average, config.latent, asked, stream(config.hash, "evaluation"))
     cnn = classifiers.train_cnn(images, asked, 60, np.random.default_rng(0))
     return classifiers.cnn_accuracy(cnn, files.test_images, files.test_labels)
+
+
+def test_weights_of_a_record_cut_anywhere_are_one_line_with_their_path(tmp_path):
+    record = next(record for record in published("mnist_tradeoff") if WEIGHTS in record.content["artefacts"])
+    whole = (record.folder / WEIGHTS).read_bytes()
+    damaged = replace(record, folder=tmp_path)
+    for content in [whole[:cut] for cut in range(0, len(whole), len(whole) // 10)][:10] + [whole + b"x"]:
+        (tmp_path / WEIGHTS).write_bytes(content)
+        with pytest.raises(ValueError, match=f"{WEIGHTS} does not hold the weights of its record") as refusal:
+            generator_of(damaged)
+        assert "\n" not in str(refusal.value)
+    (tmp_path / WEIGHTS).unlink()
+    with pytest.raises(ValueError, match="restore it with git, or compute the record again"):
+        generator_of(damaged)

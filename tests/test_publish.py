@@ -7,11 +7,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import ClassVar
 
+import jupytext
 import nbformat
 import numpy as np
 import pytest
 from PIL import Image
 
+from dpgan_lib import paths
 from dpgan_lib.book import publish, site
 from dpgan_lib.records import store
 from dpgan_lib.report import cards
@@ -194,6 +196,53 @@ def test_the_book_shows_the_replacement_and_touches_nothing_published(project):
     assert index == project.folder / "build" / "site" / "index.html" and index.is_file()
     assert "recomputed" in (index.parent / "notebooks" / "07_tiny.html").read_text()
     assert "published" in Path("notebooks/07_tiny.ipynb").read_text()
+
+
+def paired(folder: Path) -> None:
+    """Let the published notebook of 07_tiny have the cells of its source."""
+    source = jupytext.read(folder / "notebooks" / "07_tiny.py")
+    source.metadata["language_info"] = {"name": "python"}
+    nbformat.write(source, folder / "notebooks" / "07_tiny.ipynb")
+
+
+def test_a_source_edited_since_it_was_published_is_told_by_its_cells(project):
+    project.chapter("07_tiny", "1 + 1")
+    paired(project.folder)
+    notebook, source = (project.folder / "notebooks" / f"07_tiny{suffix}" for suffix in (".ipynb", ".py"))
+    os.utime(source)  # newer than the notebook, as after any git clone
+    assert publish.edited(notebook) == []
+    source.write_text(source.read_text() + "\n# %%\n2 + 2\n")
+    assert publish.edited(notebook) == [
+        "notebooks/07_tiny.py has been edited since: `dpgan publish tiny` executes it"]
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", ["My Clone [1]", "What? A *book*"])
+def test_the_book_is_built_in_a_folder_whose_name_would_be_a_pattern(project, name, monkeypatch):
+    project.chapter("07_tiny")
+    source = project.folder / "notebooks" / "07_tiny.py"
+    source.write_text("# %% [markdown]\n# # A title\n\n" + source.read_text())
+    _small_book(project.folder, "Text.")
+    paired(project.folder)
+    (project.folder / "book" / "draft.md").write_text("# Not in the table of contents\n")
+    moved = project.folder / name
+    moved.mkdir()
+    for part in ("notebooks", "book", "_toc.yml", "_config.yml", "pyproject.toml"):
+        (project.folder / part).rename(moved / part)
+    monkeypatch.setattr(paths, "ROOT", moved)
+    index = site.build_book(progress=False)
+    assert index.parent == moved / "build" / "site" and (index.parent / "notebooks" / "07_tiny.html").is_file()
+    assert not (index.parent / "book" / "draft.html").exists()
+
+
+@pytest.mark.parametrize("name, text", [
+    ("_toc.yml", "format: [\n"), ("_toc.yml", "chapters: []\n"), ("_config.yml", "a: [\n")])
+def test_a_table_of_contents_that_cannot_be_read_is_named(project, name, text):
+    project.chapter("07_tiny")
+    _small_book(project.folder, "Text.")
+    (project.folder / name).write_text(text)
+    with pytest.raises(ValueError, match="_toc.yml or _config.yml cannot be read"):
+        site.build_book(progress=False)
 
 
 @pytest.mark.full

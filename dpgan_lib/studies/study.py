@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -313,20 +314,30 @@ def weights(trained: Trained, with_posterior: bool = False) -> dict[str, bytes]:
 
 
 def generator_of(record: Record) -> nn.Module:
-    """The generator that a record keeps, in evaluation mode."""
-    generator = methods.empty_generator(record.config)
-    generator.load_state_dict(load_file(record.folder / WEIGHTS))
-    return generator.eval()
+    """The generator that a record keeps, in evaluation mode. Raises ValueError, one line with the path, if it is
+    damaged.
+    """
+    return _filled(methods.empty_generator(record.config), record.folder / WEIGHTS).eval()
 
 
 def kept_of(record: Record) -> Trained:
-    """What a record keeps of its training."""
+    """What a record keeps of its training. Raises ValueError as generator_of does."""
     posterior = None
     if POSTERIOR in record.content["artefacts"]:
-        posterior = methods.empty_posterior(record.config)
-        posterior.load_state_dict(load_file(record.folder / POSTERIOR))
+        posterior = _filled(methods.empty_posterior(record.config), record.folder / POSTERIOR)
     released = record.content.get("released", {})
     return Trained(generator_of(record), posterior, Tensor(released["shares"]) if "shares" in released else None)
+
+
+def _filled(network: nn.Module, path: Path) -> nn.Module:
+    """The network with the weights of a file."""
+    try:
+        network.load_state_dict(load_file(path))
+    except (SafetensorError, RuntimeError, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"{path} does not hold the weights of its record ({reason}): restore it with git, or compute "
+                         "the record again.") from None
+    return network
 
 
 @contextmanager
