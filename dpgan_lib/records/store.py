@@ -2,6 +2,7 @@
 
 <store>/<study>/<run id>/ holds record.json, generator.safetensors and samples.png. The run id is a hash of the
 configuration and the data card; the record also says what was asked for, and which source and versions it came from.
+Its digest, over all else that it says, shows damage by accident; an edit on purpose can bring its own.
 """
 
 import errno
@@ -22,6 +23,7 @@ import numpy as np
 
 from dpgan_lib import paths
 from dpgan_lib.config import RunConfig, canonical_json, config_from
+from dpgan_lib.records import shape
 from dpgan_lib.records.provenance import MEASURING, TRAINING, source_changes, version_changes
 
 RECORD = "record.json"
@@ -32,6 +34,7 @@ GIVEN = ("mode", "asked", "config", "card", "privacy", "metrics", "seconds", "pr
 CHANGED = {TRAINING: "the source that trains it has changed since",
            MEASURING: "the source that measures it has changed since"}
 ADDED = ("schema", "study", "run_id", "created", "artefacts")  # what write() adds
+DIGEST = "digest"  # added too; records from before there was one lack it
 RECORDS_ONLY = "DPGAN_RECORDS_ONLY"  # set while published notebooks are checked
 SWAP_SECONDS = 1.0  # a replaced record is missing between two renames; a reader waits this long for it
 
@@ -75,7 +78,7 @@ class Record:
         """Raises ValueError if the record was written for other configuration fields than today's."""
         try:
             return config_from(self.content["config"])
-        except TypeError as error:
+        except (TypeError, ValueError, LookupError, AttributeError) as error:
             raise ValueError(f"{self.folder / RECORD} has another configuration: {error}. Compute it again.") from None
 
     @property
@@ -165,20 +168,54 @@ def _records(store: Path, study: str) -> list[Record]:
 
 
 def read(folder: Path) -> Record | None:
-    """The record in a folder, or None. Raises ValueError, one line with the path, if it is not whole and strict."""
+    """The record in a folder, or None. Raises ValueError, one line with the path, if it is damaged: not whole, not
+    strict, a field of another type, or not what its digest was made of.
+    """
+    record = opened(folder)
+    if record and (found := shape.fault(record.content) or digest_fault(record.content)):
+        raise _damaged(folder, found)
+    return record
+
+
+def opened(folder: Path) -> Record | None:
+    """The record in a folder, whatever its fields hold, or None. Raises ValueError, one line with the path, if it is no
+    strict JSON, or no record of this schema with all fields.
+    """
     text = _record_bytes(folder)
     if text is None:
         return None
     try:
-        content = json.loads(text, parse_constant=_refuse_constant)
+        content = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
         if content.get("schema") != SCHEMA:
             raise ValueError(f"its schema is {content.get('schema')!r}")
         if missing := [name for name in GIVEN + ADDED if name not in content]:
             raise ValueError(f"it lacks {', '.join(missing)}")
-    except (ValueError, AttributeError) as error:
-        raise ValueError(f"{folder / RECORD} is no record of schema {SCHEMA} ({error}). "
-                         f"Delete its folder and compute it again, or restore it with git.") from None
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise _damaged(folder, str(error)) from None
     return Record(folder, content)
+
+
+def _damaged(folder: Path, reason: str) -> ValueError:
+    return ValueError(f"{folder / RECORD} is no record of schema {SCHEMA} ({reason}). "
+                      f"Delete its folder and compute it again, or restore it with git.")
+
+
+def content_digest(content: dict) -> str:
+    """SHA-256 of all that a record says, but for its digest: as parsed, whatever the file's spaces and line ends."""
+    rest = {name: value for name, value in content.items() if name != DIGEST}
+    return hashlib.sha256(canonical_json(rest).encode()).hexdigest()
+
+
+def digest_fault(content: dict) -> str | None:
+    """One line if the content is not what its digest was made of; None if it is, or has no digest."""
+    if DIGEST not in content or content[DIGEST] == content_digest(content):
+        return None
+    return "its content is not what was written: it differs from its digest"
+
+
+def is_published(record: Record) -> bool:
+    """Whether the record lies in the published store, which has a manifest."""
+    return record.folder.resolve().parent.parent == paths.published().resolve()
 
 
 def written(folder: Path) -> int | None:
@@ -200,6 +237,13 @@ def _refuse_constant(name: str):
     raise ValueError(f"{name} is not strict JSON")
 
 
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):  # 1e999
+        _refuse_constant(text)
+    return value
+
+
 def _record_bytes(folder: Path) -> bytes | None:
     deadline = time.monotonic() + SWAP_SECONDS
     while True:
@@ -218,10 +262,14 @@ def _run_folders(store: Path) -> list[Path]:
 
 def staleness(record: Record) -> list[str]:
     """Why a record is out of date, one reason each; empty if it is current."""
-    content = record.content
-    reasons = []
-    reasons += [CHANGED[part] for part in source_changes(record.study, record.provenance)]
+    reasons = [CHANGED[part] for part in source_changes(record.study, record.provenance)]
     reasons += version_changes(record.provenance)
+    return reasons + damage(record)
+
+
+def damage(record: Record) -> list[str]:
+    """What of a record is no longer as it was written, one reason each: its configuration, card and files."""
+    content, reasons = record.content, []
     address = content_address(content["config"], content["card"])
     if not address == record.run_id == record.folder.name:
         reasons.append(f"its config and card belong to run {address}")
@@ -237,13 +285,18 @@ def write(study: str, run_id: str, content: dict, artefacts: dict[str, bytes], s
     """Store a completed run, in runs/ unless told otherwise; whole or not at all. The last writer of a run wins.
 
     content: mode, asked, config, card, privacy, metrics, seconds, provenance; the rest is added here.
-    Raises ValueError for a name that is no plain name, a missing field, a nan, or a run id that is not the content's.
+    Raises ValueError for a name that is no plain name, a missing field or one of another type, a nan, or a run id that
+    is not the content's.
     """
     _check(study, run_id, content, artefacts)
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(artefacts.items())}
     created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     content = strict({"created": created} | content
                      | {"schema": SCHEMA, "study": study, "run_id": run_id, "artefacts": digests})
+    content = json.loads(_json_bytes(content))  # as it will be read
+    if found := shape.fault(content):
+        raise ValueError(f"a record of {study} cannot be stored: {found}")
+    content[DIGEST] = content_digest(content)
     files = artefacts | {RECORD: _json_bytes(content)}
     folder = (store or paths.runs()) / study / run_id
     fresh = _neighbour(folder)

@@ -1,7 +1,7 @@
 """A study's grid, computed: one record a cell, what is current is kept, and a cell that fails leaves a visible hole.
 
-A cell that was killed goes on from its checkpoint, if its study keeps any, when the sweep is called again. A second sweep
-beside the first waits for a cell that is being computed, and finds its record.
+A cell that was killed goes on from its checkpoint, if its study keeps any, when the sweep is called again. A second
+sweep beside the first waits for a cell that is being computed, and finds its record.
 """
 
 import multiprocessing
