@@ -1,4 +1,4 @@
-"""The shape of a record: the type of each field that a reader relies on. What a study measures has a shape of its own."""
+"""The shape of a record: the type of each field that a reader relies on. Each study's metrics have their own."""
 
 from functools import cache
 

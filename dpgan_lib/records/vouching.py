@@ -53,11 +53,9 @@ FIELDS = (  # the first that fits a field is its
     Field("metrics/synthetic/cnn_pairs/*", RECOMPUTED, "their mean and the least of them are two other metrics"),
     Field("metrics/combinations/*/1", RECOMPUTED, "they add up to the images of the config"),
     Field("metrics/obeyed/*/1", RECOMPUTED, "they add up to the images of the config"),
-    Field("metrics/counts/*", RECOMPUTED, "they add up to the training images of this library's card"),
     Field("config/*", HASHED, "of a training run, the privacy statement must agree with it too"),
     Field("card/*", HASHED, "of a data set of this library, it must be the library's card too"),
-    Field("metrics/*", REPORTED, "in range, and consistent where they depend on each other; --deep computes those of the "
-                                 "training chapters again, from the weights"),
+    Field("metrics/*", REPORTED, "in range and consistent at most; --deep computes those of digits from the weights"),
     Field("asked/*", REPORTED, "the config follows from it, by a plan that no check makes"),
     Field("study", REPORTED, "in the published store it is the folder's name"),
     Field("created", REPORTED, "by that machine's clock"),

@@ -127,10 +127,14 @@ class Study:
         return self.plan(asked).address
 
     def asked_of(self, record: Record):
-        """The parameters that a record answers to. Raises TypeError where parameters have been added or dropped
+        """The parameters that a record answers to. Raises ValueError where parameters have been added or dropped
         since.
         """
-        return self.asked(**record.asked)
+        try:
+            return self.asked(**record.asked)
+        except TypeError as error:
+            raise ValueError(f"{record.folder} was asked for with other parameters ({error}): compute it "
+                             "again.") from None
 
     def comparable(self, records: list[Record], asked) -> list[Record]:
         """Those that may stand in one figure with what is asked for: all but `vary` is the same."""
@@ -249,6 +253,9 @@ class Study:
         if not self.can_measure(record):
             raise ValueError(f"{record.study}/{record.run_id} keeps no generator to measure: compute it again with "
                              "`dpgan train --fresh`.")
+        if found := store.damage(record):
+            raise ValueError(f"{record.folder} is damaged ({'; '.join(found)}): delete it and compute it again, or "
+                             "restore it with git.")
         asked = self.asked_of(record)
         plan = self.plan(asked)
         if plan.address != record.run_id:
