@@ -321,16 +321,22 @@ def reproduce(progress, chapter, parameters, run):
 
 
 @main.command()
-@click.argument("record")
+@click.argument("record", required=False)
 @click.option("--deep", is_flag=True, help="Also compute the metrics again from the weights: needs the data, 2 "
                                            "minutes.")
+@click.option("--explain", is_flag=True, help="Say of each field what the checks vouch for; without RECORD, of all "
+                                              "fields that there are.")
 @click.pass_obj
-def verify(progress, record, deep):
+def verify(progress, record, deep, explain):
     """Check what a record says, by its folder or <study>/<run id>. Opens no data unless --deep."""
-    from dpgan_lib.records import checks, verify
+    from dpgan_lib.records import checks, verify, vouching
 
-    found = verify.check(verify.find(record), deep=deep, progress=progress)
-    click.echo("\n".join(map(str, found)))
+    if record is None and not explain:
+        raise ValueError("there is nothing to verify: name a record, or ask with --explain what would be checked")
+    chosen = None if record is None else verify.find(record)
+    found = [] if chosen is None else verify.check(chosen, deep=deep, progress=progress)
+    lines = list(map(str, found)) + ([""] if found and explain else [])
+    click.echo("\n".join(lines + (vouching.explain(chosen) if explain else [])))
     if any(check.outcome == checks.FAILED for check in found):
         raise click.exceptions.Exit(1)
 

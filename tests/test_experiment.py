@@ -2,6 +2,9 @@
 
 import json
 import math
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -13,11 +16,13 @@ from dpgan_lib.gan import loop
 from dpgan_lib.measures import classifiers
 from dpgan_lib.privacy import accounting, calibration
 from dpgan_lib.privacy.streams import stream
+from dpgan_lib.records import locks
 from dpgan_lib.records.store import RECORDS_ONLY, published, staleness
 from dpgan_lib.studies.mnist_tradeoff import study
 from dpgan_lib.studies.mnist_tradeoff.study import STUDY, Parameters
 from dpgan_lib.studies.parameters import RunParameters, parameters_from, plan_run
 from dpgan_lib.studies.study import WEIGHTS, Plan, generator_of
+from dpgan_lib.studies.wasserstein import study as toy_study
 
 SMOKE = {"dataset": "digits", "profile": "smoke"}
 
@@ -156,6 +161,45 @@ def test_a_run_laid_out_for_another_machine_is_finished_here(store, monkeypatch)
     remote.main()
     monkeypatch.setattr(loop, "critic_step", lambda *_: pytest.fail("trained again"))
     assert STUDY.obtain(TINY, progress=False).run_id == STUDY.address(TINY)
+
+
+# The same run twice at once
+
+POINT = toy_study.Parameters(profile="smoke", epsilon="inf")
+
+
+@pytest.fixture
+def slow(tmp_path, monkeypatch):
+    """A study whose measuring takes a second, and the list of those that were begun."""
+    monkeypatch.delenv(RECORDS_ONLY, raising=False)
+    monkeypatch.setenv("DPGAN_HOME", str(tmp_path))
+    begun = []
+
+    def measure(*_):
+        begun.append(True)
+        time.sleep(1)
+        return {"begun": len(begun)}, {}
+
+    return replace(toy_study.STUDY, measure=measure), begun
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_run_that_is_asked_for_twice_at_once_is_computed_once(slow, fresh, capsys):
+    study, begun = slow
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: study.obtain(POINT, fresh=fresh, progress=False), range(2))
+    assert first == second and len(begun) == 1
+    assert capsys.readouterr().err.startswith(f"waiting for process {os.getpid()} on ")
+
+
+def test_who_waited_for_a_process_that_left_nothing_computes_the_run(slow):
+    study, begun = slow
+    old = study.obtain(POINT, progress=False)
+    with ThreadPoolExecutor(1) as pool:
+        with locks.held(paths.runs() / ".locks" / f"wasserstein-{old.run_id}"):
+            waiting = pool.submit(study.obtain, POINT, fresh=True, progress=False)
+            time.sleep(0.5)
+        assert (old.metrics, waiting.result().metrics) == ({"begun": 1}, {"begun": 2})
 
 
 def test_a_private_run_on_real_mnist_learns_and_on_shuffled_labels_it_does_not(real_mnist, tmp_path):

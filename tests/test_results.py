@@ -121,8 +121,8 @@ def test_a_damaged_record_is_one_line_with_its_path_to_whoever_looks_for_it(stor
     DAMAGE[name](content)
     path.write_text(json.dumps(content))
     for look in (lambda: store.find("mutual_information", record.run_id),
-                 lambda: store.published("mutual_information"), lambda: registry.study_of(store.read(record.folder))):
-        with pytest.raises(ValueError, match="record.json has been damaged: `dpgan verify .*` says more") as error:
+                 lambda: store.published("mutual_information"), lambda: registry.study_of(store.opened(record.folder))):
+        with pytest.raises(ValueError, match="is no record of schema 2 .*Delete its folder") as error:
             look()
         assert str(path) in str(error.value) and "\n" not in str(error.value)
 

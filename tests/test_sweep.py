@@ -1,12 +1,19 @@
 """A study's grid: what is current is kept, what fails is a hole with its reason, and the rest is computed."""
 
+import random
+import subprocess
+import sys
+import time
 from dataclasses import dataclass
 from types import SimpleNamespace
 
+import psutil
 import pytest
 
+from dpgan_lib import paths
 from dpgan_lib.records import store
 from dpgan_lib.studies import registry, study, sweep
+from dpgan_lib.studies.wasserstein import study as toy
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,57 @@ def _cell(name, parameters, threads):
 
 
 sweep_cell = sweep._cell
+
+
+# A sweep that is killed
+
+POINTS = tuple(toy.Parameters(profile="smoke", epsilon="inf", seed=seed) for seed in (0, 1))
+SWEEP = """
+from dataclasses import replace
+from dpgan_lib.studies import sweep
+from dpgan_lib.studies.wasserstein.study import STUDY, Parameters
+points = tuple(Parameters(profile="smoke", epsilon="inf", seed=seed) for seed in (0, 1))
+due = replace(STUDY, grid=points).due()
+for asked, hole in sweep.compute("wasserstein", due, jobs=2):
+    print(asked.seed, hole, flush=True)
+"""
+END = 20  # seconds in which a worker must end, on a busy machine; alone it takes a tenth
+
+
+def results(folder) -> dict:
+    """What is the same whenever and for how long it is computed, by run id."""
+    records = [store.read(path.parent) for path in folder.glob("wasserstein/[!.]*/record.json")]
+    return {record.run_id: (record.asked, record.content["config"], record.card, record.metrics, record.privacy,
+                            record.content["artefacts"], record.provenance["sources"]) for record in records}
+
+
+@pytest.mark.full
+def test_a_sweep_killed_again_and_again_leaves_the_records_of_one_that_was_not(tmp_path, monkeypatch):
+    """The parent alone is killed: its workers must end too, and what they had begun be begun anew."""
+    command = [sys.executable, "-c", SWEEP]
+    monkeypatch.setenv("DPGAN_HOME", str(tmp_path / "killed"))
+    for point, delay in enumerate([random.uniform(0, 2), *(random.uniform(0, 1.5) for _ in range(2))]):
+        started = time.time()
+        parent = psutil.Popen(command, stdout=subprocess.DEVNULL)
+        # Once before the workers are at work, perhaps; else while they are, if there is anything left to do.
+        while point and parent.poll() is None and not any(
+                path.stat().st_mtime > started for path in paths.runs().glob(".locks/*")):
+            time.sleep(0.01)
+        time.sleep(delay)
+        workers = parent.children(recursive=True) if parent.poll() is None else []
+        parent.kill()
+        parent.wait()
+        ended, alive = psutil.wait_procs(workers, END)
+        for worker in alive:
+            worker.kill()
+        assert not alive, f"killed {delay:.2f} s after point {point}, and {len(alive)} processes went on"
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert {line.split()[1] for line in done.stdout.splitlines()} <= {"None"} and not done.stderr
+    killed = results(paths.runs())
+    monkeypatch.setenv("DPGAN_HOME", str(tmp_path / "whole"))
+    for each in POINTS:
+        toy.STUDY.obtain(each, progress=False)
+    assert killed == results(paths.runs()) and len(killed) == len(POINTS)
 
 
 def test_a_cell_in_words():

@@ -20,7 +20,7 @@ from dpgan_lib.config import EvaluationConfig
 from dpgan_lib.measures import utility
 from dpgan_lib.privacy import accounting
 from dpgan_lib.records import checks, provenance, verify
-from dpgan_lib.records.store import Record, content_address, read, update_manifest, write
+from dpgan_lib.records.store import Record, content_address, content_digest, opened, read, update_manifest, write
 from dpgan_lib.studies.mnist_tradeoff import study
 from dpgan_lib.studies.study import Plan
 
@@ -73,7 +73,7 @@ def rewrite(folder: Path, edit) -> Record:
     content = json.loads((folder / "record.json").read_text())
     edit(content)
     (folder / "record.json").write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
-    return read(folder)
+    return opened(folder)
 
 
 @pytest.mark.parametrize("folder", PUBLISHED, ids=lambda folder: f"{folder.parent.name}-{folder.name}")
@@ -86,7 +86,7 @@ def test_a_copy_in_a_store_of_its_own_passes_and_says_what_it_did_not_check(stor
     rows = verify.check(read(only_folder(store)))
     assert not [row for row in rows if row.outcome == checks.FAILED]
     unchecked = {row.name for row in rows if row.outcome == checks.NOT_CHECKED}
-    assert {"metrics from the weights", "training", "origin", UNCOMMITTED} == unchecked
+    assert {"metrics from the weights", "training", "origin", "digest", UNCOMMITTED} == unchecked
 
 
 # Edits
@@ -164,6 +164,10 @@ EDITS = {
                               {"generator.safetensors"}),
     "no weights": (put("artefacts", change=lambda names: {"samples.png": names["samples.png"]}), {"artefacts"}),
     "an unknown data set": (put("config", "dataset", change=lambda _: "unknown"), {"run id"}),
+    "a release that has a seed": (put("mode", change=lambda _: "release"), {"mode"}),
+    "a mode that is none": (put("mode", change=lambda _: "real"), {"mode", "shape"}),
+    "epsilon, as asked for": (put("asked", "epsilon", change=doubled), {"asked epsilon"}),
+    "another seed, as asked for": (put("asked", "seed", change=lambda seed: seed + 1), {"asked seed"}),
     "another study": (put("study", change=lambda _: "another"), {"place"}),
     "another run id": (put("run_id", change=lambda value: value[::-1]), {"run id", "place"}),
     # Only the manifest catches these, or the weights the first two, as below.
@@ -282,12 +286,13 @@ def test_a_study_without_epsilon_is_checked_as_far_as_it_goes(store):
     record = write("timings", content_address(config, card), content, {}, store)
     update_manifest()
     outcomes = {row.name: row.outcome for row in verify.check(record)}
-    assert outcomes == {"run id": "ok", "place": "ok", "artefacts": "not checked", "manifest": "ok",
+    assert outcomes == {"shape": "ok", "digest": "ok", "run id": "ok", "place": "ok", "mode": "ok",
+                        "artefacts": "not checked", "manifest": "ok",
                         UNCOMMITTED: "not checked", "epsilon": "not checked", "metrics": "not checked",
                         "metrics from the weights": "not checked", "origin": "not checked"}
     assert failed(record, deep=True) == set()
     record = rewrite(record.folder, put("metrics", "steps", change=lambda _: [0.5]))
-    assert failed(record) == {"manifest"}
+    assert failed(record) == {"digest", "manifest"}
 
 
 # Which record
@@ -330,6 +335,11 @@ def test_the_command_prints_a_line_a_check_and_ends_with_the_verdict(store):
 
 # Deep
 
+def sealed(record: Record) -> Record:
+    """The record with the digest of what it says now, as whoever edits it on purpose would leave it."""
+    return rewrite(record.folder, lambda content: content.update(digest=content_digest(content)))
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A run of four steps, with a short evaluation: what it draws is noise, and yet it is what its weights draw."""
@@ -368,7 +378,7 @@ def test_metrics_computed_again_from_the_weights_agree(run):
     (flatter, {"pairs_logistic from the weights", "pairs_worst from the weights"}),
 ])
 def test_deep_catches_what_else_only_the_manifest_would(run, as_measured, edit, expected):
-    record = rewrite(run, edit)
+    record = sealed(rewrite(run, edit))
     assert failed(record) == set()
     assert expected <= failed(record, deep=True)
 
@@ -379,7 +389,7 @@ def test_other_weights_draw_other_samples(run, as_measured):
     weights = {name: value.flip(0) for name, value in load((run / "generator.safetensors").read_bytes()).items()}
     (run / "generator.safetensors").write_bytes(save(weights))
     digest = hashlib.sha256((run / "generator.safetensors").read_bytes()).hexdigest()
-    record = rewrite(run, put("artefacts", "generator.safetensors", change=lambda _: digest))
+    record = sealed(rewrite(run, put("artefacts", "generator.safetensors", change=lambda _: digest)))
     assert failed(record) == set()
     assert failed(record, deep=True) == {"samples from the weights"}
 

@@ -2,6 +2,7 @@
 
 <store>/<study>/<run id>/ holds record.json, generator.safetensors and samples.png. The run id is a hash of the
 configuration and the data card; the record also says what was asked for, and which source and versions it came from.
+Its digest, over all else that it says, shows damage by accident; an edit on purpose can bring its own.
 """
 
 import errno
@@ -22,6 +23,7 @@ import numpy as np
 
 from dpgan_lib import paths
 from dpgan_lib.config import RunConfig, canonical_json, config_from
+from dpgan_lib.records import shape
 from dpgan_lib.records.provenance import MEASURING, TRAINING, source_changes, version_changes
 
 RECORD = "record.json"
@@ -32,7 +34,7 @@ GIVEN = ("mode", "asked", "config", "card", "privacy", "metrics", "seconds", "pr
 CHANGED = {TRAINING: "the source that trains it has changed since",
            MEASURING: "the source that measures it has changed since"}
 ADDED = ("schema", "study", "run_id", "created", "artefacts")  # what write() adds
-TEXTS = ("mode", "study", "run_id", "created")  # of these fields; the others but the schema are tables
+DIGEST = "digest"  # added too; records from before there was one lack it
 RECORDS_ONLY = "DPGAN_RECORDS_ONLY"  # set while published notebooks are checked
 SWAP_SECONDS = 1.0  # a replaced record is missing between two renames; a reader waits this long for it
 
@@ -76,7 +78,7 @@ class Record:
         """Raises ValueError if the record was written for other configuration fields than today's."""
         try:
             return config_from(self.content["config"])
-        except TypeError as error:
+        except (TypeError, ValueError, LookupError, AttributeError) as error:
             raise ValueError(f"{self.folder / RECORD} has another configuration: {error}. Compute it again.") from None
 
     @property
@@ -119,13 +121,20 @@ def strict(value):
 def strict_json(text: bytes):
     """The value that strict JSON spells. Raises ValueError for anything else, a bare NaN or Infinity too."""
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
     except RecursionError:
         raise ValueError("it is nested too deep") from None
 
 
 def _refuse_constant(name: str):
     raise ValueError(f"{name} is not strict JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):  # 1e999
+        _refuse_constant(text)
+    return value
 
 
 def number(value) -> float:
@@ -149,7 +158,7 @@ def find(study: str, run_id: str) -> Record | None:
     Where DPGAN_RECORDS_ONLY is set, only published ones count. Raises ValueError, with the path, for a corrupt one.
     """
     stores = [paths.published()] if os.environ.get(RECORDS_ONLY) else [paths.runs(), paths.published()]
-    records = [sound(record) for store in stores if (record := read(store / study / run_id))]
+    records = [record for store in stores if (record := read(store / study / run_id))]
     return min(records, key=lambda record: bool(staleness(record)), default=None)
 
 
@@ -172,13 +181,30 @@ def published_studies() -> list[str]:
 
 def _records(store: Path, study: str) -> list[Record]:
     folders = [folder for folder in _run_folders(store) if folder.parent.name == study]
-    records = [sound(record) for folder in folders if (record := read(folder))]
+    records = [record for folder in folders if (record := read(folder))]
     return sorted(records, key=lambda record: (number(record.privacy.get("epsilon_asked", "inf")),
                                                record.content["config"].get("seed", 0), record.run_id))
 
 
 def read(folder: Path) -> Record | None:
-    """The record in a folder, or None. Raises ValueError, one line with the path, if it is not whole and strict."""
+    """The record in a folder, or None. Raises ValueError, one line with the path, if it is damaged: not whole, not
+    strict, a field of another type, or not what its digest was made of.
+    """
+    record = opened(folder)
+    return record and sound(record)
+
+
+def sound(record: Record) -> Record:
+    """The record. Raises ValueError, one line with the path, if it is damaged."""
+    if found := shape.fault(record.content) or digest_fault(record.content):
+        raise _damaged(record.folder, found)
+    return record
+
+
+def opened(folder: Path) -> Record | None:
+    """The record in a folder, whatever its fields hold, or None. Raises ValueError, one line with the path, if it is no
+    strict JSON, or no record of this schema with all fields.
+    """
     text = _record_bytes(folder)
     if text is None:
         return None
@@ -189,33 +215,39 @@ def read(folder: Path) -> Record | None:
         if missing := [name for name in GIVEN + ADDED if name not in content]:
             raise ValueError(f"it lacks {', '.join(missing)}")
     except (ValueError, AttributeError) as error:
-        raise ValueError(f"{folder / RECORD} is no record of schema {SCHEMA} ({error}). "
-                         f"Delete its folder and compute it again, or restore it with git.") from None
+        raise _damaged(folder, str(error)) from None
     return Record(folder, content)
 
 
-def sound(record: Record) -> Record:
-    """The record. Raises ValueError, one line with the path, if it is damaged."""
-    if not is_sound(record):
-        raise ValueError(f"{record.folder / RECORD} has been damaged: `dpgan verify {record.folder}` says more. Delete "
-                         "its folder and compute it again, or restore it with git.")
-    return record
+def _damaged(folder: Path, reason: str) -> ValueError:
+    return ValueError(f"{folder / RECORD} is no record of schema {SCHEMA} ({reason}). "
+                      f"Delete its folder and compute it again, or restore it with git.")
 
 
-def is_sound(record: Record) -> bool:
-    """Whether it has what all its readers but `verify` take for granted, which looks at a record field by field."""
-    content, named = record.content, {TRAINING: "method", MEASURING: "kind"}
+def content_digest(content: dict) -> str:
+    """SHA-256 of all that a record says, but for its digest: as parsed, whatever the file's spaces and line ends."""
+    rest = {name: value for name, value in content.items() if name != DIGEST}
+    return hashlib.sha256(canonical_json(rest).encode()).hexdigest()
+
+
+def digest_fault(content: dict) -> str | None:
+    """One line if the content is not what its digest was made of; None if it is, or has no digest."""
+    if DIGEST not in content or content[DIGEST] == content_digest(content):
+        return None
+    return "its content is not what was written: it differs from its digest"
+
+
+def is_published(record: Record) -> bool:
+    """Whether the record lies in the published store, which has a manifest."""
+    return record.folder.resolve().parent.parent == paths.published().resolve()
+
+
+def written(folder: Path) -> int | None:
+    """When the record in a folder was put there, in ns of its file's clock; None without one. Reads nothing of it."""
     try:
-        origin, privacy = record.provenance, record.privacy
-        texts = [*(content[name] for name in TEXTS), origin["platform"], origin["hardware"]["gpu"]]
-        texts += [source[name] for part, source in origin["sources"].items() for name in (named[part], "sha256")]
-        tables = [content[name] for name in (*GIVEN, *ADDED) if name not in (*TEXTS, "schema")] + [origin["versions"]]
-        for value in [privacy["epsilon_asked"], privacy["epsilon_spent"]["pld"]] if privacy else []:
-            number(value)
-        return (all(isinstance(text, str) for text in texts) and all(isinstance(table, dict) for table in tables)
-                and isinstance(content["config"].get("seed"), int | None))
-    except (LookupError, TypeError, AttributeError, ValueError):
-        return False
+        return (folder / RECORD).stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
 
 
 def read_samples(record: Record) -> np.ndarray:
@@ -244,10 +276,14 @@ def _run_folders(store: Path) -> list[Path]:
 
 def staleness(record: Record) -> list[str]:
     """Why a record is out of date, one reason each; empty if it is current."""
-    content = record.content
-    reasons = []
-    reasons += [CHANGED[part] for part in source_changes(record.study, record.provenance)]
+    reasons = [CHANGED[part] for part in source_changes(record.study, record.provenance)]
     reasons += version_changes(record.provenance)
+    return reasons + damage(record)
+
+
+def damage(record: Record) -> list[str]:
+    """What of a record is no longer as it was written, one reason each: its configuration, card and files."""
+    content, reasons = record.content, []
     address = content_address(content["config"], content["card"])
     if not address == record.run_id == record.folder.name:
         reasons.append(f"its config and card belong to run {address}")
@@ -263,13 +299,18 @@ def write(study: str, run_id: str, content: dict, artefacts: dict[str, bytes], s
     """Store a completed run, in runs/ unless told otherwise; whole or not at all. The last writer of a run wins.
 
     content: mode, asked, config, card, privacy, metrics, seconds, provenance; the rest is added here.
-    Raises ValueError for a name that is no plain name, a missing field, a nan, or a run id that is not the content's.
+    Raises ValueError for a name that is no plain name, a missing field or one of another type, a nan, or a run id that
+    is not the content's.
     """
     _check(study, run_id, content, artefacts)
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(artefacts.items())}
     created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     content = strict({"created": created} | content
                      | {"schema": SCHEMA, "study": study, "run_id": run_id, "artefacts": digests})
+    content = json.loads(_json_bytes(content))  # as it will be read
+    if found := shape.fault(content):
+        raise ValueError(f"a record of {study} cannot be stored: {found}")
+    content[DIGEST] = content_digest(content)
     files = artefacts | {RECORD: _json_bytes(content)}
     folder = (store or paths.runs()) / study / run_id
     fresh = _neighbour(folder)
@@ -344,11 +385,11 @@ def check_manifest() -> list[str]:
 
 
 def _digests(store: Path) -> dict[str, str | None]:
-    return {f"{folder.parent.name}/{folder.name}": digest(folder) if (folder / RECORD).is_file() else None
+    return {f"{folder.parent.name}/{folder.name}": record_digest(folder) if (folder / RECORD).is_file() else None
             for folder in _run_folders(store)}
 
 
-def digest(folder: Path) -> str:
+def record_digest(folder: Path) -> str:
     """The SHA-256 of the record.json in a folder, 64 hex digits, as the manifest lists it.
 
     Of its lines, not of how they end: git may write CRLF where it checks a text out, and in JSON a line end is but

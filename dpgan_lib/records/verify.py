@@ -2,7 +2,8 @@
 
 Each check derives a value again, from other fields, from files or from this library, and compares it with the recorded
 one. An edit of one field is caught here. Edits that agree with each other are caught only by what they cannot reach:
-the manifest and its commit, this library's card of the data set and, for metrics, the weights (deep).
+the manifest and its commit, this library's card of the data set and, for metrics, the weights (deep). What of a record
+is checked how, field by field, stands in records/vouching.py.
 """
 
 import hashlib
@@ -21,7 +22,7 @@ import numpy as np
 from dpgan_lib import data, paths
 from dpgan_lib.config import RunConfig
 from dpgan_lib.privacy import accounting
-from dpgan_lib.records import checks
+from dpgan_lib.records import checks, shape
 from dpgan_lib.records.checks import (
     FAILED,
     NOT_CHECKED,
@@ -35,19 +36,24 @@ from dpgan_lib.records.checks import (
     near,
 )
 from dpgan_lib.records.store import (
+    DIGEST,
     MANIFEST,
     RECORD,
     Record,
     content_address,
+    content_digest,
+    is_published,
     number,
-    read,
+    opened,
     read_samples,
+    record_digest,
     staleness,
     strict,
 )
 
 ADJACENCY = "add/remove one record"  # the only one that the accountants here bound
 WEIGHTS, SAMPLES = "generator.safetensors", "samples.png"
+AS_CONFIGURED = ("profile", "seed", "epsilon", "delta")  # asked for and configured alike, in every study
 DEEP = "metrics from the weights"
 
 # Relative. PLD sums by FFT, whose rounding moves its epsilon by 2e-9 over 2,000 steps and 3e-8 over 450,000 (seen when
@@ -62,14 +68,15 @@ PIXEL_TOLERANCE = 0.01
 # Which record
 
 def find(text: str) -> Record:
-    """A record by its folder, its record.json, or its run id or "<study>/<run id>" in the published store.
+    """A record by its folder, its record.json, or its run id or "<study>/<run id>" in the published store; damaged ones
+    too, for check() says what is wrong with them.
 
     Raises ValueError, one line with the nearest known, if it is none of these.
     """
     path = Path(text)
     folder = path.parent if path.name == RECORD else path
     if os.path.isfile(folder / RECORD):  # of a name that is too long, pathlib's raises
-        return read(folder.resolve())  # type: ignore[return-value]  # it is a file
+        return opened(folder.resolve())  # type: ignore[return-value]  # it is a file
     folders = [path.parent for path in _store().glob(f"[!.]*/[!.]*/{RECORD}")]
     known = {f"{folder.parent.name}/{folder.name}": folder for folder in folders}
     asked = text.strip("/")
@@ -79,7 +86,7 @@ def find(text: str) -> Record:
         raise ValueError(
             f"record={text!r} must be a record's folder, its {RECORD}, or its <study>/<run id> or unique run id in the "
             f"published store. {f'The nearest there: {near}' if near else 'That store is empty'}.")
-    return read(known[named[0]].resolve())  # type: ignore[return-value]  # a glob found it
+    return opened(known[named[0]].resolve())  # type: ignore[return-value]  # a glob found it
 
 
 def _store() -> Path:
@@ -98,8 +105,9 @@ def check(record: Record, *, deep: bool = False, progress: bool = False) -> list
     config = _run_config(record) if deep and is_demonstration(record.content) else None
     if config:
         data.check(config.dataset)  # before minutes are spent
-    rows = [*gathered("run id", _identity(record)), *gathered("artefacts", _artefacts(record)),
-            *gathered("manifest", _manifest(record))]
+    rows = [*gathered("shape", _shape(record.content)), *gathered("digest", _digest(record.content)),
+            *gathered("run id", _identity(record)), *gathered("asked", _asked(record.content)),
+            *gathered("artefacts", _artefacts(record)), *gathered("manifest", _manifest(record))]
     if _claims_privacy(record.content):
         rows += [*gathered("card", _card(record.content)), *gathered("privacy", _privacy(record.content)),
                  *gathered("epsilon", _epsilon(record.privacy)),
@@ -136,9 +144,43 @@ def _identity(record: Record) -> Iterator[Check]:
     content = record.content
     yield equal("run id", record.run_id, content_address(content["config"], content["card"]),
                 "by the hash of its config and card")
-    if _is_published(record):
+    if is_published(record):
         folder = record.folder
         yield equal("place", f"{record.study}/{record.run_id}", f"{folder.parent.name}/{folder.name}", "by its folder")
+
+
+def _shape(content: dict) -> Iterator[Check]:
+    fault = shape.fault(content)
+    yield Check("shape", FAILED if fault else OK, fault or "each field has its type")
+
+
+def _digest(content: dict) -> Iterator[Check]:
+    if DIGEST in content:
+        yield equal("digest", content[DIGEST], content_digest(content), "by all else in the record")
+    else:
+        yield Check("digest", NOT_CHECKED, "the record is from before there was one")
+
+
+def _asked(content: dict) -> Iterator[Check]:
+    """What was asked for and what was configured, where they have one name; and the mode, which follows from a seed."""
+    seed = content["config"].get("seed", 0)
+    yield equal("mode", content["mode"], "release" if seed is None else "demo",
+                "by its config, which has no seed" if seed is None else "by its config: no release is seeded")
+    asked = {name: content["asked"][name] for name in AS_CONFIGURED if name in content["asked"]}
+    for name, value in asked.items():
+        known = list(_named(content["config"], name))
+        if known:
+            same = value in known or name == "epsilon" and number(value) in map(number, known)
+            yield equal(f"asked {name}", value, value if same else known[0], "in its config")
+
+
+def _named(config, name: str) -> Iterator:
+    """The values of that name in a configuration, at any depth."""
+    for key, value in config.items() if isinstance(config, dict) else ():
+        if key == name:
+            yield value
+        else:
+            yield from _named(value, name)
 
 
 def _artefacts(record: Record) -> Iterator[Check]:
@@ -158,11 +200,11 @@ def _artefacts(record: Record) -> Iterator[Check]:
 
 
 def _manifest(record: Record) -> Iterator[Check]:
-    if not _is_published(record):
+    if not is_published(record):
         yield Check("manifest", NOT_CHECKED, "it lists the published store, and this record lies elsewhere")
         return
     name, store = f"{record.folder.parent.name}/{record.folder.name}", record.folder.parent.parent
-    digest = _sha256((record.folder / RECORD).read_bytes())
+    digest = record_digest(record.folder)
     path = store / MANIFEST
     listed = json.loads(path.read_bytes()) if path.is_file() else {}
     yield equal("manifest", digest, listed.get(name, "nothing"), f"in {MANIFEST}")
@@ -173,10 +215,6 @@ def _manifest(record: Record) -> Iterator[Check]:
         yield Check("committed manifest", NOT_CHECKED, "the commit at hand does not know this record yet")
     else:
         yield equal("committed manifest", digest, committed[name], "in git's HEAD")
-
-
-def _is_published(record: Record) -> bool:
-    return record.folder.resolve().parent.parent == _store()
 
 
 def _committed(store: Path) -> dict | None:

@@ -25,7 +25,7 @@ from dpgan_lib.config import RunConfig, release_noise
 from dpgan_lib.data import DataCard
 from dpgan_lib.gan.state import hardware
 from dpgan_lib.privacy import accounting
-from dpgan_lib.records import store
+from dpgan_lib.records import locks, store
 from dpgan_lib.records.provenance import MEASURING, TRAINING, measuring_source, provenance, training_source
 from dpgan_lib.records.store import RECORDS_ONLY, Record, strict
 from dpgan_lib.warm_start import methods
@@ -128,10 +128,14 @@ class Study:
         return self.plan(asked).address
 
     def asked_of(self, record: Record):
-        """The parameters that a record answers to. Raises TypeError where parameters have been added or dropped
+        """The parameters that a record answers to. Raises ValueError where parameters have been added or dropped
         since.
         """
-        return self.asked(**record.asked)
+        try:
+            return self.asked(**record.asked)
+        except TypeError as error:
+            raise ValueError(f"{record.folder} was asked for with other parameters ({error}): compute it "
+                             "again.") from None
 
     def comparable(self, records: list[Record], asked) -> list[Record]:
         """Those that may stand in one figure with what is asked for: all but `vary` is the same."""
@@ -159,12 +163,22 @@ class Study:
                progress: bool = True) -> Record | None:
         """The record: found (maybe stale), else computed. fresh: compute it whatever is found.
 
-        max_minutes: stop training then and return None; the next call resumes.
+        Where another process computes the run already, this waits for it and returns that record.
+
+        max_minutes: stop training then and return None; the next call resumes. Waiting does not count.
         Raises ValueError for what makes no sense, RuntimeError where DPGAN_RECORDS_ONLY is set and there is no record.
         """
         asked.check()
-        found = None if fresh else self.find(asked)
-        return found or self._compute(asked, max_minutes, progress)
+        address = self.address(asked)
+        folder = paths.runs() / self.chapter / address
+        before = store.written(folder)
+        if not fresh and (found := self.find(asked)):
+            return found
+        with locks.held(paths.runs() / ".locks" / f"{self.chapter}-{address}"):
+            # Another process may have computed it by now. That fresh asks for no older one holds all the same.
+            if store.written(folder) != before and (found := store.read(folder)) and not store.staleness(found):
+                return found
+            return self._compute(asked, max_minutes, progress)
 
     def refresh(self, asked, *, progress: bool = True) -> Record:
         """The record, current: measured again if that is enough, else computed again, where it is stale or missing."""
@@ -241,6 +255,9 @@ class Study:
         if not self.can_measure(record):
             raise ValueError(f"{record.study}/{record.run_id} keeps no generator to measure: compute it again with "
                              "`dpgan train --fresh`.")
+        if found := store.damage(record):
+            raise ValueError(f"{record.folder} is damaged ({'; '.join(found)}): delete it and compute it again, or "
+                             "restore it with git.")
         asked = self.asked_of(record)
         plan = self.plan(asked)
         if plan.address != record.run_id:
