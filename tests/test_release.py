@@ -205,6 +205,25 @@ def dying(monkeypatch, at: int):
     monkeypatch.setattr(loop, "critic_step", counted)
 
 
+@pytest.mark.parametrize("field, value, says", [
+    ("taken", 5, "5, and at least"), ("taken", SHORT + 1, f"{SHORT + 1}, and at least"),
+    ("charged", 11, "steps charged"),
+    ("least_taken", 0.1, "least taken")])
+def test_a_release_whose_steps_do_not_agree_is_refused_by_verify(release_record, field, value, says):
+    content = json.loads(json.dumps(release_record.content))
+    content["steps"][field] = value
+    failed = [check for check in verify.check(store.Record(release_record.folder, content))
+              if check.outcome == checks.FAILED]
+    assert any(says in str(check) for check in failed)
+
+
+@pytest.fixture(scope="module")
+def release_record(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(profiles.PROFILES, "smoke", replace(profiles.PROFILES["smoke"], steps=SHORT))
+        return released(*private_data(), tmp_path_factory.mktemp("released"))[0]
+
+
 def test_what_crashes_lost_is_charged_said_and_not_released_below_the_declared_share(short, tmp_path, monkeypatch):
     given, parameters = private_data(), release.Parameters(**DECLARED)
     dying(monkeypatch, at=5)

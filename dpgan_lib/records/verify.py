@@ -110,7 +110,7 @@ def check(record: Record, *, deep: bool = False, progress: bool = False) -> list
             *gathered("artefacts", _artefacts(record)), *gathered("manifest", _manifest(record))]
     if _claims_privacy(record.content):
         rows += [*gathered("card", _card(record.content)), *gathered("privacy", _privacy(record.content)),
-                 *gathered("epsilon", _epsilon(record.privacy)),
+                 *gathered("epsilon", _epsilon(record.privacy)), *gathered("steps", _steps(record.content)),
                  *gathered("metrics", checks.metrics_checks(record.content))]
     else:
         rows += [Check("epsilon", NOT_CHECKED, "the record claims none, and is not a training run's own"),
@@ -286,6 +286,18 @@ def _epsilon(privacy: dict) -> Iterator[Check]:
     yield (Check("epsilon's limit", OK, f"{again['pld']:.6g} spent (pld), at most {asked:g} asked")
            if again["pld"] <= asked * (1 + EPSILON_TOLERANCE) else
            Check("epsilon's limit", FAILED, f"{again['pld']!r} spent (pld), {asked!r} asked"))
+
+
+def _steps(content: dict) -> Iterator[Check]:
+    """Of a release: as many steps charged as the privacy statement has, and enough of them taken."""
+    if content["mode"] != "release":
+        return
+    steps = content["steps"]
+    yield equal("steps charged", steps["charged"], content["privacy"]["steps"], "in its privacy statement")
+    yield equal("least taken", steps["least_taken"], content["asked"]["least_taken"], "in what was asked")
+    least = steps["least_taken"] * steps["charged"]
+    yield Check("steps taken", OK if least <= steps["taken"] <= steps["charged"] else FAILED,
+                f"{steps['taken']}, and at least {least:g} of {steps['charged']} were declared")
 
 
 @lru_cache(maxsize=256, typed=True)  # who checks all records meets the same mechanism once a seed

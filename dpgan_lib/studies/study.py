@@ -1,6 +1,7 @@
-"""One study: from what a reader asks for to a record. Validate, plan, find the record, or train, measure and store it.
+"""One study, from what a reader asks for to a record: validate, plan and look up, or else train, measure and store.
 
-A notebook under papermill, the `dpgan` command and a job on another machine all come through here.
+A notebook under papermill and the `dpgan` command come through here. A job for another machine is laid out here, and
+its checkpoint is taken up again; dpgan_lib.remote trains it.
 """
 
 import json
@@ -37,8 +38,8 @@ WEIGHTS, POSTERIOR, SAMPLES = "generator.safetensors", "posterior.safetensors", 
 class Plan:
     """What follows from what was asked, before any data is opened.
 
-    run: what is configured; its privacy is what the record claims, where claims_epsilon.  card: of the data set.
-    config: the record's, where it is more than the run's own.
+    run: the configuration; with claims_epsilon, the record states its privacy.  card: the data set's.
+    config: what the record stores in place of it, where that is more.
     """
 
     run: object
@@ -102,8 +103,8 @@ class Study:
     plan: asked -> Plan, without opening any data.  load: (asked, progress) -> the data.
     training_set: (asked, data) -> TrainingSet; None, where measuring is all there is and trains what it needs.
     measure: (asked, plan, trained, data, progress: called after each part) -> (metrics, files by name).
-    vary: what may differ between points of one figure.  compared: what was asked for, by name, as it is compared then.
-    threads: of torch, for networks so small that they take longer on more; None: as many as it has.
+    vary: what may differ between points of one figure.  compared: makes what was asked for, by name, ready to compare.
+    threads: of torch while measuring, for networks so small that they take longer on more; None: as many as it has.
 
     provenance.measuring_source and training_source read load, training_set and measure from the call that makes a
     study.
@@ -154,10 +155,14 @@ class Study:
         """
         address = self.address(asked)
         found = store.find(self.chapter, address)
-        if found is None and os.environ.get(RECORDS_ONLY):
-            raise RuntimeError(f"no record of {self.chapter} run {address}, and {RECORDS_ONLY} forbids to compute one: "
-                               "publish the chapter, or unset it.")
+        if found is None:
+            self._may_compute(address)
         return found
+
+    def _may_compute(self, address: str) -> None:
+        if os.environ.get(RECORDS_ONLY):
+            raise RuntimeError(f"no current record of {self.chapter} run {address}, and {RECORDS_ONLY} forbids to "
+                               "compute one: publish the chapter, or unset it.")
 
     def obtain(self, asked, *, fresh: bool = False, max_minutes: float | None = None,
                progress: bool = True) -> Record | None:
@@ -174,6 +179,8 @@ class Study:
         before = store.written(folder)
         if not fresh and (found := self.find(asked)):
             return found
+        self._may_compute(address)
+        paths.made(paths.runs())  # before hours are spent
         with locks.held(paths.runs() / ".locks" / f"{self.chapter}-{address}"):
             # Another process may have computed it by now. That fresh asks for no older one holds all the same.
             if store.written(folder) != before and (found := store.read(folder)) and not store.staleness(found):
@@ -181,7 +188,7 @@ class Study:
             return self._compute(asked, max_minutes, progress)
 
     def refresh(self, asked, *, progress: bool = True) -> Record:
-        """The record, current: measured again if that is enough, else computed again, where it is stale or missing."""
+        """A current record: a stale one is measured again if that is enough; else it is computed, as where there is none."""
         found = self.find(asked)
         if found and not (reasons := store.staleness(found)):
             return found
@@ -191,7 +198,6 @@ class Study:
 
     def _compute(self, asked, max_minutes, progress):
         plan = self.plan(asked)
-        paths.made(paths.runs())  # before hours are spent
         origin = provenance(self._sources(plan))  # before, for the source may be edited while this runs
         files, seconds, more = self.load(asked, progress), {}, {}
         trained = None
@@ -207,7 +213,7 @@ class Study:
                               None if state.start is None else state.start.shares.cpu())
         with _threads(self.threads):
             origin = {"trained_on": hardware()} | origin
-            metrics, artefacts, took = self._measured(asked, plan, trained, files, progress)
+        metrics, artefacts, took = self._measured(asked, plan, trained, files, progress)
         content = {"mode": "demo", "asked": _values(asked), "config": plan.described, "card": plan.card_described,
                    "metrics": metrics, "privacy": _statement(plan), "seconds": seconds | {"evaluation": took},
                    "provenance": origin} | more
@@ -225,7 +231,8 @@ class Study:
 
     def _measured(self, asked, plan, trained, files, progress):
         started = time.monotonic()
-        with tqdm(desc=f"measuring, {self.chapter}", unit=" parts", disable=not progress) as bar:
+        with (_threads(self.threads),
+              tqdm(desc=f"measuring, {self.chapter}", unit=" parts", disable=not progress) as bar):
             metrics, artefacts = self.measure(asked, plan, trained, files, bar.update)
         return metrics, artefacts, round(time.monotonic() - started, 1)
 
@@ -244,7 +251,7 @@ class Study:
     # Measured again
 
     def can_measure(self, record: Record) -> bool:
-        """Whether the record kept its generator, and all else that measuring takes."""
+        """Whether the record kept the generator that it was trained to."""
         return WEIGHTS in record.content["artefacts"] and TRAINING in record.provenance["sources"]
 
     def measure_again(self, record: Record, *, progress: bool = True) -> Record:
@@ -307,7 +314,7 @@ class Study:
         return [record for record in found if record and not store.staleness(record)]
 
     def states(self) -> Iterator[str]:
-        """A line for each cell of the grid: current, stale (and why), missing, or computed here alone."""
+        """A line for each cell of the grid: current, stale (and why), missing, or computed here and not published."""
         published = {record.run_id: record for record in store.published(self.chapter)}
         for asked in self.grid:
             address = self.address(asked)
