@@ -197,7 +197,7 @@ def less_noise(content):
                                           ("noise_multiplier", "sampling_rate", "steps", "delta", "release_noise")})
     asked = math.ceil(spent["pld"])
     privacy |= {"epsilon_spent": spent, "epsilon_asked": asked}
-    content["config"]["privacy"]["epsilon"] = asked
+    content["config"]["privacy"]["epsilon"] = content["asked"]["epsilon"] = asked
     content["run_id"] = content_address(content["config"], content["card"])
 
 

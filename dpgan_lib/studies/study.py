@@ -188,7 +188,7 @@ class Study:
             return self._compute(asked, max_minutes, progress)
 
     def refresh(self, asked, *, progress: bool = True) -> Record:
-        """A current record: a stale one is measured again if that is enough, else computed, as is one that is missing."""
+        """A current record: a stale one is measured again if that is enough, else computed, as a missing one is."""
         found = self.find(asked)
         if found and not (reasons := store.staleness(found)):
             return found
