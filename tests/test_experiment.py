@@ -163,6 +163,27 @@ def test_a_run_laid_out_for_another_machine_is_finished_here(store, monkeypatch)
     assert STUDY.obtain(TINY, progress=False).run_id == STUDY.address(TINY)
 
 
+def test_a_folder_for_another_machine_that_is_absent_or_cut_is_one_line(tmp_path, monkeypatch, capsys):
+    plan = plan_run(RunParameters(**SMOKE, epsilon="inf"))
+    whole = {"run.json": json.dumps(plan.to_dict()).encode(), "data.npz": None}
+    np.savez(tmp_path / "data.npz", images=np.zeros((4, 1, 28, 28), np.uint8), labels=np.zeros(4))
+    whole["data.npz"] = (tmp_path / "data.npz").read_bytes()
+    folders = [tmp_path / "absent"]
+    for name, content in whole.items():
+        for tenth in range(10):
+            folder = tmp_path / f"{name}-{tenth}"
+            folder.mkdir()
+            for each, bytes_ in whole.items():
+                (folder / each).write_bytes(bytes_[: len(bytes_) * tenth // 10] if each == name else bytes_)
+            folders.append(folder)
+    for folder in folders:
+        monkeypatch.setattr("sys.argv", ["remote", str(folder)])
+        with pytest.raises(SystemExit) as stopped:
+            remote.main()
+        error = capsys.readouterr().err
+        assert stopped.value.code == 2 and str(folder) in error and error.count("\n") == 1
+
+
 # The same run twice at once
 
 POINT = toy_study.Parameters(profile="smoke", epsilon="inf")
