@@ -235,7 +235,7 @@ def commit(record: Record) -> str:
 
 def digest(record: Record) -> str:
     """The first 12 hex digits of the digest of record.json, which for a published record stands in the manifest."""
-    return store.digest(record.folder)[:12]
+    return store.record_digest(record.folder)[:12]
 
 
 def hardware(origin: dict) -> str:
