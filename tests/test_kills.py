@@ -15,7 +15,7 @@ from dpgan_lib.privacy import ledger
 from dpgan_lib.records import checks, store, verify
 
 pytestmark = pytest.mark.full
-KILLS = int(os.environ.get("DPGAN_TEST_KILLS", 3))  # of each command; set it to 20 to be thorough
+KILLS = int(os.environ.get("DPGAN_TEST_KILLS", 2))  # of each command; set it to 20 to be thorough
 DPGAN = [sys.executable, "-W", "ignore", "-m", "dpgan_lib.cli", "--quiet"]
 
 
