@@ -258,6 +258,7 @@ def test_the_attributes_of_celeba_are_known_without_it(real_celeba):
     assert tuple(listed) == celeba.NAMES
 
 
+@pytest.mark.full
 def test_of_a_model_of_real_faces_without_privacy_nothing_is_shown():
     assert not study.may_show(study.run_of(Parameters(epsilon="inf")))
     assert study.may_show(study.run_of(Parameters(epsilon=10.0)))

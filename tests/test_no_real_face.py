@@ -70,6 +70,7 @@ def test_no_committed_image_is_a_copy_of_a_training_image(faces):
     assert [path for path, ratio in ratios.items() if ratio < COPY] == []
 
 
+@pytest.mark.full
 def test_a_copy_is_found_and_another_persons_face_is_none(faces):
     rng = np.random.default_rng(0)
     some = faces["train"].images[rng.choice(len(faces["train"]), 20, replace=False)]

@@ -12,7 +12,7 @@ from dpgan_lib.config import WarmStartConfig
 from dpgan_lib.gan.latent import category
 from dpgan_lib.gan.networks import build_networks
 from dpgan_lib.profiles import PROFILES
-from dpgan_lib.warm_start.embedding import release, squared_distance
+from dpgan_lib.warm_start.embedding import noisy_sums, squared_distance
 from dpgan_lib.warm_start.features import Features
 from dpgan_lib.warm_start.fit import draw_codes, fit, fit_step
 
@@ -31,7 +31,7 @@ def phi():
 def released(phi):
     files = data.load("digits")
     categories = torch.from_numpy(files.train_labels[:, None] == np.arange(10)).float()
-    return release(phi, torch.from_numpy(files.train_images), categories, 0.1, np.random.default_rng(0))
+    return noisy_sums(phi, torch.from_numpy(files.train_images), categories, 0.1, np.random.default_rng(0))
 
 
 def networks():

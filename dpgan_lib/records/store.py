@@ -78,7 +78,7 @@ class Record:
         """Raises ValueError if the record was written for other configuration fields than today's."""
         try:
             return config_from(self.content["config"])
-        except TypeError as error:
+        except (TypeError, ValueError, LookupError, AttributeError) as error:
             raise ValueError(f"{self.folder / RECORD} has another configuration: {error}. Compute it again.") from None
 
     @property
