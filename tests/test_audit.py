@@ -203,8 +203,9 @@ class Watched(canaries.Planted):
 def test_nothing_is_patched_and_without_a_drawn_canary_what_is_released_is_the_mechanisms(set_out, images):
     critic, seven = set_out
     batch = torch.from_numpy(images[0][:6]), torch.eye(10)[:6]
+    means = Watched(seven).private_mean, mechanism.noisy_mean
     released, plain = (mean(critic, batch, clip_norm=0.5, noise_multiplier=1.0, expected_batch=10,
-                            rng=np.random.default_rng(7)) for mean in (Watched(seven).private_mean, mechanism.noisy_mean))
+                            rng=np.random.default_rng(7)) for mean in means)
     assert released.keys() == plain.keys() and all(torch.equal(released[name], plain[name]) for name in plain)
 
 

@@ -1,10 +1,12 @@
 """The book as a reader meets it: complete, its commands real, its figure described, its pages readable offline."""
 
+import io
 import json
 import re
 import shlex
 import subprocess
 import sys
+from contextlib import redirect_stderr
 from dataclasses import asdict
 from functools import partial
 from html.parser import HTMLParser
@@ -123,8 +125,10 @@ def check_python(words, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert words[:2] == ["-m", "dpgan_lib.remote"]
     monkeypatch.setattr(sys, "argv", words[1:])
-    with pytest.raises(SystemExit):  # the words were understood: the run's folder is missing
+    said = io.StringIO()
+    with redirect_stderr(said), pytest.raises(SystemExit):
         remote.main()
+    assert "does not hold a prepared run" in said.getvalue()  # so the words were understood
 
 
 @pytest.mark.parametrize("line", [line for name in ("README.md", "CONTRIBUTING.md", "book/rerun.md")
