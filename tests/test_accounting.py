@@ -141,6 +141,7 @@ def test_divergence_is_the_integral(order, q, sigma):
         assert ours == pytest.approx(exact, rel=1e-10, abs=0)  # an integer order never forms A_alpha
 
 
+@pytest.mark.full
 @few
 @given(order=st.integers(2, 64), q=st.floats(1e-6, 0.99), sigma=st.floats(0.3, 20))
 def test_the_closed_sum_is_the_integral(order, q, sigma):

@@ -138,6 +138,7 @@ def refuted(noise, repeats=400):
     return count
 
 
+@pytest.mark.full
 def test_the_test_keeps_its_level_and_sees_half_the_noise():
     assert audit.midpoint(ONE_STEP) == 0.5
     assert refuted(0.5) <= binom.isf(RARE, 400, 0.05)

@@ -25,6 +25,7 @@ def generator():
                                             np.random.default_rng))
 
 
+@pytest.mark.full
 def test_images_are_in_range_and_of_the_class_asked_for(generator):
     z, code = sample_latent(LATENT, 500, np.random.default_rng(0))
     images = generator(z, code)

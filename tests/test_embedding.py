@@ -109,7 +109,7 @@ def test_without_noise_counts_and_means_are_exact(phi, digits):
     assert not told.noise.any()
 
 
-@pytest.mark.parametrize("keep", [3, 30])
+@pytest.mark.parametrize("keep", [3, pytest.param(30, marks=pytest.mark.full)])
 def test_counts_of_a_thinned_class_are_right_and_noisy(phi, digits, keep):
     noise = 2.0
     images, categories = thinned([part[:400] for part in digits], 4, keep)

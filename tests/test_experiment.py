@@ -57,7 +57,8 @@ def run_id(asked):
 
 
 @pytest.mark.parametrize("given, meant", [
-    ({"delta": "1e-6"}, {"delta": 1e-6}), ({"epsilon": "1e1"}, {"epsilon": 10.0}),
+    ({"delta": "1e-6"}, {"delta": 1e-6}),
+    pytest.param({"epsilon": "1e1"}, {"epsilon": 10.0}, marks=pytest.mark.full),
     ({"epsilon": "inf"}, {"epsilon": "inf"}), ({"info_weight": "0"}, {"info_weight": 0.0}),
     ({"epsilon": 2}, {"epsilon": 2})])
 def test_a_text_from_a_file_of_parameters_that_spells_a_number_is_that_number(given, meant):

@@ -248,11 +248,13 @@ def real_celeba():
         pytest.skip(f"CelebA is not at hand: {refusal}")
 
 
+@pytest.mark.full
 def test_the_cards_count_what_is_at_hand(real_celeba):
     named = [name for name, card in data.FACES.items() if card.records == real_celeba["train"]]
     assert named and real_celeba["people"] == cards.PEOPLE[named[0]]
 
 
+@pytest.mark.full
 def test_the_attributes_of_celeba_are_known_without_it(real_celeba):
     listed = celeba._listing().attribute_names
     assert tuple(listed) == celeba.NAMES

@@ -151,6 +151,7 @@ def test_the_noises_length_is_that_of_an_empty_batch(live):
 
 # The records, in small
 
+@pytest.mark.full
 def test_norms_over_training_are_a_record_that_claims_no_epsilon(store):
     asked = study.Norms(**SMALL, every=4)
     record = registry.obtain("private_step", asked, progress=False)

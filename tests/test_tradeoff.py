@@ -40,6 +40,7 @@ def test_each_method_spends_no_more_than_asked_and_almost_that(method, epsilon):
     assert config.model.conditional == (method != "paper")
 
 
+@pytest.mark.full
 def test_of_the_whole_method_the_releases_take_their_share():
     config = study.run_of(Parameters(**SMOKE, epsilon=4.0))
     alone = accounting.epsilon_pld(noise_multiplier=release_noise(config), sampling_rate=1.0, steps=1, delta=1e-5)
