@@ -94,6 +94,8 @@ def obtain(parameters: Parameters, images: np.ndarray, labels: np.ndarray, out: 
         check_arrays(*public_test, parameters.side, "the public test data")
         wrong = np.setdiff1d(public_test[1], np.arange(parameters.classes))
         require(not wrong.size, "public test labels", wrong[:3].tolist(), f"must lie in 0..{parameters.classes - 1}")
+        known = np.unique(public_test[1])
+        require(known.size > 1, "public test labels", known.tolist(), "must be of two classes or more")
     config, card = plan(parameters), declared(parameters)
     run_id = store.content_address(config.to_dict(), card)
     folder, work = out / STUDY / run_id, out / STUDY / f".work-{run_id}"
@@ -157,17 +159,18 @@ def read_arrays(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     Raises ValueError for a file that is none or lacks one of them.
     """
     repair = "np.savez(FILE, images=..., labels=...) writes such a file"
+    if not Path(path).is_file():
+        raise ValueError(f"{path} is absent: {repair}.")
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            images, labels = arrays["images"], arrays["labels"]
-    except FileNotFoundError:
-        raise ValueError(f"{path} is absent: {repair}.") from None
+            found = {name: arrays[name] for name in ("images", "labels") if name in arrays}
     except (AttributeError, TypeError):  # what np.load gives for an .npy file
         raise ValueError(f"{path} holds one array without a name, and must hold images and labels: {repair}.") from None
-    except KeyError as missing:
-        raise ValueError(f"{path} lacks {missing.args[0]}: {repair}.") from None
-    except (ValueError, EOFError, OSError, BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path} is cut, or no .npz file of plain arrays ({error}): {repair}.") from error
+    except (ValueError, EOFError, OSError, BadZipFile, zlib.error):  # Python objects are refused by a ValueError too
+        raise ValueError(f"{path} is cut, or no .npz file of plain arrays: {repair}.") from None
+    images, labels = (found.get(name) for name in ("images", "labels"))
+    if not (isinstance(images, np.ndarray) and isinstance(labels, np.ndarray)):
+        raise ValueError(f"{path} must hold two arrays, images and labels: {repair}.")
     check_arrays(images, labels, images.shape[-1] if images.ndim == 3 else None, str(path))
     return images, labels
 
@@ -187,7 +190,7 @@ def check_arrays(images: np.ndarray, labels: np.ndarray, side: int | None, sourc
 
 def _kind(array: np.ndarray) -> str:
     """Not the sizes, which would tell how many records there are."""
-    return f"{array.dtype} of {array.ndim} dimensions"
+    return f"{array.dtype}, {array.ndim}-dimensional,"
 
 
 def scaled(images: np.ndarray) -> np.ndarray:

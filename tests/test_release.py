@@ -332,7 +332,7 @@ def test_a_wrong_declaration_is_refused_in_one_line(change, says):
 
 def test_images_of_another_kind_are_refused(short, tmp_path):
     images, labels = private_data()
-    with pytest.raises(ValueError, match=r"float32 of 3 dimensions and must be uint8 of shape \(n, 28, 28\)"):
+    with pytest.raises(ValueError, match=r"float32, 3-dimensional, and must be uint8 of shape \(n, 28, 28\)"):
         release.obtain(release.Parameters(**DECLARED), images.astype(np.float32), labels, tmp_path, progress=False)
 
 
@@ -367,9 +367,14 @@ def test_images_of_another_kind_are_said_to_be_so(tmp_path, images):
     assert done.stderr.count("\n") == 1 and not (tmp_path / "out").exists()
 
 
-def test_public_labels_are_checked_by_value_too(short, tmp_path):
-    with pytest.raises(ValueError, match=r"public test labels=\[10\] must lie in 0..9"):
-        release.obtain(release.Parameters(**DECLARED), *private_data(), tmp_path, public_test=(IMAGES, LABELS + 1))
+@pytest.mark.parametrize("labels, says", [
+    (LABELS + 1, r"public test labels=\[10\] must lie in 0..9"), (LABELS[:1], r"public test labels=\[0\] must be of two"),
+    (LABELS[:0], r"public test labels=\[\] must be of two")])
+def test_public_labels_are_checked_by_value_too(short, tmp_path, labels, says):
+    with pytest.raises(ValueError, match=says):
+        release.obtain(release.Parameters(**DECLARED), *private_data(), tmp_path,
+                       public_test=(IMAGES[: len(labels)], labels))
+    assert not list(tmp_path.rglob("charged"))
 
 
 def test_a_private_label_outside_the_classes_counts_as_none():
