@@ -368,7 +368,8 @@ def test_images_of_another_kind_are_said_to_be_so(tmp_path, images):
 
 
 @pytest.mark.parametrize("labels, says", [
-    (LABELS + 1, r"public test labels=\[10\] must lie in 0..9"), (LABELS[:1], r"public test labels=\[0\] must be of two"),
+    (LABELS + 1, r"public test labels=\[10\] must lie in 0..9"),
+    (LABELS[:1], r"public test labels=\[0\] must be of two"),
     (LABELS[:0], r"public test labels=\[\] must be of two")])
 def test_public_labels_are_checked_by_value_too(short, tmp_path, labels, says):
     with pytest.raises(ValueError, match=says):
