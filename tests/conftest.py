@@ -10,6 +10,7 @@ from playwright.sync_api import sync_playwright
 
 from dpgan_lib import data, paths
 from dpgan_lib.book.site import build_book
+from dpgan_lib.records import locks
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -72,9 +73,17 @@ def project(tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory):
-    """The published book, built once in a folder of its own: the folder of its pages. Warnings fail the build."""
-    folder = tmp_path_factory.mktemp("project")
+def site(tmp_path_factory, worker_id):
+    """The published book, built once for all workers: the folder of its pages. Warnings fail the build."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base if worker_id == "master" else base.parent) / "site"
+    with locks.held(shared.with_suffix(".lock")):
+        if not shared.exists():
+            shared.write_text(str(_built(tmp_path_factory.mktemp("project"))), encoding="utf-8")
+    return Path(shared.read_text(encoding="utf-8"))
+
+
+def _built(folder):
     for name in ("_config.yml", "_toc.yml", "pyproject.toml"):
         shutil.copy(ROOT / name, folder)
     for name in ("book", "notebooks"):
