@@ -95,9 +95,8 @@ def images_with(code, loud, faint):
     return images
 
 
-@pytest.mark.parametrize("loud, faint, read, seen", [
-    pytest.param(1, 0, True, True, marks=pytest.mark.full), (0, 1, True, False),
-    pytest.param(0, 0, False, False, marks=pytest.mark.full)])
+@pytest.mark.full
+@pytest.mark.parametrize("loud, faint, read, seen", [(1, 0, True, True), (0, 1, True, False), (0, 0, False, False)])
 def test_a_code_in_faint_greys_is_read_by_a_network_and_not_by_one_that_sees_strokes(loud, faint, read, seen):
     config = parameters.plan_run(parameters.RunParameters(profile="smoke", dataset="digits", epsilon="inf"))
     config = parameters.replace(config, latent=LATENT, evaluation=EvaluationConfig(images=600, cnn_steps=60))

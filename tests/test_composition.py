@@ -139,6 +139,7 @@ def is_never_overspent(epsilon, share, rate, steps):
     assert pld(**ALONE, release_noise=release_noise) <= share * epsilon
 
 
+@pytest.mark.full
 def test_a_split_budget_is_not_overspent():
     is_never_overspent(epsilon=1.0, share=0.5, rate=0.02, steps=50)
 

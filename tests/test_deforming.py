@@ -42,6 +42,7 @@ def test_the_continuous_codes_are_slant_and_stroke_width(generator, which, measu
     assert abs(codes.along(measure(images))) > 0.8  # of 1
 
 
+@pytest.mark.full
 def test_a_slant_leaves_the_class_alone(generator):
     images = codes.sweep(generator, LATENT, 0, 50, np.random.default_rng(1))
     seen = codes.named(codes.public_judge("digits", 60), images.reshape(-1, 1, 28, 28)).reshape(50, -1)

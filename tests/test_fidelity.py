@@ -63,6 +63,7 @@ def test_outliers_of_the_data_raise_precision_and_not_coverage():
     assert found["coverage"] == pytest.approx(1 / 201)
 
 
+@pytest.mark.full
 def test_measures_of_digits_rank_real_above_noise():
     files = data.load("digits")
     network = feature_network(files.train_images, files.train_labels, 40, np.random.default_rng(0))

@@ -172,6 +172,7 @@ def test_norms_without_privacy_have_no_clip_norm(store):
     assert run.privacy.noise_multiplier == 0 and math.isinf(run.privacy.clip_norm)
 
 
+@pytest.mark.full
 def test_a_run_of_the_sweep_is_a_record_whose_epsilon_can_be_verified(store):
     asked = study.Trial(**SMALL, clip_norm=10.0, batch=64)
     record = registry.obtain("private_step", asked, progress=False)
