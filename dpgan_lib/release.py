@@ -128,7 +128,7 @@ def _released(parameters, config, card, images, labels, public_test, out, work, 
                            f"their share of epsilon is spent. It is not released below {parameters.least_taken:g} of "
                            f"them. Declare a smaller least_taken to release it, or name another folder to begin anew.")
     content = {"mode": "release", "asked": asdict(parameters), "config": config.to_dict(), "card": card, "seconds": {},
-               "steps": {"charged": steps, "taken": state.taken, "least_taken": parameters.least_taken},
+               "steps": {"charged": steps, "taken": state.taken},
                "provenance": origin,
                "created": datetime.now(UTC).strftime("%Y-%m-%d"),  # the hour would tell how long it took
                "privacy": privacy_statement(config, parameters.unit),

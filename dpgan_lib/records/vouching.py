@@ -45,7 +45,6 @@ FIELDS = (  # the first that fits a field is its
     Field("privacy/steps", RECOMPUTED, "the same in the config; that so many were taken is merely reported"),
     Field("steps/charged", RECOMPUTED, "of a release: the same in the privacy statement"),
     Field("steps/taken", REPORTED, "of a release: between the least share declared and all that were charged"),
-    Field("steps/least_taken", RECOMPUTED, "of a release: the same in what was asked"),
     Field("privacy/release_noise", RECOMPUTED, "the same in the config"),
     Field("privacy/sampling_rate", RECOMPUTED, "expected batch / records of the config"),
     Field("privacy/adjacency", RECOMPUTED, "the only one that the accountants bound"),
