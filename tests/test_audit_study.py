@@ -102,17 +102,24 @@ def test_a_record_holds_both_auditors_and_the_controls(records):
 
 def judged(share_of_p, learnt=0.8):
     """A record for each epsilon, by its p-value."""
-    return [SimpleNamespace(content={"config": {"seed": 0, "dataset": "mnist_300", "profile": "laptop"}},
-                            privacy={"epsilon_asked": epsilon, "delta": 1e-5},
+    return [SimpleNamespace(asked={"epsilon": epsilon, "seed": 0},
                             metrics={"nearest": {"p_value": p, "share_nearer": 0.5}, "learnt": learnt})
             for epsilon, p in share_of_p.items()]
 
 
 @pytest.mark.parametrize("p_values, learnt, verdict", [
     ({1.0: 0.5, "inf": 0.001}, 0.8, "holds"), ({1.0: 0.5, "inf": 0.001}, 0.2, "holds in part"),
-    ({1.0: 0.001, "inf": 0.001}, 0.8, "does not hold"), ({1.0: 0.001, "inf": 0.5}, 0.8, "does not hold"),
+    ({1.0: 0.001, "inf": 0.001}, 0.8, "does not hold"), ({1.0: 0.001, "inf": 0.5}, 0.8, NOT_MEASURABLE),
     ({1.0: 0.5, "inf": 0.5}, 0.8, NOT_MEASURABLE), ({1.0: 0.5}, 0.8, NOT_MEASURED),
     ({"inf": 0.001}, 0.8, NOT_MEASURED), ({}, 0.8, NOT_MEASURED)])
 def test_the_verdict_on_memorisation(monkeypatch, p_values, learnt, verdict):
     monkeypatch.setattr(run_store, "staleness", lambda record: [])
     assert claims.judge_memorisation(judged(p_values, learnt)).verdict == verdict
+
+
+def test_many_tests_are_corrected_for():
+    assert claims.holm([0.01, 0.02, 0.03], 0.05) == [True, True, True]
+    assert claims.holm([0.03, 0.02, 0.04], 0.05) == [False, False, False]  # 0.02 is above 0.05 / 3
+    assert claims.holm([0.03, 0.001, 0.02], 0.05) == [True, True, True]  # one after another: 0.05 / 3, / 2, / 1
+    assert claims.holm([0.04, 0.001, 0.03], 0.05) == [False, True, False]
+    assert claims.holm([], 0.05) == []

@@ -341,10 +341,10 @@ def verdict(specificity, utility):
     rows = {"epsilon": 10.0, "seed": 0, ("specificity", "Male"): specificity, ("balanced", "Male"): utility}
 
     class Config:
-        unit, names, seed, privacy = "image", ("Male",), 0, type("Privacy", (), {"epsilon": 10.0})
+        unit, names = "image", ("Male",)
 
     class One:
-        config = Config
+        config, asked = Config, {"epsilon": 10.0, "seed": 0}
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tables, "row", lambda record: rows)

@@ -17,7 +17,8 @@ from dpgan_lib.studies.verdicts import NOT_MEASURED, of_targets
 
 def run(method, epsilon=2.0, ten=0.9, seed=0, ablation="none"):
     config = SimpleNamespace(privacy=SimpleNamespace(epsilon=epsilon), seed=seed)
-    asked = {"dataset": "mnist", "profile": "laptop", "method": method, "ablation": ablation}
+    asked = {"dataset": "mnist", "profile": "laptop", "method": method, "ablation": ablation, "seed": seed,
+             "epsilon": "inf" if math.isinf(epsilon) else epsilon}
     return SimpleNamespace(config=config, asked=asked, kind="run", metrics={
         "synthetic": {"ten_cnn": ten, "pairs_cnn": 0.9}, "fidelity": {"fid_test": 10.0}})
 
@@ -38,9 +39,13 @@ def halves(whole, releases, dp_sgd=(0.5, 0.5, 0.5)):
 @pytest.mark.parametrize("records, verdict", [
     (halves((0.9, 0.9, 0.9), (0.8, 0.8, 0.89)), "holds"), (halves((0.9, 0.9, 0.9), (0.8, 0.8, 0.91)), "holds in part"),
     (halves((0.8, 0.8, 0.8), (0.7, 0.8, 0.95)), "does not hold"),
-    (halves((0.9, 0.9, 0.9), (0.8, 0.8)), NOT_MEASURED), ([], NOT_MEASURED)])
+    (halves((0.9, 0.9, 0.9), ()), NOT_MEASURED), ([], NOT_MEASURED)])
 def test_the_whole_against_its_halves(records, verdict):
     assert claims.judge_halves(records).verdict == verdict
+
+
+def test_seeds_of_all_halves_are_counted():
+    assert claims.judge_halves(halves((0.9, 0.9, 0.9), (0.8, 0.8))).seeds == 2
 
 
 def test_gains_are_listed_seed_by_seed():
@@ -64,8 +69,16 @@ def test_ingredients(without, verdict):
     ((True, True), "holds"), ((True, False), "holds in part"), ((True, None), "holds in part"),
     ((False, None), "does not hold"), ((None, None), NOT_MEASURED)])
 def test_a_target_that_nothing_measured_is_not_reached(met, verdict):
-    targets = [{"what": "a", "target": "1", "measured": "2", "met": each} for each in met]
+    targets = [{"what": "a", "target": "1", "measured": "2", "met": each, "seeds": 3} for each in met]
     assert of_targets(targets, []).verdict == verdict
+
+
+@pytest.mark.parametrize("seeds, verdict, fewest", [
+    ((3, 3), "holds", 3), ((3, 1), "holds in part", 3), ((1, 2), "holds", 1)])
+def test_a_target_reached_by_one_seed_is_not_reached_unless_none_has_more(seeds, verdict, fewest):
+    targets = [{"what": "a", "target": "1", "measured": "2", "met": True, "seeds": each} for each in seeds]
+    found = of_targets(targets, [])
+    assert (found.verdict, found.seeds) == (verdict, fewest)
 
 
 def test_without_records_every_claim_is_not_yet_measured():
@@ -74,10 +87,11 @@ def test_without_records_every_claim_is_not_yet_measured():
 
 
 def test_the_targets_of_digits_are_read_from_records():
-    records = [run("both", epsilon, ten=0.999) for epsilon in (0.2, 1.0, 10.0, math.inf)]
+    records = [run("both", epsilon, ten=0.999, seed=seed) for seed in range(3)
+               for epsilon in (0.2, 1.0, 10.0, math.inf)]
     verdict = claims.judge_utility(records)
     assert verdict.verdict == "holds in part"  # pairs, at 90%, miss theirs
-    assert "epsilon 10: ten classes, CNN: 99.9% (target 93.0)" in verdict.measured
+    assert "epsilon 10: ten classes, CNN: 99.9% \u00b1 0.0 (target 93.0)" in verdict.measured
 
 
 # Audits
@@ -85,7 +99,8 @@ def test_the_targets_of_digits_are_read_from_records():
 def audited(bound, correct=0, halved=20, epsilon=1.0):
     tests = {name: {"refuted": refuted, "tests": 20} for name, refuted in (("correct", correct), ("halved", halved))}
     alone = tests if math.isfinite(epsilon) else {}
-    return SimpleNamespace(privacy={"epsilon_asked": epsilon if alone else "inf"},
+    return SimpleNamespace(asked={"epsilon": epsilon if alone else "inf", "seed": 0}, content={},
+                           privacy={"epsilon_asked": epsilon if alone else "inf"},
                            metrics={"audits": {"knows the data": {"epsilon": bound}}, "alone": alone})
 
 

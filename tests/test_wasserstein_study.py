@@ -15,7 +15,7 @@ from dpgan_lib.records import checks, store, verify
 from dpgan_lib.report import cards
 from dpgan_lib.studies import registry
 from dpgan_lib.studies.parameters import parameters_from
-from dpgan_lib.studies.verdicts import NOT_MEASURED
+from dpgan_lib.studies.verdicts import NOT_MEASURABLE, NOT_MEASURED
 from dpgan_lib.studies.wasserstein import claims, tables
 from dpgan_lib.studies.wasserstein.study import STABILITY, STUDY, SWEEP, Parameters, Stability
 
@@ -82,27 +82,34 @@ def test_tables_have_a_row_for_each_setting(smoke_records):
     assert tables.stability_table(runs).count('scope="row"') == 2
 
 
-def sweep(wasserstein, js, profile="laptop", kind="stability"):
-    """A record with so many runs collapsed of twenty each."""
-    runs = [{"loss": loss, "collapsed": index < count} for loss, count in (("Wasserstein", wasserstein), ("JS", js))
-            for index in range(20)]
-    return SimpleNamespace(kind=kind, metrics={"runs": runs}, asked={"profile": profile, "seed": 0})
+def sweep(wasserstein, js, profile="laptop", kind="stability", runs=100):
+    """A record with so many of that many runs of each loss collapsed."""
+    all_runs = [{"loss": loss, "collapsed": index < count} for loss, count in (("Wasserstein", wasserstein), ("JS", js))
+                for index in range(runs)]
+    return SimpleNamespace(kind=kind, metrics={"runs": all_runs}, asked={"profile": profile, "seed": 0})
 
 
 @pytest.mark.parametrize("wasserstein, js, verdict", [
-    (0, 5, "holds"), (2, 3, "holds"), (0, 0, "holds in part"), (2, 1, "holds in part"), (5, 9, "holds in part"),
-    (3, 3, "does not hold"), (9, 5, "does not hold")])
+    (0, 25, "holds"), (10, 25, "holds"), (0, 0, "holds in part"), (10, 15, "holds in part"), (25, 45, "holds in part"),
+    (15, 15, "does not hold"), (45, 25, "does not hold")])
 def test_the_verdict_on_stability(monkeypatch, wasserstein, js, verdict):
     monkeypatch.setattr(store, "staleness", lambda record: [])
     assert claims.judge_stability([sweep(wasserstein, js)]).verdict == verdict
 
 
+def test_few_runs_cannot_tell(monkeypatch):
+    monkeypatch.setattr(store, "staleness", lambda record: [])
+    found = claims.judge_stability([sweep(0, 1, runs=18)])
+    assert found.verdict == NOT_MEASURABLE and "0 of 18 Wasserstein, 1 of 18 JS runs; Fisher" in found.measured
+    assert claims.judge_stability([sweep(0, 9, runs=50)] * 2).verdict == "holds"  # two seeds' runs together
+
+
 def test_no_smoke_run_and_no_toy_enters_the_verdict(monkeypatch):
     monkeypatch.setattr(store, "staleness", lambda record: [])
     (claim,) = all_claims(PAPER, "wasserstein")
-    others = [sweep(9, 0, profile="smoke"), sweep(9, 0, kind="toy")]
+    others = [sweep(25, 0, profile="smoke"), sweep(25, 0, kind="toy")]
     assert claim.judge(claim.admits(others)).verdict == NOT_MEASURED
-    assert claim.judge(claim.admits([*others, sweep(0, 9)])).verdict == "holds"
+    assert claim.judge(claim.admits([*others, sweep(0, 25)])).verdict == "holds"
     assert {sizes["dataset"] for profile, sizes in SWEEP.items() if profile != "smoke"} == {"mnist"}
 
 

@@ -1,5 +1,6 @@
 """The claims of the paper and of this book, collected from the studies that judge them, in the order of chapters."""
 
+import inspect
 from collections.abc import Callable
 from html import escape
 from importlib import import_module
@@ -7,7 +8,7 @@ from importlib import import_module
 from dpgan_lib.paths import PACKAGE, chapters
 from dpgan_lib.records.store import Record
 from dpgan_lib.report import html
-from dpgan_lib.studies.verdicts import BOOK, PAPER, Claim
+from dpgan_lib.studies.verdicts import BOOK, PAPER, Claim, Verdict, number_of
 
 __all__ = ["BOOK", "PAPER", "address", "claims", "table"]
 CAPTIONS = {
@@ -30,14 +31,30 @@ def table(who: str, published: Callable[[str], list[Record]], chapter: str | Non
     """
     rows = []
     for claim in claims(who, chapter):
-        records = claim.admits(published(claim.study))
-        verdict = claim.judge(records)
-        link = f'<br>{_link(claim)}' if records else ""
-        rows.append(html.table_row(claim.words, [
-            f"<strong>{escape(verdict.verdict)}</strong>{link}",
-            f"<p>{escape(verdict.measured)}</p><p><em>Rule: {escape(claim.rule)}</em></p>"]))
+        records = published(claim.study)
+        verdict = claim.verdict(records)
+        link = f'<br>{_link(claim)}' if claim.admits(records) else ""
+        seeds = "" if verdict.seeds is None else f"<br>{number_of(verdict.seeds)}"
+        rows.append(html.table_row(_words(claim), [
+            f"<strong>{escape(verdict.verdict)}</strong>{seeds}{link}",
+            f"<p>{escape(verdict.measured)}</p><p><em>Rule: {escape(claim.rule)}{_needs(verdict, claim)}</em></p>"
+            + _code(claim)]))
     head = [who, "verdict", "measured, and the rule"]
     return f'<div class="claims">{html.table(CAPTIONS[who == PAPER], head, rows)}</div>'
+
+
+def _words(claim: Claim) -> str:
+    return f"{claim.words} ({claim.method})" if claim.method else claim.words
+
+
+def _needs(verdict: Verdict, claim: Claim) -> str:
+    return "" if verdict.seeds is None else f" It takes {number_of(claim.seeds)}."
+
+
+def _code(claim: Claim) -> str:
+    """The rule as it is computed, folded."""
+    source = escape(inspect.getsource(claim.judge))
+    return f"<details><summary>The rule in code</summary><pre><code>{source}</code></pre></details>"
 
 
 def address(claim: Claim) -> str:

@@ -2,7 +2,6 @@
 
 import math
 
-from dpgan_lib.records import store
 from dpgan_lib.records.store import Record
 from dpgan_lib.studies.audit import canaries, study, tables
 from dpgan_lib.studies.verdicts import (
@@ -15,31 +14,55 @@ from dpgan_lib.studies.verdicts import (
     PAPER,
     Claim,
     Verdict,
+    epsilon_of,
+    fewest_seeds,
     of_parts,
     on_mnist,
     stale,
 )
 
-MEMORISES = 0.05  # level of all swap tests published together, shared out among them
+MEMORISES = 0.05  # level of all swap tests published together, by Holm's correction
 LEARNT_DIGITS = 0.5  # of the held-out digits named by a classifier trained on generated ones; chance is 0.1
+SEEDS = 10  # of private runs, before a verdict may say that none memorises
 
 
 def judge_memorisation(records: list[Record]) -> Verdict:
     """Nearest neighbours give away what each GAN without privacy learnt from, and never what a private one did.
 
-    In part, where no private generator learnt enough to have anything to give away. Where they give away no private run
-    and not every run without privacy, the test cannot tell what privacy prevents. Never a proof of safety.
+    Those without privacy are the positive control: unless each is given away, the test cannot tell what privacy
+    prevents. In part, where no private generator learnt enough to have anything to give away. Never a proof of safety.
     """
-    private = [record for record in records if math.isfinite(store.number(record.privacy["epsilon_asked"]))]
-    plain = [record for record in records if record not in private]
+    private, plain = _parted(records)
     if not private or not plain:
         return Verdict(NOT_MEASURED, "needs private runs, and runs without privacy")
-    caught, shown = (sum(record.metrics["nearest"]["p_value"] <= MEMORISES / len(records) for record in some)
-                     for some in (private, plain))
+    p_values = [record.metrics["nearest"]["p_value"] for record in private + plain]
+    found = holm(p_values, MEMORISES)
+    caught, shown = sum(found[:len(private)]), sum(found[len(private):])
     learnt = sum(record.metrics["learnt"] >= LEARNT_DIGITS for record in private)
-    verdict = FAILS if caught else NOT_MEASURABLE if shown < len(plain) else HOLDS if learnt else IN_PART
+    verdict = NOT_MEASURABLE if shown < len(plain) else FAILS if caught else HOLDS if learnt else IN_PART
     return Verdict(verdict, f"memorisation found in {caught} of {len(private)} private runs, of which {learnt} learnt "
-                   f"to draw digits, and in {shown} of {len(plain)} without privacy{stale(records)}")
+                   f"to draw digits, and in {shown} of {len(plain)} without privacy, the positive control; least p of "
+                   f"a private run: {min(p_values[:len(private)]):.2g}, of {len(records)} tests{stale(records)}",
+                   fewest_seeds(private))
+
+
+def _parted(records: list[Record]) -> tuple[list[Record], list[Record]]:
+    """The private runs, and those without privacy."""
+    private = [record for record in records if math.isfinite(epsilon_of(record))]
+    return private, [record for record in records if record not in private]
+
+
+def holm(p_values: list[float], level: float) -> list[bool]:
+    """Which of several tests reject, so that any wrong rejection among them has at most that probability.
+
+    Source: Holm 1979, "A simple sequentially rejective multiple test procedure".
+    """
+    rejects = [False] * len(p_values)
+    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        if p_values[index] > level / (len(p_values) - rank):
+            break
+        rejects[index] = True
+    return rejects
 
 
 def judge_accounting(records: list[Record]) -> Verdict:
@@ -48,8 +71,7 @@ def judge_accounting(records: list[Record]) -> Verdict:
     Broken are a run without noise and clip, held against BROKEN_CLAIM by an auditor who knows the data, and the
     mechanism with half its noise.
     """
-    private = [record for record in records if record.metrics["alone"]]
-    plain = [record for record in records if not record.metrics["alone"]]
+    private, plain = _parted(records)
     if not private or not plain:
         return Verdict(NOT_MEASURED, "needs private runs, and runs without noise")
     above = [found["epsilon"] > tables.claim(record) for record in private
@@ -63,15 +85,15 @@ def judge_accounting(records: list[Record]) -> Verdict:
                    f"bounds above the claim: {sum(above)} of {len(above)}; without noise: {sum(caught)} of "
                    f"{len(caught)}; tests that refute the mechanism as claimed: {tests['correct'][0]} of "
                    f"{tests['correct'][1]}, with half its "
-                   f"noise: {tests['halved'][0]} of {tests['halved'][1]}{stale(records)}")
+                   f"noise: {tests['halved'][0]} of {tests['halved'][1]}{stale(records)}", fewest_seeds(records))
 
 
 CLAIMS = (
-    Claim(who=PAPER, words="Privacy prevents memorisation",
-          rule="A permutation test of nearest neighbours finds memorisation in every run without privacy and in no "
-               "private one; in part, if no private run drew digits that are good enough to train on; not measurable, "
-               "if it finds it in "
-          "no private run and not in every other. No proof of safety.",
+    Claim(who=PAPER, words="Privacy prevents memorisation", seeds=SEEDS,
+          rule="A permutation test of nearest neighbours, with Holm's correction for all such tests, finds "
+               "memorisation in every run without privacy, the positive control, and in no private one; in part, if "
+               "no private run drew digits that are good enough to train on; not measurable, without the control. No "
+               "proof of safety.",
           study="audit", where="memorisation", judge=judge_memorisation, admits=on_mnist),
     Claim(who=BOOK, words="Epsilon can be checked, and holds",
           rule="No audit bounds the epsilon of a run above what it claims, and tests of the mechanism at level "

@@ -152,7 +152,7 @@ def targets(rows: list[dict], info_weight: float) -> list[dict]:
         found.append({"what": f"{words(name)}, epsilon {epsilon:g}: {MEASURES[measure]}",
                       "target": f"{100 * laptop:.0f}",
                       "measured": mean_words(values) if values else "not measured",
-                      "met": bool(np.mean(values) >= laptop) if values else None,
+                      "met": bool(np.mean(values) >= laptop) if values else None, "seeds": len(values),
                       "beside": [f"{100 * paper:.0f}, not measured", published]})
     return found
 
