@@ -405,7 +405,7 @@ glue("judge_nmi", f"{judge['nmi']:.2f}", display=False)
 # * *a new network that sees strokes alone*: every pixel is made ink or no ink, so a code written in faint shades, which
 #   no eye would notice, is gone.
 #
-# These readers, the judge, purity, NMI and the rules for the verdicts were fixed before any run on MNIST.
+# These readers, the judge, purity and NMI were fixed before any run on MNIST.
 
 # %% tags=["hide-input"]
 Markdown(cards.source(codes.readers) + "\n\n" + cards.source(codes.teach))

@@ -17,8 +17,15 @@
 # which we judge each claim, what the published records say, and the verdict. After it you know which claims stand, which
 # fall, and which this book has not tested yet.
 #
-# Nobody types a verdict: the cells below compute it from the records, by rules, and a negative one stays. *Not yet
-# measured* means that records are missing; *not measurable here*, that there are records and they cannot tell.
+# Nobody types a verdict: the cells below compute it from the records, by rules, and a negative one stays. Besides *holds*,
+# *holds in part* and *does not hold* there are three that decide nothing:
+#
+# * *a first look*: there are results, from fewer seeds than the rule takes. The row says which way they point.
+# * *not measurable here*: there are results, and they cannot tell. Most often the method did not learn its task even
+#   without privacy, so that privacy has nothing to take from it.
+# * *not yet measured*: records are missing.
+#
+# A method has a row of its own. What this book's method does says nothing about the paper's.
 
 # %% tags=["parameters"]
 # Nothing to choose: every verdict follows from the published records.
@@ -32,13 +39,9 @@ from IPython.display import HTML
 from dpgan_lib.book import claims
 from dpgan_lib.records import store
 from dpgan_lib.report import cards
-from dpgan_lib.studies.mnist_tradeoff.claims import judge_fall
 from dpgan_lib.studies.mnist_tradeoff.study import trained
 
 HTML(claims.table(claims.PAPER, store.published))
-
-# %% [markdown]
-# Where one seed stands behind a verdict, the table says so: a verdict on one seed is a first look.
 
 # %% tags=["hide-input"]
 from IPython.display import Markdown
@@ -47,18 +50,21 @@ Markdown(cards.sweep_caption(trained(store.published("mnist_tradeoff"))))
 
 # %% [markdown]
 # **When the rules were written.** Those on mutual information, on stability, on class imbalance and on samples: before
-# any run on MNIST that they judge. The three for the trade-off: before any record; but they changed three times after
-# records had been read. Once they were made stricter; when this book's method came, they were to hold by it and by the
-# paper's; and when the paper's learnt nothing that could be judged, that came to count as holding in part. The one on
-# memorisation: before any run, and made stricter after records had been read. At first it gave no verdict where the runs
-# without privacy show no memorisation; now a private run that shows it counts against the claim all the same. The one on
-# the tenfold: after prototypes of a step had been timed. The one on CelebA: after first tries on CelebA's validation part,
-# when it could be seen which attributes would come near its thresholds.
+# any run on MNIST that they judge. The three for the trade-off: before any record. The one on memorisation: before any
+# run. The one on the tenfold: after prototypes of a step had been timed. The one on CelebA: after first tries on CelebA's
+# validation part, when it could be seen which attributes would come near its thresholds.
 #
-# A rule in library code is easy to check. This is the one on digit pairs:
+# Later all of them were changed in one commit (`git show ad993af`), with their records at hand, so here is what it did.
+# One seed decided several verdicts before; now a mean takes three seeds, a trend five, and a trend is tested over seeds
+# and no longer lost to a dip between two of them. A method whose run without privacy has not learnt gets no verdict; it
+# got one from runs too short for anybody's claim. Methods are judged apart; two of them shared a verdict. A difference in
+# collapse has to be larger than chance, and memorisation by a private run counts only beside runs without privacy that
+# show it. On the records of that day, stability and the audits lost a *holds*; the fall with privacy, memorisation and
+# class imbalance lost a *does not hold*; and two claims that held in part, by one method of two, now hold for this book's
+# and are not measurable for the paper's.
 
-# %% tags=["hide-input"]
-Markdown(cards.source(judge_fall))
+# A rule in library code is easy to check: each row unfolds to the function that judges it. What stands around them, the
+# seeds and the tests for a trend, is in `dpgan_lib.studies.verdicts` ({doc}`../book/api`).
 
 # %% [markdown]
 # ## This book's claims
@@ -75,9 +81,10 @@ HTML(claims.table(claims.BOOK, store.published))
 # %% [markdown]
 # ## Exercises
 #
-# 1. The rule on digit pairs asks for a rise at *every* step. Suppose that privacy cost nothing, so that chance alone
-#    orders the accuracies at $k$ epsilons, one seed each. How often would the rule say "holds"? And what does the test
-#    for a trend, which the rule adds where three seeds have three epsilons in common, change about that?
+# 1. The rule on digit pairs asks Page's test for a trend over five seeds. Suppose it asked instead that accuracy rise at
+#    *every* step from one epsilon to the next, for one seed each, and suppose that privacy cost nothing, so that chance
+#    alone orders the accuracies at $k$ epsilons. How often would it say "holds"? And if privacy did cost a little, what
+#    would happen to such a rule as more epsilons are published?
 # 2. Take a row that is not yet measured. Write its rule down *before* you look at any record: what is compared with
 #    what, over which runs, from where on it holds, and what would make you say that it does not hold.
 # 3. Most rules have a threshold, a constant at the top of its study's module `claims`. Halve one, and double it. Which verdicts
@@ -85,8 +92,9 @@ HTML(claims.table(claims.BOOK, store.published))
 #
 # ```{dropdown} Solutions
 # 1. Any of the $k!$ orders is as likely as another, and one of them rises throughout: once in $k!$, so with three
-#    epsilons once in six. The test looks at all seeds at once, and by chance it passes once in twenty at most. So with
-#    three seeds a lucky order of the means is not enough any more. With one seed it is, and the table says "1 seed".
+#    epsilons once in six. And with more epsilons it fails more often even where the trend is real, for two neighbours
+#    differ by less than two seeds do: it punishes the one who measures more. The test looks at all seeds at once, by
+#    chance it passes once in twenty at most, and more points make it sharper.
 # 2. There is no one answer, but there is a check: give your rule to somebody together with made-up records. If they can
 #    reach two verdicts, it is not a rule yet. And if no records could make it say "does not hold", it tests nothing.
 # 3. Change the constant in the library, call `claims.table` again, and change it back. A verdict that turns lies close
