@@ -1,5 +1,6 @@
 """A study's grid: what is current is kept, what fails is a hole with its reason, and the rest is computed."""
 
+import os
 import random
 import subprocess
 import sys
@@ -101,6 +102,7 @@ due = replace(STUDY, grid=points).due()
 for asked, hole in sweep.compute("wasserstein", due, jobs=2):
     print(asked.seed, hole, flush=True)
 """
+KILLS = int(os.environ.get("DPGAN_TEST_KILLS", 1))  # while the workers are at work; set it to 20 to be thorough
 END = 20  # seconds in which a worker must end, on a busy machine; alone it takes a tenth
 
 
@@ -116,7 +118,7 @@ def test_a_sweep_killed_again_and_again_leaves_the_records_of_one_that_was_not(t
     """The parent alone is killed: its workers must end too, and what they had begun be begun anew."""
     command = [sys.executable, "-c", SWEEP]
     monkeypatch.setenv("DPGAN_HOME", str(tmp_path / "killed"))
-    for point, delay in enumerate([random.uniform(0, 2), *(random.uniform(0, 1.5) for _ in range(2))]):
+    for point, delay in enumerate([random.uniform(0, 2), *(random.uniform(0, 1.5) for _ in range(KILLS))]):
         started = time.time()
         parent = psutil.Popen(command, stdout=subprocess.DEVNULL)
         # Once before the workers are at work, perhaps; else while they are, if there is anything left to do.

@@ -241,7 +241,7 @@ def require(condition: bool, name: str, value: object, rest: str) -> None:
 # the k come together as k coins of probability q say, and each moves the sum by at most C: a mixture of Gaussians at 0,
 # C, ..., kC with binomial weights, which no other group of k beats (Ganesh 2024). A sum without sampling moves by at
 # most k.
-GROUP_INTERVAL = 1e-3  # of the discretised privacy loss; losses are rounded up, so that the answer is an upper bound
+GROUP_INTERVAL = 4e-3  # of the discretised privacy loss; losses are rounded up, so that the answer is an upper bound
 
 
 def epsilon_of_group(k: int, *, noise_multiplier: float, sampling_rate: float, steps: int, delta: float,
@@ -255,8 +255,7 @@ def epsilon_of_group(k: int, *, noise_multiplier: float, sampling_rate: float, s
         raise ValueError(f"k={k!r} must be a whole number, 1 or more: the records of a group.")
     if (steps and noise_multiplier == 0) or release_noise == 0:
         return math.inf
-    epsilon_pld(noise_multiplier=noise_multiplier, sampling_rate=sampling_rate, steps=steps, delta=delta,
-                release_noise=release_noise)  # refuses what makes no sense
+    check_run(noise_multiplier, sampling_rate, steps, delta, release_noise)
     parts = []
     if steps:
         together = np.arange(k + 1)
