@@ -246,6 +246,19 @@ def release_noise(config: RunConfig) -> float:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReaderConfig:
+    """The private reader's step, taken `steps` times. Unit, neighbours and N are those of the run that it belongs to.
+
+    expected_batch, clip_norm, noise_multiplier: as of PrivacyConfig, for the reader's whole gradient.
+    """
+
+    expected_batch: int
+    steps: int
+    clip_norm: float
+    noise_multiplier: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class FaceModelConfig:
     """What is released of faces before the embedding. Public numbers, set by hand on drawings and on CelebA's
     validation part, which trains nothing.
