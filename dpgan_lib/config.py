@@ -280,6 +280,15 @@ class ReadRunConfig(WarmRunConfig):
     reader: ReaderConfig
 
 
+def reader_steps(config: RunConfig) -> dict | None:
+    """The private reader's mechanism: noise_multiplier, sampling_rate and steps; None for a run without one."""
+    if not isinstance(config, ReadRunConfig):
+        return None
+    reader = config.reader
+    return {"noise_multiplier": reader.noise_multiplier, "steps": reader.steps,
+            "sampling_rate": reader.expected_batch / config.privacy.records}
+
+
 @dataclass(frozen=True, kw_only=True)
 class FaceModelConfig:
     """What is released of faces before the embedding. Public numbers, set by hand on drawings and on CelebA's

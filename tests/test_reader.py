@@ -1,17 +1,33 @@
 """What a reader is before its first step, and how its training is kept and charged; its laws stand with the others."""
 
+import copy
 import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from test_laws import CATEGORIES, RECORDS, SIDE, Killed, learnt, reading, watch_reader_steps
+from test_laws import (
+    BATCH,
+    CATEGORIES,
+    NOISE,
+    RECORDS,
+    SIDE,
+    STEPS,
+    Killed,
+    learnt,
+    reading,
+    watch_reader_steps,
+)
 from torch.nn import functional as F
 
-from dpgan_lib.config import ReadRunConfig, config_from
+from dpgan_lib.config import ReadRunConfig, WarmRunConfig, config_from
 from dpgan_lib.gan.networks import Generator, Reader
 from dpgan_lib.privacy import ledger
+from dpgan_lib.records import checks, verify
+from dpgan_lib.records.store import strict
+from dpgan_lib.report import cards
+from dpgan_lib.studies.study import privacy_statement
 from dpgan_lib.warm_start import reader
 from dpgan_lib.warm_start.features import NormalisedScattering, oriented_wavelets, wavelets
 from dpgan_lib.warm_start.reader import WhitenedFeatures
@@ -84,6 +100,52 @@ def test_the_first_reader_reads_the_generators_images():
     network = Reader(3, 3)
     reader.fit(network, features, labels)
     assert bool((network.logits(features).argmax(1) == labels).all())
+
+
+# The account
+
+def test_a_runs_statement_holds_the_readers_steps_and_their_share_of_epsilon():
+    config = reading()
+    statement = privacy_statement(config, "one image")
+    assert statement["reader"] == {"noise_multiplier": NOISE, "sampling_rate": BATCH / RECORDS, "steps": STEPS}
+    warm = {name: value for name, value in vars(config).items() if name != "reader"}
+    without = privacy_statement(WarmRunConfig(**warm), "one image")
+    assert "reader" not in without
+    assert all(epsilon > without["epsilon_spent"][name] for name, epsilon in statement["epsilon_spent"].items())
+
+
+def content(config):
+    statement = privacy_statement(config, "one image")
+    return strict({"config": config.to_dict(), "card": {"unit": "one image"}, "privacy": statement})
+
+
+def failures(content):
+    found = [*verify._privacy(content), *verify._epsilon(content["privacy"])]
+    return {check.name for check in found if check.outcome == checks.FAILED}
+
+
+EPSILONS = {f"epsilon spent ({name})" for name in ("pld", "rdp", "moments")}
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name, value, caught", [
+    ("noise_multiplier", 2.5, {"reader's noise multiplier"}), ("steps", STEPS + 1, {"reader's steps"}),
+    ("sampling_rate", 0.25, {"reader's sampling rate"})])
+def test_a_statement_of_another_reader_than_the_configs_fails(name, value, caught):
+    config = reading()
+    config = replace(config, privacy=replace(config.privacy, epsilon=100.0, delta=1e-3))  # enough for anything
+    right = content(config)
+    assert not failures(right)
+    edited = copy.deepcopy(right)
+    edited["privacy"]["reader"][name] = value
+    assert failures(edited) == caught | EPSILONS
+    del edited["privacy"]["reader"]
+    assert failures(edited) == {"reader"} | EPSILONS
+
+
+def test_a_card_says_that_a_reader_took_steps():
+    noise = cards._noise(content(reading())["privacy"])
+    assert f"; a reader's steps of multiplier {NOISE}, sampling rate 0.2, {STEPS} steps; " in noise
 
 
 # Training

@@ -248,6 +248,17 @@ class SampledGaussian:
     steps: int
 
 
+def parts_of_run(*, noise_multiplier: float, sampling_rate: float, steps: int, release_noise: float = math.inf,
+                 reader: SampledGaussian | None = None) -> tuple[SampledGaussian, ...]:
+    """A run's mechanisms: the critic's steps and, if there are any, the reader's and the release of noisy sums.
+
+    release_noise: as of epsilon_pld.
+    """
+    critic = SampledGaussian(noise_multiplier=noise_multiplier, sampling_rate=sampling_rate, steps=steps)
+    release = SampledGaussian(noise_multiplier=release_noise, sampling_rate=1.0, steps=1)
+    return (critic, *([reader] if reader else []), *([release] if math.isfinite(release_noise) else []))
+
+
 def spent(parts: Sequence[SampledGaussian], delta: float) -> dict[str, float]:
     """What all parts spend together, by all three accountants: under the names "pld", "rdp" and "moments".
 
