@@ -28,8 +28,9 @@ from dpgan_lib.records import checks, verify
 from dpgan_lib.records.store import strict
 from dpgan_lib.report import cards
 from dpgan_lib.studies.study import privacy_statement
-from dpgan_lib.warm_start import reader
+from dpgan_lib.warm_start import methods, reader
 from dpgan_lib.warm_start.features import NormalisedScattering, oriented_wavelets, wavelets
+from dpgan_lib.warm_start.generators import Z_DIM
 from dpgan_lib.warm_start.reader import WhitenedFeatures
 
 SCATTERING = NormalisedScattering(side=SIDE, channels=1)
@@ -224,3 +225,51 @@ def test_the_watch_sees_every_step(tmp_path, monkeypatch):
     watch_reader_steps(monkeypatch, Run)
     state = learnt(tmp_path, reading(steps=4))
     assert len(Run.released) == state.taken == 4
+
+
+# A whole run: noisy sums, a generator, the reader, the critic
+
+def whole_run():
+    config = reading()
+    return replace(config, latent=replace(config.latent, z_dim=Z_DIM))
+
+
+def trained(folder, **options):
+    images, labels = some_images(RECORDS).numpy(), np.arange(RECORDS) % CATEGORIES
+    return methods.train(whole_run(), images, labels, folder, **options)
+
+
+@pytest.fixture
+def cpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+
+def test_the_category_of_a_runs_posterior_is_the_readers_and_stays_so(tmp_path, cpu):
+    config = whole_run()
+    state = trained(tmp_path)
+    kept = reader._load(config, tmp_path / reader.FOLDER, torch.device("cpu"))
+    assert (kept.step, state.step) == (config.reader.steps, config.privacy.steps)
+    said = state.posterior(some_images(7))
+    assert said.shape == (7, CATEGORIES + 2 * config.latent.continuous)
+    # float32: one product of 324 numbers against two.
+    assert torch.allclose(said[:, :CATEGORIES].log_softmax(1), kept.log_probabilities(some_images(7)), atol=1e-4)
+    assert {name.split(".")[0] for name, _ in state.posterior.named_parameters()} == {"posterior"}
+    again = methods.empty_posterior(config)
+    again.load_state_dict(state.posterior.state_dict())
+    assert torch.equal(again(some_images(7)), said)
+
+
+def test_the_reader_pulls_images_towards_their_category(cpu, tmp_path):
+    images = some_images(7).requires_grad_()
+    likelihood = trained(tmp_path).posterior(images)[:, :CATEGORIES].log_softmax(1)[:, 0].sum()
+    gradient, = torch.autograd.grad(likelihood, images)
+    assert gradient.isfinite().all() and gradient.any()
+
+
+def test_a_resumed_run_is_an_uninterrupted_one(tmp_path, cpu):
+    whole, part = trained(tmp_path / "whole"), None
+    while part is None or part.step < whole.step:
+        part = trained(tmp_path / "parts", max_minutes=0)
+    for name in ("average", "critic", "posterior"):
+        weights, others = (getattr(state, name).state_dict() for state in (whole, part))
+        assert all(torch.equal(value, others[key]) for key, value in weights.items()), name

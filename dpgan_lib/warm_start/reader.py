@@ -21,12 +21,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dpgan_lib.config import ReaderConfig, ReadRunConfig
+from dpgan_lib.gan import loop
 from dpgan_lib.gan.loop import CHECKPOINT_SECONDS, Records, on_device
-from dpgan_lib.gan.networks import Reader
-from dpgan_lib.gan.state import read_tensors
+from dpgan_lib.gan.networks import Posterior, Reader
+from dpgan_lib.gan.state import State, read_tensors
 from dpgan_lib.gan.steps import reader_step
 from dpgan_lib.privacy.ledger import charge, charged
 from dpgan_lib.privacy.streams import stream
+from dpgan_lib.warm_start import training
 from dpgan_lib.warm_start.features import NormalisedScattering
 from dpgan_lib.warm_start.fit import draw_codes
 
@@ -55,6 +57,25 @@ class WhitenedFeatures(nn.Module):
                           for part in images.split(CHUNK)])
 
 
+class ReadingPosterior(nn.Module):
+    """Q(c | x) whose category is read by a private reader, which stays as it is; the rest is learnt as in Posterior.
+
+    So lambda L_I pulls each category's images towards what its label means. Input and output as of Posterior.
+    """
+
+    def __init__(self, config: ReadRunConfig):
+        super().__init__()
+        self.categories = config.latent.categories
+        self.scattering = NormalisedScattering(side=config.model.image_side, channels=config.model.channels)
+        self.posterior = Posterior(config.latent, config.model)
+        self.register_buffer("weight", torch.zeros(self.scattering.outputs, self.categories))
+        self.register_buffer("bias", torch.zeros(self.categories))
+
+    def forward(self, images: Tensor) -> Tensor:
+        category = self.scattering(images) @ self.weight + self.bias
+        return torch.cat([category, self.posterior(images)[:, self.categories :]], dim=1)
+
+
 @dataclass
 class ReaderState:
     """What changes while a reader learns. step: steps done; taken: those that the weights have seen.
@@ -74,6 +95,31 @@ class ReaderState:
     def log_probabilities(self, images: Tensor) -> Tensor:
         """log Q(y | x) of images (B, channels, side, side), (B, K) nats."""
         return F.log_softmax(self.average.logits(self.features(images)), dim=1)
+
+    @torch.no_grad()
+    def as_posterior(self, config: ReadRunConfig, posterior: Posterior) -> ReadingPosterior:
+        """Q of the reader, and of a posterior for all but the category."""
+        whole = ReadingPosterior(config).to(self.features.mean.device)
+        whole.posterior.load_state_dict(posterior.state_dict())
+        whole.weight.copy_(self.features.whitening @ self.average.logits.weight.T)
+        whole.bias.copy_(self.average.logits.bias - self.features.mean @ whole.weight)
+        return whole
+
+
+def train_run(config: ReadRunConfig, first: training.FirstRounds, images: np.ndarray, labels: np.ndarray, folder: Path,
+              *, people: np.ndarray | None = None, **how) -> State:
+    """training.train with a reader, which learns before the critic's first step and is then the category's Q.
+
+    Arguments and errors as there; max_minutes cuts neither the warm start short nor the reader.  The state's seconds
+    are of all three.
+    """
+    records = on_device(config, images, labels, people)
+    start, seconds = training.begin(config, first, records, folder / training.FOLDER)
+    reader = train(config, start.generator, images, labels, folder / FOLDER, people=people)
+    start = replace(start, posterior=reader.as_posterior(config, start.posterior))
+    state = loop.train(config, images, labels, folder, start=start, people=people, **how)
+    state.seconds += seconds + reader.seconds
+    return state
 
 
 def train(config: ReadRunConfig, generator: nn.Module, images: np.ndarray, labels: np.ndarray, folder: Path, *,
