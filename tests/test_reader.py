@@ -70,12 +70,13 @@ def test_an_images_features_do_not_depend_on_its_neighbours():
     assert torch.allclose(together, alone, atol=1e-5)  # float32 sums in another order
 
 
-def test_whitened_features_of_the_generator_have_mean_0_and_mean_square_norm_1():
-    settings, images = reading().reader, some_images(400)
+@pytest.mark.parametrize("count", [200, 400])  # fewer images than features, and more
+def test_whitened_features_of_the_generator_have_mean_0_and_mean_square_norm_1(count):
+    settings, images = reading().reader, some_images(count)
     features = WhitenedFeatures(settings, SCATTERING)
     features.mean, features.whitening = reader.whitening(SCATTERING, images, settings)
     phi = features(images)
-    assert phi.shape == (400, settings.directions)
+    assert phi.shape == (count, settings.directions)
     assert float(phi.mean(0).norm()) < 1e-5 and float(phi.square().sum(1).mean()) == pytest.approx(1, rel=1e-4)
     covariance = phi.T @ phi / len(phi)
     assert float((covariance - covariance.diag().diag()).abs().max()) < 1e-5  # float32

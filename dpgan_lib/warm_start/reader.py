@@ -220,11 +220,14 @@ def whitening(scattering: NormalisedScattering, images: Tensor, settings: Reader
     features = torch.cat([scattering(part) for part in images.split(CHUNK)])
     mean = features.mean(0)
     features -= mean
-    variances, directions = torch.linalg.eigh(features.T @ features / len(features))  # in ascending order
-    variances = variances.flip(0)[: settings.directions].clamp(min=0)
-    scale = (variances / variances.mean() + settings.floor) ** -settings.exponent
+    few = len(features) < features.shape[1]  # then the products of images with images have the same variances
+    products = (features @ features.T if few else features.T @ features) / len(features)
+    variances, directions = (each.flip(-1)[..., : settings.directions] for each in torch.linalg.eigh(products))
+    if few:
+        directions = F.normalize(features.T @ directions, dim=0)
+    scale = (variances.clamp(min=0) / variances.mean() + settings.floor) ** -settings.exponent
     scale /= (scale.square() * variances).sum().sqrt()
-    return mean, (directions.flip(1)[:, : settings.directions] * scale).contiguous()
+    return mean, (directions * scale).contiguous()
 
 
 def fit(reader: Reader, features: Tensor, labels: Tensor) -> None:
