@@ -246,6 +246,50 @@ def release_noise(config: RunConfig) -> float:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReaderConfig:
+    """The private reader: its step, taken `steps` times, and what it starts from. Public numbers, chosen on a held-out
+    part of MNIST's training set. Unit, neighbours and N are those of the run that it belongs to.
+
+    share: of epsilon, what its steps may spend.  expected_batch, clip_norm, noise_multiplier: as of PrivacyConfig, for
+    the reader's whole gradient.
+    rate: at the start, times the clip norm: how far one step may go where every record of a batch is clipped and all
+    agree. It falls linearly to 0.
+    images: of the generator, whose features are whitened and read before the first step.  directions: of largest
+    variance among them, which are kept; each is divided by (its variance / their mean + floor)^exponent.
+    """
+
+    share: float
+    expected_batch: int
+    steps: int
+    clip_norm: float
+    noise_multiplier: float
+    rate: float
+    images: int
+    directions: int
+    exponent: float
+    floor: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadRunConfig(WarmRunConfig):
+    """A run with a private reader, which learns between the noisy sums and the critic's steps.
+
+    privacy: its epsilon is that of all three; its noise that of the critic's steps.
+    """
+
+    reader: ReaderConfig
+
+
+def reader_steps(config: RunConfig) -> dict | None:
+    """The private reader's mechanism: noise_multiplier, sampling_rate and steps; None for a run without one."""
+    if not isinstance(config, ReadRunConfig):
+        return None
+    reader = config.reader
+    return {"noise_multiplier": reader.noise_multiplier, "steps": reader.steps,
+            "sampling_rate": reader.expected_batch / config.privacy.records}
+
+
+@dataclass(frozen=True, kw_only=True)
 class FaceModelConfig:
     """What is released of faces before the embedding. Public numbers, set by hand on drawings and on CelebA's
     validation part, which trains nothing.

@@ -4,24 +4,31 @@ A law is a plain function that raises AssertionError. The library as it is passe
 halved, the clip dropped, the batches shuffled and so on does not. The end of a run prints what caught what.
 """
 
+import copy
 import math
 import tempfile
 from dataclasses import replace
 from functools import cache
 from itertools import combinations
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from mutants import MUTANTS
-from recording import Recording, listen, record, watch_critic_steps
+from recording import Recording, as_drawn, listen, record, watch_critic_steps
 from sample_record import run_config
 from scipy import stats
+from test_warm_training import WARM
+from torch.nn import functional as F
 
+from dpgan_lib.config import ReaderConfig, ReadRunConfig
 from dpgan_lib.gan import loop
 from dpgan_lib.gan import state as training_state
+from dpgan_lib.gan.networks import Generator, Reader
 from dpgan_lib.gan.state import new_state
+from dpgan_lib.warm_start import reader
 
 RECORDS, BATCH, STEPS, BLOCK, CLIP, NOISE = 100, 20, 5, 2, 0.5, 1.25  # N, q N, T, T between checkpoints, C, sigma
 CATEGORIES = 10
@@ -270,6 +277,178 @@ def law_without_noise_training_is_plain_wgan():
         for one, another in zip(ours.released, other.released, strict=True):
             # float32 sums in another order: a few 1e-7 of the whole, and the halves cancel in part.
             assert float((flat(one) - flat(another)).norm()) < 1e-5 * float(flat(one).norm())
+
+
+# The private reader's steps -------------------------------------------------------------------------------------------
+
+INPUTS, SIDE = 12, 8  # of its features; of images small enough to be whitened in no time
+
+
+def reading(steps=STEPS, noise=NOISE, clip=CLIP):
+    settings = ReaderConfig(share=0.5, expected_batch=BATCH, steps=steps, clip_norm=clip, noise_multiplier=noise,
+                            rate=0.5, images=60, directions=INPUTS, exponent=0.25, floor=0.01)
+    plain = planned()
+    return ReadRunConfig(**vars(plain) | {"model": replace(plain.model, image_side=SIDE)}, warm_start=WARM,
+                         reader=settings)
+
+
+def features(count=RECORDS):
+    """Random records of features; a larger set begins with a smaller one."""
+    rows = np.random.default_rng(1).standard_normal((count, INPUTS), dtype=np.float32)
+    return loop.Records(torch.from_numpy(rows), torch.eye(CATEGORIES)[torch.arange(count) % CATEGORIES])
+
+
+def read(config, records, *, draw=as_drawn, replay=None):
+    """Like recording.record: all steps of a reader, from the start, through reader.train_block."""
+    run = SimpleNamespace(released=[], published=[], values=[], state=None)
+    with pytest.MonkeyPatch.context() as patch:
+        listen(patch, run.values, draw, RECORDS)
+        patch.setattr(reader, "stream", loop.stream if reader.stream is UNTOUCHED else reader.stream)
+        watch_reader_steps(patch, run, replay)
+        run.state = reader.about_to_learn(None, Reader(INPUTS, CATEGORIES))
+        while run.state.step < config.reader.steps:
+            reader.train_block(config, run.state, records)
+    return run
+
+
+UNTOUCHED = reader.stream  # a mutant's own is not listened to
+
+
+def watch_reader_steps(patch, run, replay=None):
+    reader_step = reader.reader_step
+
+    def watched(network, optimiser, *arguments):
+        reader_step(network, optimiser, *arguments)
+        run.released.append({name: -parameter.grad for name, parameter in network.named_parameters()})
+        if replay is not None:
+            network.load_state_dict(replay.published[len(run.published)])
+        run.published.append(copy.deepcopy(network.state_dict()))
+
+    patch.setattr(reader, "reader_step", watched)
+
+
+def law_one_record_moves_a_readers_release_by_at_most_C():
+    for extra, factor in EXTRA.items():
+        more = features(RECORDS + 1)
+        more.images[-1] *= factor
+
+        def joined(batch, step):
+            return np.append(batch, RECORDS) if step % 2 == 0 else batch
+
+        without = read(reading(), features())
+        with_it = read(reading(), more, draw=joined, replay=without)
+        assert same(without.values, with_it.values), extra
+        for step, (one, other) in enumerate(zip(without.released, with_it.released, strict=True)):
+            moved = float((flat(one) - flat(other)).norm()) * BATCH
+            # float32 rounding of the sums and of their noise, as above.
+            assert moved <= (step % 2 == 0) * CLIP * (1 + 1e-4), (extra, step)
+            assert extra != "random" or step % 2 or moved > CLIP * (1 - 1e-4)  # the bound is reached
+
+
+def law_a_readers_record_contributes_the_same_whoever_shares_its_batch():
+    silent, alone = reading(steps=1, noise=0.0), None
+    for others in (0, 1, 40, RECORDS - 1):
+        found = [read(silent, features(), draw=lambda batch, step, rows=rows: np.array(rows, dtype=np.int64))
+                 for rows in ([*range(others), RECORDS - 1], [*range(others)])]
+        difference = flat(found[0].released[0]) - flat(found[1].released[0])
+        alone = difference if alone is None else alone
+        assert float((difference - alone).norm()) < 1e-5 * CLIP  # float32: a hundred summed gradients of norm C
+
+
+def law_a_reader_moves_by_its_releases_alone():
+    run, settings = read(reading(), features()), reading().reader
+    network = Reader(INPUTS, CATEGORIES)
+    optimiser = torch.optim.SGD(network.parameters(), lr=0.0, momentum=reader.MOMENTUM)
+    for step, (gradients, weights) in enumerate(zip(run.released, run.published, strict=True)):
+        optimiser.param_groups[0]["lr"] = settings.rate / CLIP * (1 - reader.MOMENTUM) * (1 - step / STEPS)
+        for name, parameter in network.named_parameters():
+            parameter.grad = -gradients[name]
+        optimiser.step()
+        assert all(torch.equal(parameter, weights[name]) for name, parameter in network.state_dict().items())
+
+
+def law_every_step_of_a_reader_asks_for_what_was_planned():
+    run = read(reading(), features())
+    assert [value for value in run.values if value[0] == "sample"] == [("sample", RECORDS, BATCH / RECORDS)] * STEPS
+    assert [value for value in run.values if value[0] == "mean"] == [("mean", CLIP, NOISE, BATCH)] * STEPS
+    assert run.state.step == run.state.taken == STEPS
+
+
+def reader_noise(**how):
+    """Each step's noise in units of sigma * C / (q N): of records without a category, which have no gradient."""
+    nobody = loop.Records(features().images, torch.zeros(RECORDS, CATEGORIES))
+    return [{name: gradient / (NOISE * CLIP / BATCH) for name, gradient in step.items()}
+            for step in read(reading(steps=50), nobody, **how).released]
+
+
+def law_a_readers_noise_has_the_declared_spread_in_every_step_and_on_an_empty_batch():
+    steps = reader_noise()
+    biases = torch.cat([step["logits.bias"] for step in steps])
+    for noise in [*map(flat, steps), biases]:
+        low, high = stats.chi2.interval(1 - RARE, len(noise))
+        assert low < float(noise.double().square().sum()) < high
+    assert stats.kstest(torch.cat([flat(step) for step in steps]).numpy(), "norm").pvalue > RARE
+    assert_unrelated(torch.stack([flat(step) for step in steps]))
+    empty = reader_noise(draw=lambda batch, step: batch[:0])
+    assert all(torch.equal(flat(one), flat(other)) for one, other in zip(steps, empty, strict=True))
+
+
+def law_without_noise_a_reader_is_plain_softmax_regression():
+    records, drawn = features(), []
+    run = read(reading(noise=0.0, clip=1e6), records, draw=lambda batch, step: drawn.append(batch) or batch)
+    network = Reader(INPUTS, CATEGORIES)
+    for rows, released, weights in zip(drawn, run.released, run.published, strict=True):
+        loss = F.cross_entropy(network.logits(records.images[rows]), records.categories[rows].argmax(1),
+                               reduction="sum") / BATCH
+        plain = torch.autograd.grad(loss, list(network.parameters()))
+        expected = torch.cat([-gradient.flatten() for gradient in plain])
+        # float32 sums in another order
+        assert float((flat(released) - expected).norm()) < 1e-5 * float(expected.norm())
+        network.load_state_dict(weights)
+
+
+def learnt(folder, config, garbage=False, run=None, **options):
+    """reader.train on the CPU, on images of SIDE; run: its releases are kept there."""
+    rng = np.random.default_rng(0)
+    images = rng.uniform(-1, 1, (RECORDS, 1, SIDE, SIDE)).astype(np.float32)
+    if garbage:
+        images = np.full_like(images, math.nan)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.cuda, "is_available", lambda: False)
+        if run is not None:
+            watch_reader_steps(patch, run)
+        torch.manual_seed(0)
+        return reader.train(config, Generator(config.latent, config.model), images, np.arange(RECORDS) % CATEGORIES,
+                            Path(folder), **options)
+
+
+def law_what_a_reader_starts_from_is_generated_images_alone():
+    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
+        found = [learnt(folder, reading(steps=0), garbage) for folder, garbage in ((one, False), (other, True))]
+    for name in ("features", "reader"):
+        weights, others = (getattr(state, name).state_dict() for state in found)
+        assert all(torch.equal(value, others[key]) for key, value in weights.items()), name
+
+
+def law_a_resumed_reader_releases_what_an_uninterrupted_one_does():
+    config = reading(steps=2 * reader.BLOCK + 3)
+    whole, parts = (SimpleNamespace(released=[], published=[]) for _ in range(2))
+
+    def kill_reader(step):
+        if step > reader.BLOCK:  # after the second block
+            raise Killed
+
+    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
+        expected = learnt(one, config, run=whole)
+        learnt(other, config, run=parts, max_minutes=0)
+        with pytest.raises(Killed):
+            learnt(other, config, run=parts, progress=kill_reader)
+        state = learnt(other, config, run=parts)
+    releases, distinct = ({flat(gradient).numpy().tobytes() for gradient in run.released} for run in (whole, parts))
+    assert len(parts.released) == config.reader.steps + reader.BLOCK, "the killed block was done twice"
+    assert same(distinct, releases) and len(releases) == state.step == state.taken == config.reader.steps
+    for name, weights in expected.average.state_dict().items():
+        assert torch.equal(state.average.state_dict()[name], weights), name
 
 
 # The laws and the mutants ---------------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ UNCOMMITTED = "committed manifest"  # a record that was just published passes it
 def accounts_once():
     """Most edits leave the mechanism alone, whose epsilons take up to a second."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(accounting, "epsilons", cache(accounting.epsilons))
+        patch.setattr(accounting, "spent", cache(accounting.spent))
         yield
 
 

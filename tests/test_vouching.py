@@ -22,7 +22,7 @@ from dpgan_lib.studies import registry
 def accounts_once():
     """Most changes leave the mechanism alone, whose epsilons take up to a second."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(accounting, "epsilons", cache(accounting.epsilons))
+        patch.setattr(accounting, "spent", cache(accounting.spent))
         yield
 
 

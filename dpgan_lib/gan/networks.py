@@ -1,10 +1,14 @@
-"""The three networks of Eq. 1: generator G(z, c), critic f_w(x, y) with its projection onto W, posterior Q(c | x)."""
+"""The three networks of Eq. 1: generator G(z, c), critic f_w(x, y) with its projection onto W, posterior Q(c | x).
+
+And a second posterior, of the category alone: the reader Q(y | phi(x)), small enough to learn from real data privately.
+"""
 
 import math
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from dpgan_lib.config import LatentConfig, ModelConfig
 
@@ -96,6 +100,22 @@ class Posterior(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.layers(images)
+
+
+class Reader(nn.Module):
+    """Q(y | phi(x)): the softmax of a linear map of public features. It starts from the uniform distribution.
+
+    features (B, inputs), category (B, categories) one-hot -> log Q(y | phi) (B,), nats; 0 for a row without a category.
+    """
+
+    def __init__(self, inputs: int, categories: int):
+        super().__init__()
+        self.logits = nn.Linear(inputs, categories)
+        nn.init.zeros_(self.logits.weight)
+        nn.init.zeros_(self.logits.bias)
+
+    def forward(self, features: Tensor, category: Tensor) -> Tensor:
+        return (F.log_softmax(self.logits(features), dim=1) * category).sum(1)
 
 
 def build_networks(latent: LatentConfig, model: ModelConfig,

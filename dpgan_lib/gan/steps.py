@@ -1,6 +1,8 @@
 """The two places where Eq. 1 is code: V = min_{G,Q} max_{w in W}  E_x f_w(x) - E_{z,c} f_w(G(z,c)) - lambda L_I(G,Q).
 
-Only the first term reads data, and only critic_step is handed any.
+Only the first term reads data, and only critic_step is handed any. A third step is beside Eq. 1: reader_step maximises
+what L_I is for real images with labels, which says what a code means (ss-InfoGAN, Spurr et al. 2017). It is handed data
+too.
 """
 
 from collections.abc import Callable
@@ -10,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from dpgan_lib.config import LatentConfig, OptimiserConfig, PrivacyConfig
+from dpgan_lib.config import LatentConfig, OptimiserConfig, PrivacyConfig, ReaderConfig
 from dpgan_lib.gan.latent import category, mutual_info_bound
-from dpgan_lib.gan.networks import Critic, Generator, Posterior
+from dpgan_lib.gan.networks import Critic, Generator, Posterior, Reader
 from dpgan_lib.privacy.clipping import clipped_sum
 from dpgan_lib.privacy.mechanism import noisy_mean
 
@@ -35,6 +37,22 @@ def critic_step(critic: Critic, optimiser: Optimizer, real: tuple[Tensor, Tensor
         parameter.grad = fake_gradient[name] / len(fake[0]) - real_gradient[name]  # descent on -V
     optimiser.step()
     critic.project()
+
+
+def reader_step(reader: Reader, optimiser: Optimizer, real: tuple[Tensor, Tensor], settings: ReaderConfig,
+                noise: np.random.Generator) -> None:
+    """One ascent step of the reader's weights on E_{x,y} log Q(y | phi(x)).
+
+    real: a Poisson batch (features (B, inputs), one-hot labels (B, K)), of any size.
+    A record's gradient is (y - Q(. | phi)) (phi, 1)^T, so its norm is a product of two: the clip takes no pass through
+    a network.  A record without a category has none, and contributes 0.
+    Returns nothing: what is computed from real data reaches the outside through the noisy weights alone.
+    """
+    gradient = noisy_mean(reader, real, clip_norm=settings.clip_norm, noise_multiplier=settings.noise_multiplier,
+                          expected_batch=settings.expected_batch, rng=noise)
+    for name, parameter in reader.named_parameters():
+        parameter.grad = -gradient[name]  # descent on -log Q
+    optimiser.step()
 
 
 def generator_step(generator: Generator, posterior: Posterior, critic: Callable, optimiser: Optimizer,

@@ -16,6 +16,7 @@ Mironov, Talwar, Zhang 2019, "Renyi Differential Privacy of the Sampled Gaussian
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from numbers import Integral, Real
 
 import numpy as np
@@ -234,6 +235,114 @@ def is_number(value: object) -> bool:
 def require(condition: bool, name: str, value: object, rest: str) -> None:
     if not condition:
         raise ValueError(f"{name}={value!r} {rest}")
+
+
+# Several mechanisms on the same records, one after the other, each of which may depend on what came before
+
+@dataclass(frozen=True, kw_only=True)
+class SampledGaussian:
+    """So many steps of one Gaussian mechanism on Poisson batches. A whole sum is one step that every record enters."""
+
+    noise_multiplier: float
+    sampling_rate: float
+    steps: int
+
+
+def parts_of_run(*, noise_multiplier: float, sampling_rate: float, steps: int, release_noise: float = math.inf,
+                 reader: SampledGaussian | None = None) -> tuple[SampledGaussian, ...]:
+    """A run's mechanisms: the critic's steps and, if there are any, the reader's and the release of noisy sums.
+
+    release_noise: as of epsilon_pld.
+    """
+    critic = SampledGaussian(noise_multiplier=noise_multiplier, sampling_rate=sampling_rate, steps=steps)
+    release = SampledGaussian(noise_multiplier=release_noise, sampling_rate=1.0, steps=1)
+    return (critic, *([reader] if reader else []), *([release] if math.isfinite(release_noise) else []))
+
+
+def spent(parts: Sequence[SampledGaussian], delta: float) -> dict[str, float]:
+    """What all parts spend together, by all three accountants: under the names "pld", "rdp" and "moments".
+
+    Raises ValueError for a part that makes no sense, or where no part takes a step.
+    """
+    return {"pld": spent_pld(parts, delta), "rdp": spent_rdp(parts, delta), "moments": spent_moments(parts, delta)}
+
+
+def spent_moments(parts: Sequence[SampledGaussian], delta: float) -> float:
+    """Epsilon of the moments accountant, of all parts together; errors as of spent()."""
+    check_parts(parts, delta)
+    return _epsilon_of_moments(LAMBDAS * _divergence(parts, LAMBDAS + 1), delta)
+
+
+def spent_rdp(parts: Sequence[SampledGaussian], delta: float) -> float:
+    """Epsilon by Renyi DP, of all parts together; errors as of spent()."""
+    check_parts(parts, delta)
+    return _epsilon_of_divergence(_divergence(parts, ORDERS), delta)
+
+
+def _divergence(parts: Sequence[SampledGaussian], orders: np.ndarray) -> np.ndarray:
+    """D_alpha of all parts together, nats: it adds up. A part without a step costs nothing, whatever one would cost."""
+    total = np.zeros_like(orders, dtype=float)
+    for part in parts:
+        if part.steps:
+            total += part.steps * renyi_divergence(sampling_rate=part.sampling_rate, orders=orders,
+                                                   noise_multiplier=part.noise_multiplier)
+    return total
+
+
+def _epsilon_of_moments(log_moments: np.ndarray, delta: float) -> float:
+    return float(np.min((log_moments - math.log(delta)) / LAMBDAS))
+
+
+def _epsilon_of_divergence(divergence: np.ndarray, delta: float) -> float:
+    bounds = divergence + np.log1p(-1 / ORDERS) - (math.log(delta) + np.log(ORDERS)) / (ORDERS - 1)
+    return max(float(np.min(bounds)), 0.0)
+
+
+def spent_pld(parts: Sequence[SampledGaussian], delta: float, *, coarseness: int = 1) -> float:
+    """Epsilon by the privacy loss distribution, of all parts together; errors as of spent().
+
+    coarseness: how many times wider the intervals of the loss are, for a quicker and higher bound.
+    """
+    check_parts(parts, delta)
+    if any(part.steps and part.noise_multiplier == 0 for part in parts):
+        return math.inf
+    return float(composed(parts, delta, coarseness=coarseness).get_epsilon(delta))
+
+
+def composed(parts: Sequence[SampledGaussian], delta: float, *, coarseness: int = 1) -> PLDAccountant:
+    """The accountant after all parts.  delta: the smallest that it will be asked for."""
+    taken = [part for part in parts if part.steps]
+    interval = coarseness * _interval_of(taken, spent_rdp(taken, delta))
+    accountant = PLDAccountant(NeighboringRelation.ADD_OR_REMOVE_ONE, interval)
+    for part in taken:
+        step = GaussianDpEvent(float(part.noise_multiplier))
+        sampled = step if part.sampling_rate == 1 else PoissonSampledDpEvent(float(part.sampling_rate), step)
+        accountant.compose(SelfComposedDpEvent(sampled, int(part.steps)))
+    return accountant
+
+
+def _interval_of(parts: Sequence[SampledGaussian], scale: float) -> float:
+    """Width of PLD's intervals, nats.  scale: about the epsilon of all parts."""
+    least = min(part.noise_multiplier for part in parts)
+    one_step = 8 / least + 1 / (2 * least**2)  # the loss 8 standard deviations out
+    finest = min(PLD_INTERVAL, *(part.sampling_rate / (4 * part.noise_multiplier) for part in parts))
+    return min(max(finest, max(one_step, scale) / PLD_INTERVALS), 50)  # dp_accounting computes exp(10 * 50)
+
+
+def check_parts(parts: Sequence[SampledGaussian], delta: float) -> None:
+    for part in parts:
+        check_mechanism(part.noise_multiplier, part.sampling_rate)
+        require(isinstance(part.steps, Integral) and not isinstance(part.steps, bool) and int(part.steps) >= 0,
+                "steps", part.steps, "must be an integer of at least 0: how often the mechanism runs. Give a number of "
+                "steps, not of epochs.")
+    require(any(part.steps for part in parts), "parts", tuple(parts),
+            "must take a step: there is nothing to account for. Give one with steps=1 at least.")
+    check_delta(delta)
+
+
+def check_delta(delta: float) -> None:
+    require(is_number(delta) and 0 < delta < 1, "delta", delta,
+            "must lie strictly between 0 and 1: it is a probability, well below 1/N. For MNIST use 1e-5.")
 
 
 # An epsilon for one record means more for a group of k, say k images of one person. Not k times epsilon: that holds for

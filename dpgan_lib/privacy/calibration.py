@@ -5,7 +5,8 @@ Never imports torch.
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache, partial
 
 import numpy as np
@@ -13,13 +14,18 @@ import numpy as np
 from dpgan_lib.privacy.accounting import (
     MAX_NOISE,
     MIN_NOISE,
+    SampledGaussian,
+    check_delta,
     check_epsilon,
+    check_parts,
     check_release,
     check_run,
     epsilon_rdp,
     is_number,
     pld_of,
     require,
+    spent_pld,
+    spent_rdp,
 )
 
 NOISE_TICKS = 1000  # calibrated noise is a multiple of 1 / NOISE_TICKS
@@ -146,3 +152,92 @@ def _check_reached(epsilon: float, spent: float, run: dict) -> None:
             f"steps={run['steps']}, delta={run['delta']:g}{beside} even noise_multiplier={MAX_NOISE:g} spends "
             f"{spent:.3g}. Ask for a larger epsilon, or take fewer steps or a smaller sampling_rate"
             f"{'' if math.isinf(release) else ', or more noise in the release'}.")
+
+
+# Several mechanisms
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """A mechanism of which all but the noise is planned. share: of epsilon, in (0, 1], a public choice."""
+
+    share: float
+    sampling_rate: float
+    steps: int
+
+
+def split_among(*, epsilon: float, delta: float, shares: Sequence[Share]) -> tuple[SampledGaussian, ...]:
+    """Mechanisms, in the order in which they run, that spend at most epsilon together.
+
+    Each has the least noise with which it and those before it spend no more than the sum of their shares. So the later
+    ones also get what those before left: epsilons of composed mechanisms add up to less than their sum.  Shares add up
+    to 1.  epsilon: total; inf gives noise 0.
+    """
+    check_epsilon(epsilon)
+    check_delta(delta)
+    require(len(shares) > 0 and math.isclose(sum(each.share for each in shares), 1), "shares",
+            [each.share for each in shares], "must add up to 1: they are of epsilon. Divide them by their sum.")
+    planned: tuple[SampledGaussian, ...] = ()
+    for count, share in enumerate(shares, start=1):
+        require(share.share > 0, "share", share.share, "must be above 0: leave out what is to get nothing.")
+        part = epsilon if count == len(shares) else epsilon * sum(each.share for each in shares[:count])
+        planned += (_with_noise(share, _least_noise_of(part, epsilon, delta, share, planned)),)
+    return planned
+
+
+def _with_noise(share: Share, noise_multiplier: float) -> SampledGaussian:
+    return SampledGaussian(noise_multiplier=noise_multiplier, sampling_rate=share.sampling_rate, steps=share.steps)
+
+
+def _least_noise_of(part: float, epsilon: float, delta: float, share: Share,
+                    planned: tuple[SampledGaussian, ...]) -> float:
+    """Of the mechanism that spends `part` together with those planned before it."""
+    least = 0.0 if math.isinf(epsilon) else spent_pld((_with_noise(share, MAX_NOISE), *planned), delta)
+    require(part >= least, "epsilon", epsilon,
+            f"must be one that some noise reaches: {part / epsilon:g} of it is what {len(planned) + 1} mechanisms get, "
+            f"and even noise_multiplier={MAX_NOISE:g} in the last of them spends {least:.3g}. Ask for a larger "
+            "epsilon, or give the last of them a larger share.")
+    return calibrate_beside(epsilon=part, delta=delta, sampling_rate=share.sampling_rate, steps=share.steps,
+                            beside=planned)
+
+
+def calibrate_beside(*, epsilon: float, delta: float, sampling_rate: float, steps: int,
+                     beside: tuple[SampledGaussian, ...]) -> float:
+    """As calibrate_noise, where other mechanisms on the same records spend of the same epsilon."""
+    check_epsilon(epsilon)
+    check_parts((SampledGaussian(noise_multiplier=MAX_NOISE, sampling_rate=sampling_rate, steps=steps),), delta)
+    if math.isinf(epsilon):
+        return 0.0
+    return _calibrate_beside(float(epsilon), float(delta), float(sampling_rate), int(steps), beside)
+
+
+@lru_cache
+def _calibrate_beside(epsilon: float, delta: float, sampling_rate: float, steps: int,
+                      beside: tuple[SampledGaussian, ...]) -> float:
+    def parts(tick: int) -> tuple[SampledGaussian, ...]:
+        return SampledGaussian(noise_multiplier=tick / NOISE_TICKS, sampling_rate=sampling_rate, steps=steps), *beside
+
+    @lru_cache
+    def spent(tick: int, coarseness: int = 1) -> float:
+        return spent_pld(parts(tick), delta, coarseness=coarseness)
+
+    enough = bisect_left(range(LAST_TICK), True, lo=FIRST_TICK,
+                         key=lambda tick: spent_rdp(parts(tick), delta) <= epsilon)
+    coarse = partial(spent, coarseness=10)
+    if coarse(enough) <= epsilon:
+        enough = _least_tick(coarse, epsilon, enough, gap=1 + enough // 8)
+    if spent(enough) > epsilon:
+        enough = LAST_TICK
+    _check_reached_beside(epsilon, spent(enough), delta, *parts(LAST_TICK))
+    return _least_tick(spent, epsilon, enough, gap=1 + enough // 1000) / NOISE_TICKS
+
+
+def _check_reached_beside(epsilon: float, spent: float, delta: float, wanted: SampledGaussian,
+                          *beside: SampledGaussian) -> None:
+    """spent: with the largest noise, or with less where that is enough."""
+    if spent > epsilon:
+        others = "".join(f", beside {part.steps} steps of noise_multiplier={part.noise_multiplier:g} at sampling_rate="
+                         f"{part.sampling_rate:g}" for part in beside)
+        raise ValueError(
+            f"epsilon={epsilon:g} must be one that some noise reaches: at sampling_rate={wanted.sampling_rate:g}, "
+            f"steps={wanted.steps}, delta={delta:g}{others} even noise_multiplier={MAX_NOISE:g} spends {spent:.3g}. "
+            "Ask for a larger epsilon, or take fewer steps or a smaller sampling_rate, or more noise beside.")

@@ -10,6 +10,7 @@ EPSILONS = ("pld", "rdp", "moments")
 PRIVACY = {"epsilon_asked": NUMBER, "delta": NUMBER, "adjacency": TEXT, "unit": TEXT, "noise_multiplier": NUMBER,
            "sampling_rate": NUMBER, "steps": {"type": "integer"},
            "epsilon_spent": {"type": "object", "required": [*EPSILONS], "additionalProperties": NUMBER}}
+READER = {"noise_multiplier": NUMBER, "sampling_rate": NUMBER, "steps": {"type": "integer"}}
 
 
 def _source(name: str) -> dict:
@@ -33,7 +34,8 @@ RECORD = {
         "study": TEXT, "run_id": TEXT, "created": TEXT, "digest": TEXT, "mode": {"enum": ["demo", "release"]},
         "asked": DICT, "card": DICT, "metrics": DICT,
         "config": {"type": "object", "properties": {"seed": {"type": ["integer", "null"]}}},
-        "privacy": {"type": "object", "properties": PRIVACY | {"release_noise": NUMBER},
+        "privacy": {"type": "object", "properties": PRIVACY | {
+            "release_noise": NUMBER, "reader": {"type": "object", "required": [*READER], "properties": READER}},
                     "if": {"minProperties": 1}, "then": {"required": [*PRIVACY]}},
         "seconds": {"type": "object", "additionalProperties": NUMBER},
         "steps": {"type": "object", "required": ["charged", "taken"], "additionalProperties": {"type": "integer"}},

@@ -260,6 +260,7 @@ def _privacy(content: dict) -> Iterator[Check]:
         yield equal(stated.replace("_", " "), number(privacy[stated]), number(config[name]), "in its config")
     yield equal("release noise", number(privacy.get("release_noise", "inf")),
                 number(content["config"].get("warm_start", {}).get("release_noise", "inf")), "in its config")
+    yield from _reader(privacy.get("reader", {}), content["config"].get("reader", {}), number(config["records"]))
     rate = number(config["expected_batch"]) / number(config["records"])
     yield equal("sampling rate", number(privacy["sampling_rate"]), rate, "by expected_batch / records of its config")
     yield equal("adjacency", privacy["adjacency"], ADJACENCY, "in what the accountants bound")
@@ -273,11 +274,29 @@ def _privacy(content: dict) -> Iterator[Check]:
            Check("clipping", FAILED, f"noise multiplier {noise} protects nothing with clip norm {clip}"))
 
 
+def _reader(stated: dict, config: dict, records: float) -> Iterator[Check]:
+    """What a record says of the private reader's steps; nothing where there is no reader."""
+    if not stated and not config:
+        return
+    yield equal("reader", sorted(stated), ["noise_multiplier", "sampling_rate", "steps"] if config else [],
+                "by its config")
+    for name in stated.keys() & config.keys():
+        yield equal(f"reader's {name.replace('_', ' ')}", number(stated[name]), number(config[name]), "in its config")
+    if stated and config:
+        rate = number(config["expected_batch"]) / records
+        yield equal("reader's sampling rate", number(stated["sampling_rate"]), rate,
+                    "by expected_batch / records of its config")
+
+
 def _epsilon(privacy: dict) -> Iterator[Check]:
-    """Epsilon again, by all three accountants, from the mechanism and delta stated."""
-    again = _epsilons(noise_multiplier=number(privacy["noise_multiplier"]), steps=privacy["steps"],
-                      sampling_rate=number(privacy["sampling_rate"]), delta=number(privacy["delta"]),
-                      release_noise=number(privacy.get("release_noise", "inf")))
+    """Epsilon again, by all three accountants, from the mechanisms and delta stated."""
+    reader = privacy.get("reader")
+    again = _epsilons(number(privacy["delta"]), accounting.parts_of_run(
+        noise_multiplier=number(privacy["noise_multiplier"]), steps=privacy["steps"],
+        sampling_rate=number(privacy["sampling_rate"]), release_noise=number(privacy.get("release_noise", "inf")),
+        reader=reader and accounting.SampledGaussian(
+            noise_multiplier=number(reader["noise_multiplier"]), steps=reader["steps"],
+            sampling_rate=number(reader["sampling_rate"]))))
     for accountant, value in again.items():
         recorded = number(privacy["epsilon_spent"][accountant])
         tolerance = EPSILON_TOLERANCE * value if value < math.inf else 0
@@ -300,8 +319,8 @@ def _steps(content: dict) -> Iterator[Check]:
 
 
 @lru_cache(maxsize=256, typed=True)  # who checks all records meets the same mechanism once a seed
-def _epsilons(**mechanism) -> dict[str, float]:
-    return accounting.epsilons(**mechanism)
+def _epsilons(delta: float, parts: tuple[accounting.SampledGaussian, ...]) -> dict[str, float]:
+    return accounting.spent(parts, delta)
 
 
 # Its metrics, from the weights

@@ -46,6 +46,7 @@ FIELDS = (  # the first that fits a field is its
     Field("steps/charged", RECOMPUTED, "of a release: the same in the privacy statement"),
     Field("steps/taken", REPORTED, "of a release: between the least share declared and all that were charged"),
     Field("privacy/release_noise", RECOMPUTED, "the same in the config"),
+    Field("privacy/reader/*", RECOMPUTED, "the same in the config; that so many steps were taken is merely reported"),
     Field("privacy/sampling_rate", RECOMPUTED, "expected batch / records of the config"),
     Field("privacy/adjacency", RECOMPUTED, "the only one that the accountants bound"),
     Field("privacy/unit", RECOMPUTED, "the same in the card"),

@@ -189,9 +189,13 @@ def _badges(record: Record) -> dict[str, str]:
 
 def _noise(privacy: dict) -> str:
     released = f"releases of multiplier {short(number(privacy['release_noise']))}" if "release_noise" in privacy else ""
-    steps = (f"multiplier {short(privacy['noise_multiplier'])}, sampling rate {short(privacy['sampling_rate'])}, "
-             f"{privacy['steps']:,} steps") if privacy["steps"] else "no step"
-    return "; ".join(part for part in (released, steps) if part)
+    reader = f"a reader's steps of {_steps(privacy['reader'])}" if "reader" in privacy else ""
+    return "; ".join(part for part in (released, reader, _steps(privacy) if privacy["steps"] else "no step") if part)
+
+
+def _steps(mechanism: dict) -> str:
+    return (f"multiplier {short(mechanism['noise_multiplier'])}, sampling rate {short(mechanism['sampling_rate'])}, "
+            f"{mechanism['steps']:,} steps")
 
 
 def data_words(record: Record) -> str:

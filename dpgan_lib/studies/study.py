@@ -22,10 +22,11 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from dpgan_lib import data, paths
-from dpgan_lib.config import RunConfig, release_noise
+from dpgan_lib.config import RunConfig, reader_steps, release_noise
 from dpgan_lib.data import DataCard
 from dpgan_lib.gan.state import hardware
 from dpgan_lib.privacy import accounting
+from dpgan_lib.privacy.accounting import SampledGaussian
 from dpgan_lib.records import locks, store
 from dpgan_lib.records.provenance import MEASURING, TRAINING, measuring_source, provenance, training_source
 from dpgan_lib.records.store import RECORDS_ONLY, Record, strict
@@ -391,9 +392,12 @@ def _statement(plan: Plan) -> dict:
 def privacy_statement(config, unit: str) -> dict:
     """Epsilon by each accountant, with everything that it depends on. unit: what one record is, in words."""
     privacy, released = config.privacy, release_noise(config)
-    spent = accounting.epsilons(noise_multiplier=privacy.noise_multiplier, sampling_rate=privacy.sampling_rate,
-                                steps=privacy.steps, delta=privacy.delta, release_noise=released)
-    statement = {"epsilon_asked": privacy.epsilon, "epsilon_spent": spent, "delta": privacy.delta,
-                 "adjacency": "add/remove one record", "unit": unit, "noise_multiplier": privacy.noise_multiplier,
-                 "sampling_rate": privacy.sampling_rate, "steps": privacy.steps}
-    return statement | ({"release_noise": released} if math.isfinite(released) else {})
+    reader = reader_steps(config)
+    mechanism = {"noise_multiplier": privacy.noise_multiplier, "sampling_rate": privacy.sampling_rate,
+                 "steps": privacy.steps}
+    parts = accounting.parts_of_run(**mechanism, release_noise=released,
+                                    reader=SampledGaussian(**reader) if reader else None)
+    statement = {"epsilon_asked": privacy.epsilon, "epsilon_spent": accounting.spent(parts, privacy.delta),
+                 "delta": privacy.delta, "adjacency": "add/remove one record", "unit": unit} | mechanism
+    return (statement | ({"release_noise": released} if math.isfinite(released) else {})
+            | ({"reader": reader} if reader else {}))

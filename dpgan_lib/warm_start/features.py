@@ -26,6 +26,8 @@ GAINS = (0.809, 1.903, 3.703)
 BANDWIDTH = 2.0
 NEGLIGIBLE = 1e-12  # an envelope fades into numbers that are none to float32, and slow many processors down by tens
 SMOOTHING = 1e-8  # added under the modulus' root, which has no gradient at 0
+FINER_ORIENTATIONS, GROUP = 8, 3  # of the normalised scattering; channels that are normalised together
+LEAST_VARIANCE = 1e-3  # of such a group: below it there is nothing to see, and less is made of it
 SEED = 20_170  # of the frequencies: a public constant, the same for every run, so that phi is one function
 
 
@@ -69,6 +71,53 @@ class Features(nn.Module):
         second = _modulus(first[:, :, :ORIENTATIONS] @ self.second, ORIENTATIONS)  # of the fine alone: finer has none
         orders = (pixels @ self.average_pixels, first @ self.average_first, second)
         return torch.cat([gain * order.flatten(1) for gain, order in zip(GAINS, orders)], dim=1)
+
+
+class NormalisedScattering(nn.Module):
+    """Scattering with more orientations, normalised within an image: (B, channels, side, side) -> (B, outputs).
+
+    A channel of the transform is one orientation and size, or pair of these, or plain pixels: 81 for one channel of the
+    image. Channels are taken three by three, in order, and each three have mean 0 and variance 1 over all places of one
+    image, as far as they vary at all (a group normalisation). So contrast and stroke width count less; images in
+    [-1, 1], side as of Features.
+    """
+
+    def __init__(self, *, side: int, channels: int):
+        super().__init__()
+        half, quarter = side // 2, side // 4
+        matrices = {"first": _real_and_imaginary(np.concatenate([
+                        oriented_wavelets(side, half, scale, FINER_ORIENTATIONS) for scale in (1, 2)])),
+                    "second": _real_and_imaginary(oriented_wavelets(half, quarter, 1, FINER_ORIENTATIONS)),
+                    "average_pixels": windows(side, quarter, WINDOW),
+                    "average_first": windows(half, quarter, WINDOW / 2)}
+        for name, rows in matrices.items():
+            rows = np.where(np.abs(rows) < NEGLIGIBLE, 0, rows)
+            self.register_buffer(name, torch.tensor(rows.T, dtype=torch.float32).contiguous(), persistent=False)
+        self.outputs = channels * quarter**2 * (1 + 2 * FINER_ORIENTATIONS + FINER_ORIENTATIONS**2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        pixels = (images.flatten(2) + 1) / 2
+        first = _modulus(pixels @ self.first, 2 * FINER_ORIENTATIONS)
+        second = _modulus(first[:, :, :FINER_ORIENTATIONS] @ self.second, FINER_ORIENTATIONS)
+        orders = [(pixels @ self.average_pixels)[:, :, None], first @ self.average_first, second.flatten(2, 3)]
+        joined = torch.cat([gain * order for gain, order in zip(GAINS, orders)], dim=2)  # (B, channels, 81, places)
+        groups = joined.unflatten(2, (-1, GROUP))
+        variance, mean = torch.var_mean(groups, dim=(3, 4), keepdim=True, correction=0)
+        return ((groups - mean) / (variance + LEAST_VARIANCE).sqrt()).flatten(1)
+
+
+def oriented_wavelets(side: int, places: int, scale: float, orientations: int) -> np.ndarray:
+    """As wavelets(), of any number of orientations: complex (orientations * places^2, side^2)."""
+    down, right = _offsets(side, places)
+    spread, rows = ENVELOPE * scale, []
+    for angle in np.arange(orientations) * math.pi / orientations:
+        along = right * math.cos(angle) + down * math.sin(angle)
+        across = down * math.cos(angle) - right * math.sin(angle)
+        envelope = np.exp(-(along**2 + (SLANT * across) ** 2) / (2 * spread**2))
+        wave = np.exp(1j * FREQUENCY / scale * along)
+        mean = (envelope * wave).sum(1, keepdims=True) / envelope.sum(1, keepdims=True)
+        rows.append(envelope * (wave - mean) * SLANT / (2 * math.pi * spread**2))
+    return np.concatenate(rows)
 
 
 def _modulus(products: Tensor, orientations: int) -> Tensor:

@@ -8,13 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dpgan_lib.config import FaceRunConfig, RunConfig, WarmRunConfig
+from dpgan_lib.config import FaceRunConfig, ReadRunConfig, RunConfig, WarmRunConfig
 from dpgan_lib.gan import loop
 from dpgan_lib.gan.networks import Generator, Posterior
 from dpgan_lib.gan.state import State
-from dpgan_lib.warm_start import face_model, prototypes, training
+from dpgan_lib.warm_start import face_model, prototypes, reader, training
 from dpgan_lib.warm_start.generators import DeformingGenerator, FaceGenerator
 from dpgan_lib.warm_start.prototypes import Prototypes
+from dpgan_lib.warm_start.reader import ReadingPosterior
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +23,7 @@ class Method:
     """How runs are trained whose configuration is of one class.
 
     rounds: a class that implements training.FirstRounds, for those that begin with a warm start.
-    empty: config -> its generator, to load weights into.
+    empty: config -> its generator, to load weights into.  posterior: config -> its Q, likewise.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Method:
     train: Callable[..., State]
     rounds: type | None = None
     empty: Callable[[RunConfig], nn.Module]
+    posterior: Callable[[RunConfig], nn.Module] = lambda config: Posterior(config.latent, config.model)
 
 
 def train(config: RunConfig, images: np.ndarray, labels: np.ndarray, folder: Path, **how) -> State:
@@ -52,9 +54,9 @@ def empty_generator(config: RunConfig) -> nn.Module:
     return METHODS[name_of(config)].empty(config)
 
 
-def empty_posterior(config: RunConfig) -> Posterior:
+def empty_posterior(config: RunConfig) -> nn.Module:
     """The run's Q, to load weights into."""
-    return Posterior(config.latent, config.model)
+    return METHODS[name_of(config)].posterior(config)
 
 
 class PrototypeRounds:
@@ -109,5 +111,7 @@ def _faces(config: FaceRunConfig) -> FaceGenerator:
 METHODS = {method.name: method for method in (
     Method(name="plain", config=RunConfig, train=loop.train, empty=_plain),
     Method(name="prototypes", config=WarmRunConfig, train=training.train, rounds=PrototypeRounds, empty=_deforming),
+    Method(name="reader", config=ReadRunConfig, train=reader.train_run, rounds=PrototypeRounds, empty=_deforming,
+           posterior=ReadingPosterior),
     Method(name="faces", config=FaceRunConfig, train=training.train, rounds=FaceRounds, empty=_faces),
 )}
