@@ -120,9 +120,8 @@ def epsilon_moments(*, noise_multiplier: float, sampling_rate: float, steps: int
     255, 511 and 1023.  Source: Abadi et al. 2016, Theorem 2.
     """
     check_run(noise_multiplier, sampling_rate, steps, delta, release_noise)
-    rdp = renyi_divergence(sampling_rate=sampling_rate, noise_multiplier=noise_multiplier, orders=LAMBDAS + 1)
-    log_moments = _times(steps, LAMBDAS * rdp) + LAMBDAS * _release_divergence(release_noise, LAMBDAS + 1)
-    return float(np.min((log_moments - math.log(delta)) / LAMBDAS))
+    return spent_moments(parts_of_run(noise_multiplier=noise_multiplier, sampling_rate=sampling_rate, steps=steps,
+                                      release_noise=release_noise), delta)
 
 
 def epsilon_rdp(*, noise_multiplier: float, sampling_rate: float, steps: int, delta: float,
@@ -160,7 +159,8 @@ def epsilon_pld(*, noise_multiplier: float, sampling_rate: float, steps: int, de
     Infinite below a delta of about 1e-14, where the tails that the composition cuts off weigh more than delta.
     """
     check_run(noise_multiplier, sampling_rate, steps, delta, release_noise)
-    return pld_of(noise_multiplier, sampling_rate, steps, delta, release_noise, coarseness=1)
+    return spent_pld(parts_of_run(noise_multiplier=noise_multiplier, sampling_rate=sampling_rate, steps=steps,
+                                  release_noise=release_noise), delta)
 
 
 def pld_of(noise_multiplier: float, sampling_rate: float, steps: int, delta: float, release_noise: float, *,

@@ -7,9 +7,18 @@ from functools import lru_cache
 import numpy as np
 
 from dpgan_lib import data
-from dpgan_lib.config import EvaluationConfig, PrototypeConfig, PrototypeStartConfig, RunConfig, WarmRunConfig
+from dpgan_lib.config import (
+    EvaluationConfig,
+    PrototypeConfig,
+    PrototypeStartConfig,
+    ReaderConfig,
+    ReadRunConfig,
+    RunConfig,
+    WarmRunConfig,
+)
 from dpgan_lib.measures import classifiers, utility
 from dpgan_lib.privacy import calibration
+from dpgan_lib.privacy.calibration import Share
 from dpgan_lib.privacy.streams import stream
 from dpgan_lib.records.store import Record
 from dpgan_lib.report.figures import png
@@ -37,6 +46,16 @@ ABLATION_WORDS = {
     "last_weights": "the generator's last weights, not their running mean",
 }
 RELEASE_SHARE = 0.7  # of epsilon, what the releases alone would spend where DP-SGD follows
+
+# A run with a reader: its parts' shares of epsilon, in the order in which they run; and the reader's sizes by profile.
+SHARES = {"release": 0.4, "reader": 0.4, "critic": 0.2}
+READERS = {
+    "smoke": dict(expected_batch=200, steps=10, images=200, directions=50),
+    "laptop": dict(expected_batch=8_192, steps=200, images=10_000, directions=800),
+    "paper": dict(expected_batch=8_192, steps=200, images=10_000, directions=800),
+}
+READER_RATE, LARGEST_RATE = 800.0, 1_000.0  # of the reader, times its noise multiplier: less noise, larger steps
+
 SIZES = {  # profile -> what its warm start and its evaluation take
     "smoke": dict(most_rounds=2, candidates=8, frequencies=100, fit_steps=5, batch=60, steps=24, images=600,
                   cnn_steps=14),
@@ -95,10 +114,14 @@ def _warm(asked: Parameters, records: int) -> WarmRunConfig:
     """A run with a warm start. Its numbers were chosen on the grown digits, and on a held-out part of MNIST's training
     set where the page says so.
     """
+    steps = SIZES[asked.profile]["steps"] if asked.method == "both" else 0
+    rate = configure(_base(asked, epsilon="inf"), records).privacy.sampling_rate
+    return _warm_with(asked, records, steps, *noises(asked, rate, steps))
+
+
+def _warm_with(asked: Parameters, records: int, steps: int, release_noise: float, noise: float) -> WarmRunConfig:
     sizes = _sizes(asked.profile, asked.target_epsilon) | ABLATIONS[asked.ablation]
-    steps = sizes["steps"] if asked.method == "both" else 0
     config = configure(_base(asked, epsilon="inf"), records)
-    release_noise, noise = noises(asked, config.privacy.sampling_rate, steps)
     weight, info = sizes["witness_weight"], float(asked.info_weight)
     warm_start = PrototypeStartConfig(
         release_noise=release_noise, embedding_share=0.2,
@@ -114,6 +137,31 @@ def _warm(asked: Parameters, records: int) -> WarmRunConfig:
                           pool=512, critic_steps=4, averaging=sizes["averaging"]),
         evaluation=EvaluationConfig(images=sizes["images"], cnn_steps=sizes["cnn_steps"]))
     return WarmRunConfig(**vars(config) | changes, warm_start=warm_start)
+
+
+def _with_reader(asked: Parameters, records: int) -> ReadRunConfig:
+    """The whole method, with a private reader before the critic's steps. The reader's numbers were chosen on a held-out
+    part of MNIST's training set, with published generators.
+    """
+    sizes, steps = READERS[asked.profile], SIZES[asked.profile]["steps"]
+    expected_batch = min(sizes["expected_batch"], records // 2)
+    critic_rate = configure(_base(asked, epsilon="inf"), records).privacy.sampling_rate
+    release_noise, reader_noise, noise = noises_of_three(
+        asked.target_epsilon, asked.delta, Share(share=SHARES["release"], sampling_rate=1.0, steps=1),
+        Share(share=SHARES["reader"], sampling_rate=expected_batch / records, steps=sizes["steps"]),
+        Share(share=SHARES["critic"], sampling_rate=critic_rate, steps=steps))
+    rate = min(READER_RATE / reader_noise, LARGEST_RATE) if reader_noise else LARGEST_RATE
+    return ReadRunConfig(
+        **vars(_warm_with(asked, records, steps, release_noise, noise)),
+        reader=ReaderConfig(share=SHARES["reader"], **sizes | {"expected_batch": expected_batch}, clip_norm=0.1,
+                            noise_multiplier=reader_noise, rate=rate, exponent=0.25, floor=0.01))
+
+
+@lru_cache(maxsize=256)
+def noises_of_three(epsilon: float, delta: float, *shares: Share) -> tuple[float, ...]:
+    """The noise multipliers of parts that spend epsilon together; zeros without privacy."""
+    return tuple(part.noise_multiplier
+                 for part in calibration.split_among(epsilon=epsilon, delta=delta, shares=shares))
 
 
 def _sizes(profile: str, epsilon: float) -> dict:
@@ -159,6 +207,8 @@ METHODS = {
     "releases": Recipe(words="releases alone, and a generator fitted to them", name="releases alone",
                        info_weight=0.1, run_of=_warm),
     "both": Recipe(words="this book's: releases, then DP-SGD", name="this book's", info_weight=0.1, run_of=_warm),
+    "reader": Recipe(words="this book's, with a private reader between releases and DP-SGD",
+                     name="this book's, with a reader", info_weight=0.1, run_of=_with_reader),
 }
 
 
