@@ -1,4 +1,4 @@
-"""The MNIST study: five methods and their ablations as configurations, the ceiling, and tables of their records."""
+"""The MNIST study: four methods, their ablations and one with a reader as configurations, the ceiling, and tables."""
 
 import math
 import re
@@ -9,7 +9,7 @@ import pytest
 from sample_record import store_record
 
 from dpgan_lib import data
-from dpgan_lib.config import WarmRunConfig, reader_steps, release_noise
+from dpgan_lib.config import WarmRunConfig, release_noise
 from dpgan_lib.privacy import accounting
 from dpgan_lib.records.store import RECORDS_ONLY, staleness
 from dpgan_lib.report import numbers
@@ -29,15 +29,13 @@ def store(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("epsilon", [0.5, pytest.param(10.0, marks=pytest.mark.full), "inf"])
-@pytest.mark.parametrize("method", [*(method for method in METHODS if method != "reader"),
-                                    pytest.param("reader", marks=pytest.mark.full)])  # three calibrations
+@pytest.mark.parametrize("method", METHODS)
 def test_each_method_spends_no_more_than_asked_and_almost_that(method, epsilon):
     config = study.run_of(Parameters(**SMOKE, epsilon=epsilon, method=method))
     spent = privacy_statement(config, "one")["epsilon_spent"]["pld"]
     asked = float(epsilon)
     assert 0.9 * asked <= spent <= asked
-    is_warm = method in ("releases", "both", "reader")
-    assert isinstance(config, WarmRunConfig) == is_warm == (release_noise(config) < math.inf)
+    assert isinstance(config, WarmRunConfig) == (method in ("releases", "both")) == (release_noise(config) < math.inf)
     assert (config.privacy.steps == 0) == (method == "releases")
     assert config.model.conditional == (method != "paper")
 
@@ -47,26 +45,6 @@ def test_of_the_whole_method_the_releases_take_their_share():
     config = study.run_of(Parameters(**SMOKE, epsilon=4.0))
     alone = accounting.epsilon_pld(noise_multiplier=release_noise(config), sampling_rate=1.0, steps=1, delta=1e-5)
     assert alone == pytest.approx(4.0 * study.RELEASE_SHARE, rel=0.01)
-
-
-@pytest.mark.full
-def test_a_readers_run_is_the_whole_method_with_its_parts_in_their_shares():
-    config = study.run_of(Parameters(**SMOKE, epsilon=4.0, method="reader"))
-    parts = accounting.parts_of_run(noise_multiplier=0.0, sampling_rate=1.0, steps=0, reader=None,
-                                    release_noise=release_noise(config))
-    before_critic = (*parts, accounting.SampledGaussian(**reader_steps(config)))
-    shares = study.SHARES["release"], study.SHARES["release"] + config.reader.share
-    for share, ran in zip(shares, (parts, before_critic), strict=True):
-        assert accounting.spent_pld(ran, 1e-5) == pytest.approx(4.0 * share, rel=0.01)  # a thousandth of noise
-    whole = study.run_of(Parameters(**SMOKE, epsilon=4.0))
-    assert (config.optimiser, config.model, config.latent) == (whole.optimiser, whole.model, whole.latent)
-    assert sum(study.SHARES.values()) == pytest.approx(1)  # rounding
-
-
-def test_without_privacy_a_readers_run_has_no_noise():
-    config = study.run_of(Parameters(**SMOKE, epsilon="inf", method="reader"))
-    assert (config.privacy.noise_multiplier, config.reader.noise_multiplier, release_noise(config)) == (0, 0, 0)
-    assert config.reader.rate == study.LARGEST_RATE and config.reader.expected_batch <= config.privacy.records
 
 
 @pytest.mark.parametrize("ablation", ABLATIONS)

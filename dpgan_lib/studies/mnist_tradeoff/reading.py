@@ -4,8 +4,6 @@ One record a run. Each of its sets of images has its accuracies and its fidelity
 figure from images that look well and another from images that teach well.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 
@@ -14,36 +12,15 @@ from dpgan_lib.config import RunConfig
 from dpgan_lib.measures import classifiers, drawing, fidelity, utility
 from dpgan_lib.privacy.streams import stream
 from dpgan_lib.report.figures import png
-from dpgan_lib.studies.mnist_tradeoff.study import METHODS, SAMPLES, Parameters
-from dpgan_lib.studies.parameters import require
-from dpgan_lib.studies.study import Plan, Trained, weights
+from dpgan_lib.studies.study import SAMPLES, Plan, Trained, weights
 
-METHOD = "reader"
 TRIES = 4  # draws of a faithful image, at most
 SPREAD = 2.0  # of wide images
 WIDE_SAMPLES = "wide.png"
 FIRST_STREAM = 30  # of the "evaluation" streams
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReadParameters(Parameters):
-    """As for any run of the study, by the method with a reader."""
-
-    method: str = METHOD
-
-    def check(self) -> None:
-        """Raises ValueError: one line with the value, what is expected and the repair."""
-        super().check()
-        require(self.method == METHOD, "method", self.method, f"must be {METHOD!r} here")
-
-
-def plan(asked: ReadParameters) -> Plan:
-    asked.check()
-    card = data.card(asked.dataset)
-    return Plan(run=METHODS[METHOD].run_of(asked, card.records), card=card)
-
-
-def measure(asked: ReadParameters, plan: Plan, trained: Trained, files: data.Dataset, progress) -> tuple[dict, dict]:
+def measure(asked, plan: Plan, trained: Trained, files: data.Dataset, progress) -> tuple[dict, dict]:
     """reader: its own accuracy on test images.  plain, faithful and wide: of each set of images, what classifiers learn
     from it ("synthetic"), how near it is to real images ("fidelity"), and "agreement" of requests with what Q reads.
 

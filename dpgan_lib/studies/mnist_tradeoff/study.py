@@ -22,6 +22,7 @@ from dpgan_lib.privacy.calibration import Share
 from dpgan_lib.privacy.streams import stream
 from dpgan_lib.records.store import Record
 from dpgan_lib.report.figures import png
+from dpgan_lib.studies.mnist_tradeoff import reading
 from dpgan_lib.studies.parameters import RunParameters, configure, require, require_one_of, without_labels
 from dpgan_lib.studies.study import SAMPLES, Plan, Study, Trained, weights
 from dpgan_lib.warm_start.generators import Z_DIM
@@ -116,11 +117,12 @@ def _warm(asked: Parameters, records: int) -> WarmRunConfig:
     """
     steps = SIZES[asked.profile]["steps"] if asked.method == "both" else 0
     rate = configure(_base(asked, epsilon="inf"), records).privacy.sampling_rate
-    return _warm_with(asked, records, steps, *noises(asked, rate, steps))
+    return _warm_with(asked, records, steps, *noises(asked, rate, steps), ABLATIONS[asked.ablation])
 
 
-def _warm_with(asked: Parameters, records: int, steps: int, release_noise: float, noise: float) -> WarmRunConfig:
-    sizes = _sizes(asked.profile, asked.target_epsilon) | ABLATIONS[asked.ablation]
+def _warm_with(asked: RunParameters, records: int, steps: int, release_noise: float, noise: float,
+               ablation: dict) -> WarmRunConfig:
+    sizes = _sizes(asked.profile, asked.target_epsilon) | ablation
     config = configure(_base(asked, epsilon="inf"), records)
     weight, info = sizes["witness_weight"], float(asked.info_weight)
     warm_start = PrototypeStartConfig(
@@ -137,24 +139,6 @@ def _warm_with(asked: Parameters, records: int, steps: int, release_noise: float
                           pool=512, critic_steps=4, averaging=sizes["averaging"]),
         evaluation=EvaluationConfig(images=sizes["images"], cnn_steps=sizes["cnn_steps"]))
     return WarmRunConfig(**vars(config) | changes, warm_start=warm_start)
-
-
-def _with_reader(asked: Parameters, records: int) -> ReadRunConfig:
-    """The whole method, with a private reader before the critic's steps. The reader's numbers were chosen on a held-out
-    part of MNIST's training set, with published generators.
-    """
-    sizes, steps = READERS[asked.profile], SIZES[asked.profile]["steps"]
-    expected_batch = min(sizes["expected_batch"], records // 2)
-    critic_rate = configure(_base(asked, epsilon="inf"), records).privacy.sampling_rate
-    release_noise, reader_noise, noise = noises_of_three(
-        asked.target_epsilon, asked.delta, Share(share=SHARES["release"], sampling_rate=1.0, steps=1),
-        Share(share=SHARES["reader"], sampling_rate=expected_batch / records, steps=sizes["steps"]),
-        Share(share=SHARES["critic"], sampling_rate=critic_rate, steps=steps))
-    rate = min(READER_RATE / reader_noise, LARGEST_RATE) if reader_noise else LARGEST_RATE
-    return ReadRunConfig(
-        **vars(_warm_with(asked, records, steps, release_noise, noise)),
-        reader=ReaderConfig(share=SHARES["reader"], **sizes | {"expected_batch": expected_batch}, clip_norm=0.1,
-                            noise_multiplier=reader_noise, rate=rate, exponent=0.25, floor=0.01))
 
 
 @lru_cache(maxsize=256)
@@ -207,8 +191,6 @@ METHODS = {
     "releases": Recipe(words="releases alone, and a generator fitted to them", name="releases alone",
                        info_weight=0.1, run_of=_warm),
     "both": Recipe(words="this book's: releases, then DP-SGD", name="this book's", info_weight=0.1, run_of=_warm),
-    "reader": Recipe(words="this book's, with a private reader between releases and DP-SGD",
-                     name="this book's, with a reader", info_weight=0.1, run_of=_with_reader),
 }
 
 
@@ -284,3 +266,39 @@ def measure_ceiling(asked: Ceiling, plan: Plan, trained: None, files: data.Datas
 
 CEILING = Study(chapter="mnist_tradeoff", kind="ceiling", asked=Ceiling, plan=plan_ceiling, training_set=None,
                 measure=measure_ceiling, grid=(Ceiling(),))
+
+
+# With a private reader
+
+@dataclass(frozen=True, kw_only=True)
+class ReadParameters(RunParameters):
+    """As for any run, by this book's method with a private reader between its releases and DP-SGD."""
+
+
+def run_with_reader(asked: ReadParameters) -> ReadRunConfig:
+    """The whole method, with a private reader before the critic's steps. The reader's numbers were chosen on a held-out
+    part of MNIST's training set, with published generators.
+    """
+    asked.check()
+    records = data.card(asked.dataset).records
+    sizes, steps = READERS[asked.profile], SIZES[asked.profile]["steps"]
+    expected_batch = min(sizes["expected_batch"], records // 2)
+    critic_rate = configure(_base(asked, epsilon="inf"), records).privacy.sampling_rate
+    release_noise, reader_noise, noise = noises_of_three(
+        asked.target_epsilon, asked.delta, Share(share=SHARES["release"], sampling_rate=1.0, steps=1),
+        Share(share=SHARES["reader"], sampling_rate=expected_batch / records, steps=sizes["steps"]),
+        Share(share=SHARES["critic"], sampling_rate=critic_rate, steps=steps))
+    rate = min(READER_RATE / reader_noise, LARGEST_RATE) if reader_noise else LARGEST_RATE
+    return ReadRunConfig(
+        **vars(_warm_with(asked, records, steps, release_noise, noise, ABLATIONS["none"])),
+        reader=ReaderConfig(share=SHARES["reader"], **sizes | {"expected_batch": expected_batch}, clip_norm=0.1,
+                            noise_multiplier=reader_noise, rate=rate, exponent=0.25, floor=0.01))
+
+
+def plan_with_reader(asked: ReadParameters) -> Plan:
+    return Plan(run=run_with_reader(asked), card=data.card(asked.dataset))
+
+
+READING = Study(chapter="mnist_tradeoff", kind="reader", asked=ReadParameters, plan=plan_with_reader,
+                measure=reading.measure,
+                grid=tuple(ReadParameters(epsilon=epsilon, seed=seed) for seed in SEEDS for epsilon in SEEDED))

@@ -1,0 +1,59 @@
+"""The MNIST study with a private reader: its plan, and what a record says of the reader and of each set of images."""
+
+import numpy as np
+import pytest
+
+from dpgan_lib.config import reader_steps, release_noise
+from dpgan_lib.privacy import accounting
+from dpgan_lib.records import checks, verify
+from dpgan_lib.records.store import staleness
+from dpgan_lib.studies import registry
+from dpgan_lib.studies.mnist_tradeoff import study
+from dpgan_lib.studies.mnist_tradeoff.study import Parameters, ReadParameters
+from dpgan_lib.studies.study import kept_of, privacy_statement
+from dpgan_lib.warm_start.reader import ReadingPosterior
+
+SMOKE = {"dataset": "digits", "profile": "smoke"}
+
+
+def test_what_is_asked_for_finds_its_study():
+    assert registry.study("mnist_tradeoff", ReadParameters()) is study.READING
+    assert registry.study("mnist_tradeoff/reader") is study.READING
+    assert registry.study("mnist_tradeoff", Parameters()) is study.STUDY
+
+
+def test_without_privacy_nothing_has_noise():
+    config = study.run_with_reader(ReadParameters(**SMOKE, epsilon="inf"))
+    assert (config.privacy.noise_multiplier, config.reader.noise_multiplier, release_noise(config)) == (0, 0, 0)
+    assert config.reader.rate == study.LARGEST_RATE and config.reader.expected_batch <= config.privacy.records
+
+
+@pytest.mark.full
+def test_parts_take_their_shares_and_spend_no_more_than_asked_together():
+    config = study.run_with_reader(ReadParameters(**SMOKE, epsilon=4.0))
+    release = accounting.parts_of_run(noise_multiplier=0.0, sampling_rate=1.0, steps=0, reader=None,
+                                      release_noise=release_noise(config))
+    before_critic = (*release, accounting.SampledGaussian(**reader_steps(config)))
+    shares = study.SHARES["release"], study.SHARES["release"] + config.reader.share
+    for share, parts in zip(shares, (release, before_critic), strict=True):
+        assert accounting.spent_pld(parts, 1e-5) == pytest.approx(4.0 * share, rel=0.01)  # a thousandth of noise
+    assert 3.6 <= privacy_statement(config, "one")["epsilon_spent"]["pld"] <= 4.0
+    whole = study.run_of(Parameters(**SMOKE, epsilon=4.0))
+    assert (config.optimiser, config.model, config.latent) == (whole.optimiser, whole.model, whole.latent)
+    assert sum(study.SHARES.values()) == pytest.approx(1)  # rounding
+
+
+@pytest.mark.full
+def test_a_record_says_what_the_reader_reads_and_what_each_set_of_images_teaches():
+    asked = ReadParameters(**SMOKE, epsilon=10.0)
+    record = study.READING.obtain(asked, fresh=True, progress=False)
+    assert record.kind == "reader" and staleness(record) == []
+    metrics = record.metrics
+    for images in ("plain", "faithful", "wide"):
+        assert 0 <= metrics[images]["synthetic"]["ten_cnn"] <= 1 and metrics[images]["fidelity"]["fid_test"] > 0
+    assert metrics["faithful"]["agreement"] >= metrics["plain"]["agreement"] > metrics["wide"]["agreement"]
+    assert {"ten_mlp", "pairs_logistic"} <= set(metrics["faithful"]["synthetic"])
+    assert "pairs_cnn" in metrics["wide"]["synthetic"] and metrics["reader"]["accuracy"] > 0.5
+    assert not [check for check in verify.check(record) if check.outcome == checks.FAILED]
+    kept = kept_of(record)
+    assert isinstance(kept.posterior, ReadingPosterior) and np.isclose(kept.shares.sum(), 1)
