@@ -128,13 +128,13 @@ def train(config: ReadRunConfig, generator: nn.Module, images: np.ndarray, label
     """Train from folder's checkpoint, or from the start, until all of the reader's steps are done or the time is up.
 
     generator: what the charged noisy sums have made.  The others, and what a crash does to a demonstration and to a
-    release, as of loop.train.  Features of the data are computed once, and stay in memory.
+    release, as of loop.train.  Features of the data are computed once, and stay in memory: they are as private as it.
     """
+    started = saved = time.monotonic()
     records = on_device(config, images, labels, people)
     state = _load(config, folder, records.images.device) or new_state(config, generator.to(records.images.device))
     if config.is_release:
         state.step = max(state.step, charged(folder))
-    started = saved = time.monotonic()
     before = state.seconds
     read = replace(records, images=state.features(records.images))
     while state.step < config.reader.steps:
@@ -206,7 +206,7 @@ def _drawn(config: ReadRunConfig, generator: nn.Module) -> tuple[Tensor, Tensor]
     latent, place = config.latent, next(generator.parameters()).device
     shares = torch.full((latent.categories,), 1 / latent.categories)
     z, code = draw_codes(latent, shares, config.reader.images, _stream(config, "latent", 0))
-    generator.eval()
+    generator = copy.deepcopy(generator).eval()
     images = torch.cat([generator(*(each.to(place) for each in part))
                         for part in zip(z.split(CHUNK), code.split(CHUNK))])
     return images, code[:, : latent.categories].argmax(1).to(place)
