@@ -72,6 +72,7 @@ from myst_nb import glue
 from dpgan_lib.book import claims
 from dpgan_lib.config import release_noise
 from dpgan_lib.gan import steps
+from dpgan_lib.measures import drawing
 from dpgan_lib.privacy import mechanism
 from dpgan_lib.records import store
 from dpgan_lib.report import cards, figures, numbers
@@ -257,6 +258,66 @@ HTML(tables.ablation_table(rows, study.ABLATED_AT))
 HTML(tables.fidelity_table(rows))
 
 # %% [markdown]
+# ## A private reader
+#
+# The paper's $Q$ learns from generated images alone. So it can tell codes apart, but what a code *means* it knows only as
+# far as the generator does. ss-InfoGAN {cite}`ssinfogan` lets $Q$ learn from labelled real images as well, and that can be
+# done privately. Beside {eq}`eq-objective` stands then
+#
+# ```{math}
+# :label: eq-reader
+# \max_Q \; \mathbb{E}_{(x, y)} \log Q(y \mid \phi(x)),
+# ```
+#
+# where $\phi$ are fixed features and $Q$ is a softmax that is linear in them. It has few weights, so little noise is
+# needed for each, and DP-SGD trains it in seconds, as {cite}`tramer21` found. It is the second step of training that is
+# handed real images, and like the first it returns nothing:
+
+# %% tags=["hide-input"]
+Markdown(cards.source(steps.reader_step))
+
+# %% [markdown]
+# It learns between the releases and the critic's first step. Epsilon is that of all three, in one composition. What makes
+# it good costs nothing: the generator that the releases have made draws as many images as one likes, and these are
+# post-processing. Their covariance says in which directions features vary, and a reader fitted to them is where DP-SGD
+# starts. Afterwards the reader is $Q$'s categorical part, and stays as it is, while $\lambda L_I$ pulls each class's images
+# towards what its label means.
+#
+# **It reads images, so it can choose them.** A *faithful* set is drawn as asked for; an image that the reader takes for
+# something else is drawn again, a few times at most. A *wide* set takes $z$ and the continuous codes from further out, and
+# its labels from the reader: the images look worse, and cover more of what people write. Both are post-processing, so the
+# labels are as private as the reader is.
+
+# %% tags=["hide-input"]
+Markdown(cards.source(drawing.faithful) + "\n\n" + cards.source(drawing.wide))
+
+# %%
+reading = [other for other in store.published("mnist_tradeoff") if other.kind == "reader"
+           and (other.config.dataset, other.config.profile) == (config.dataset, config.profile)]
+reading_rows = list(map(tables.reading_row, reading))
+HTML(tables.reading_table(reading_rows))
+
+# %% [markdown]
+# Whoever wants only a classifier should take the reader itself: no student of generated images does better than its
+# teacher. What images add is the rest: any other classifier, other tasks, and something to look at. And what teaches well
+# looks worse: each row is one set of images, with its accuracies and its FID together.
+
+# %%
+HTML(tables.reading_targets_table(reading_rows))
+
+# %% mystnb={"image": {"alt": "Two grids of generated digits for each run with a reader: as asked for, and wide ones with the label that the reader gave them, one row a digit"}}
+first_seed = sorted((other for other in reading if other.asked["seed"] == 0),
+                    key=lambda other: other.config.privacy.epsilon)
+pictures = {f"{words}, {cards.run_name(other)}": store.read_samples(other, file) for other in first_seed
+            for words, file in (("as asked for", "samples.png"), ("wide", "wide.png"))}
+figures.sample_grids(pictures) if pictures else Markdown("No run with a reader is published for this data set.")
+
+# %% [markdown]
+# **Where it breaks.** A reader that is wrong about a digit does harm twice: it has good draws of it drawn again, and names
+# wide ones wrongly. It reads what $\phi$ shows it; another kind of image needs other features. And its share of epsilon is
+# taken from the releases and the critic, so the generator alone is a little worse than one that had all of it.
+
+# %% [markdown]
 # ## What the paper claimed, and what came out
 #
 # Verdicts come from the published runs alone, never from yours, by rules in the library. They stand with all other
@@ -337,3 +398,6 @@ HTML(cards.computed_by(list(records.values()), cards.command("mnist_tradeoff", a
 
 # %% tags=["hide-input"]
 HTML(cards.experiment_card([ceiling], "dpgan sweep mnist_tradeoff"))
+
+# %% tags=["hide-input"]
+HTML(cards.computed_by(reading, "dpgan sweep mnist_tradeoff", asdict(study.ReadParameters()))) if reading else None

@@ -250,11 +250,11 @@ def written(folder: Path) -> int | None:
         return None
 
 
-def read_samples(record: Record) -> np.ndarray:
-    """The record's sample grid: (height, width) in [0, 1], white ink on black."""
+def read_samples(record: Record, file: str = "samples.png") -> np.ndarray:
+    """A sample grid of the record: (height, width) in [0, 1], white ink on black."""
     from matplotlib import image  # half a second that no other reader needs
 
-    return image.imread(record.folder / "samples.png")[..., 0]
+    return image.imread(record.folder / file)[..., 0]
 
 
 def _record_bytes(folder: Path) -> bytes | None:

@@ -117,6 +117,11 @@ def judge_utility(records: list[Record]) -> Verdict:
     return of_targets(tables.targets(list(map(tables.row, records))), records)
 
 
+def judge_reader(records: list[Record]) -> Verdict:
+    """The targets that were set for the private reader and for what it adds to images."""
+    return of_targets(tables.reading_targets(list(map(tables.reading_row, records))), records)
+
+
 def judge_halves(records: list[Record]) -> Verdict:
     """The whole is better than each half with all of the budget, for every seed; in part, if only on average over
     seeds.
@@ -185,6 +190,11 @@ CLAIMS = (
           rule="Every target of accuracy and fidelity that was set beforehand for two cores is reached, by "
                f"{SEVERAL} seeds or more; in part, if some are.",
           study="mnist_tradeoff", where="the-trade-off", judge=judge_utility, admits=admissible),
+    Claim(who=BOOK, words="A private reader makes private images teach more",
+          rule="Every target of accuracy that was set beforehand for the reader, for images drawn as asked for and for "
+               f"wide ones is reached, by {SEVERAL} seeds or more; in part, if some are.",
+          study="mnist_tradeoff", where="a-private-reader", judge=judge_reader,
+          admits=partial(on_mnist, kind="reader")),
     Claim(who=BOOK, words="Releases and DP-SGD are worth more together",
           rule="At epsilon 1 and 10, a CNN trained on the method's images does better than one trained on those of "
                "each half with the whole budget, for every seed; in part, if only on average.",

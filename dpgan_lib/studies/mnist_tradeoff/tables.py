@@ -23,6 +23,18 @@ TARGETS = (  # epsilon, metric, target on two cores, target on a GPU, published,
     (1.0, "pairs_cnn", 0.975, 0.988, "none found"),
 )
 FASHION = ((10.0, 0.703), (1.0, 0.718))  # epsilon, what a private GAN has on Fashion-MNIST (Gong et al. 2025)
+READING_TARGETS = (  # epsilon, what of the run with a reader, its target on two cores, published
+    (10.0, ("reader",), 0.987, "98.7 at epsilon 2.9, a linear reader (Tram\u00e8r and Boneh 2021)"),
+    (1.0, ("reader",), 0.978, "98.1 at epsilon 1.2, the same"),
+    (10.0, ("wide", "ten_cnn"), 0.980, "95.0, the best GAN (Bie et al. 2023); 98.5, the best of all"),
+    (1.0, ("wide", "ten_cnn"), 0.968, "92.4, the best GAN (Gong et al. 2025); 97.3, the best of all"),
+    (10.0, ("faithful", "ten_cnn"), 0.960, "none found"),
+    (1.0, ("faithful", "ten_cnn"), 0.945, "none found"),
+    (10.0, ("wide", "pairs_cnn"), 0.994, "none found"),
+    (1.0, ("wide", "pairs_cnn"), 0.990, "none found"),
+)
+READING_SETS = {"plain": "as asked for", "faithful": "drawn again until read so",
+                "wide": "wide, labelled by the reader"}
 FID_RATIO = 2.0  # at most, at epsilon 10 against the run without privacy, on two cores
 
 
@@ -166,6 +178,64 @@ def fid_ratio(rows: list[dict]) -> float | None:
 
 def _fids(rows):
     return [values(rows, "fid_test", method="both", epsilon=epsilon, ablation="none") for epsilon in (10.0, math.inf)]
+
+
+def reading_row(record: Record) -> dict:
+    """A run with a reader: epsilon, seed, the reader's accuracy under ("reader",), and under (set, metric) what each
+    set of images teaches, how near it is to real ones, and the share that the reader reads as asked for.
+    """
+    metrics = record.metrics
+    row = {"epsilon": record.config.privacy.epsilon, "seed": record.asked["seed"],
+           ("reader",): metrics["reader"]["accuracy"]}
+    for images in READING_SETS:
+        found = metrics[images]
+        row |= {(images, metric): value for metric, value in (found["synthetic"] | found["fidelity"]).items()}
+        row[images, "agreement"] = found["agreement"]
+    return row
+
+
+def reading_table(rows: list[dict]) -> str:
+    """By epsilon, the reader and each set of images, means over seeds, as HTML. rows: of reading_row."""
+    lines = []
+    for epsilon in sorted({row["epsilon"] for row in rows}):
+        mine = [row for row in rows if row["epsilon"] == epsilon]
+        lines.append(html.table_row(f"{numbers.epsilon_name(epsilon)}: the reader itself", [
+            str(len(mine)), numbers.percent([row["reader",] for row in mine]), *["&ndash;"] * 5]))
+        for images, words in READING_SETS.items():
+            def of(metric, images=images, mine=mine):
+                return [row[images, metric] for row in mine if (images, metric) in row]
+            lines.append(html.table_row(f"{numbers.epsilon_name(epsilon)}: images {words}", [
+                str(len(mine)), numbers.percent(of("ten_cnn")),
+                numbers.percent(of("pairs_cnn")) if of("pairs_cnn") else "&ndash;",
+                *(f"{np.mean(of(metric)):.3g}" for metric in ("fid_test", "precision", "recall")),
+                numbers.percent(of("agreement"))]))
+    return html.table("Accuracy on real test images, and fidelity, of one and the same set of images a row: means over "
+                      f"seeds, with {numbers.INTERVAL_LEVEL:.0%} intervals where there are seeds for one",
+                      ["", "seeds", "ten classes, CNN", "pairs, CNN", "FID to test", "precision", "recall",
+                       "read as asked for"], lines)
+
+
+def reading_targets(rows: list[dict]) -> list[dict]:
+    """As targets, of the runs with a reader. rows: of reading_row."""
+    found = []
+    for epsilon, key, least, published in READING_TARGETS:
+        measured = [row[key] for row in rows if row["epsilon"] == epsilon and key in row]
+        words = "the reader itself" if key == ("reader",) else (f"images {READING_SETS[key[0]]}: "
+                                                                f"{ACCURACIES[key[1]]}")
+        found.append({"what": f"epsilon {epsilon:g}: {words}", "target": f"{100 * least:.1f}",
+                      "measured": numbers.mean_words(measured) if measured else "not measured",
+                      "met": bool(np.mean(measured) >= least) if measured else None, "seeds": len(measured),
+                      "beside": [published]})
+    return found
+
+
+def reading_targets_table(rows: list[dict]) -> str:
+    """The targets of runs with a reader, what was measured, and what others published, as HTML."""
+    words = {None: "&ndash;", True: "yes", False: "no"}
+    lines = [html.table_row(row["what"], [row["target"], row["measured"], str(row["seeds"]), words[row["met"]],
+                                          *row["beside"]]) for row in reading_targets(rows)]
+    return html.table("Targets of the private reader, and what came out; accuracies in percent on real test images",
+                      ["measure", "target, two cores", "measured", "seeds", "reached", "published"], lines)
 
 
 def budget_table(records: list[Record]) -> str:
