@@ -316,8 +316,11 @@ def composed(parts: Sequence[SampledGaussian], delta: float, *, coarseness: int 
     accountant = PLDAccountant(NeighboringRelation.ADD_OR_REMOVE_ONE, interval)
     for part in taken:
         step = GaussianDpEvent(float(part.noise_multiplier))
-        sampled = step if part.sampling_rate == 1 else PoissonSampledDpEvent(float(part.sampling_rate), step)
-        accountant.compose(SelfComposedDpEvent(sampled, int(part.steps)))
+        if (part.sampling_rate, part.steps) == (1, 1):  # a whole sum
+            accountant.compose(step)
+        else:
+            sampled = PoissonSampledDpEvent(float(part.sampling_rate), step)
+            accountant.compose(SelfComposedDpEvent(sampled, int(part.steps)))
     return accountant
 
 
