@@ -208,4 +208,4 @@ def test_a_release_that_spends_it_all_is_told():
     with pytest.raises(ValueError) as error:
         calibrate_noise(epsilon=1.0, **PLAN, release_noise=1.0)
     assert "release_noise=1 even noise_multiplier=1000 spends 4." in str(error.value)
-    assert "more noise in the release" in str(error.value)
+    assert "more noise in what is beside" in str(error.value)

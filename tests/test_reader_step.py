@@ -1,6 +1,7 @@
 """The private reader's step against oracles, and what any record must leave standing."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,8 +18,9 @@ from dpgan_lib.privacy.clipping import check_separable, clipped_sum
 from dpgan_lib.privacy.mechanism import noisy_mean
 
 INPUTS, CLASSES, CLIP = 12, 4, 0.7
-PLAIN = ReaderConfig(expected_batch=10, steps=1, clip_norm=math.inf, noise_multiplier=0.0)
-PRIVATE = ReaderConfig(expected_batch=10, steps=1, clip_norm=CLIP, noise_multiplier=1.5)
+PRIVATE = ReaderConfig(share=0.5, expected_batch=10, steps=1, clip_norm=CLIP, noise_multiplier=1.5, rate=1.0, images=40,
+                       directions=INPUTS, exponent=0.25, floor=0.01)
+PLAIN = replace(PRIVATE, clip_norm=math.inf, noise_multiplier=0.0)
 
 
 def trained_a_little():

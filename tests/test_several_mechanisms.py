@@ -182,5 +182,5 @@ def test_an_epsilon_too_small_for_a_share_is_refused_as_it_was_asked_for():
 
 
 def test_others_that_spend_it_all_are_told():
-    with pytest.raises(ValueError, match="beside 200 steps of noise_multiplier=12 at sampling_rate=0.137 even "):
+    with pytest.raises(ValueError, match="beside 200 steps of noise_multiplier=12 at 0.137 even "):
         calibrate_beside(epsilon=0.1, delta=DELTA, sampling_rate=0.01, steps=10, beside=(READER,))

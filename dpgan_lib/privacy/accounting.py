@@ -134,20 +134,8 @@ def epsilon_rdp(*, noise_multiplier: float, sampling_rate: float, steps: int, de
     Sources: Canonne, Kamath, Steinke 2020, Proposition 12; Balle et al. 2020, Theorem 21.
     """
     check_run(noise_multiplier, sampling_rate, steps, delta, release_noise)
-    rdp = renyi_divergence(sampling_rate=sampling_rate, noise_multiplier=noise_multiplier, orders=ORDERS)
-    total = _times(steps, rdp) + _release_divergence(release_noise, ORDERS)
-    bounds = total + np.log1p(-1 / ORDERS) - (math.log(delta) + np.log(ORDERS)) / (ORDERS - 1)
-    return max(float(np.min(bounds)), 0.0)
-
-
-def _times(steps: int, divergence: np.ndarray) -> np.ndarray:
-    """T times the divergence of one step; nothing without a step, whatever one would cost."""
-    return steps * divergence if steps else np.zeros_like(divergence)
-
-
-def _release_divergence(release_noise: float, orders: np.ndarray) -> np.ndarray:
-    """D_alpha of the release, nats: of two Gaussians of standard deviation s, one apart."""
-    return np.full(orders.shape, math.inf) if release_noise == 0 else orders / (2 * release_noise**2)
+    return spent_rdp(parts_of_run(noise_multiplier=noise_multiplier, sampling_rate=sampling_rate, steps=steps,
+                                  release_noise=release_noise), delta)
 
 
 def epsilon_pld(*, noise_multiplier: float, sampling_rate: float, steps: int, delta: float,
@@ -163,38 +151,6 @@ def epsilon_pld(*, noise_multiplier: float, sampling_rate: float, steps: int, de
                                   release_noise=release_noise), delta)
 
 
-def pld_of(noise_multiplier: float, sampling_rate: float, steps: int, delta: float, release_noise: float, *,
-           coarseness: int) -> float:
-    if steps == 0:  # a release alone is one step that every record enters
-        noise_multiplier, sampling_rate, steps, release_noise = release_noise, 1.0, 1, math.inf
-    if noise_multiplier == 0 or release_noise == 0:
-        return math.inf
-    spent = composed_pld(noise_multiplier, sampling_rate, steps, delta, coarseness, release_noise)
-    return float(spent.get_epsilon(delta))
-
-
-def composed_pld(noise_multiplier: float, sampling_rate: float, steps: int, delta: float, coarseness: int,
-                 release_noise: float = math.inf) -> PLDAccountant:
-    """The accountant after T steps and a release.  delta: the smallest that it will be asked for."""
-    scale = epsilon_rdp(noise_multiplier=noise_multiplier, sampling_rate=sampling_rate, steps=steps, delta=delta,
-                        release_noise=release_noise)
-    interval = coarseness * _interval(noise_multiplier, sampling_rate, scale, release_noise)
-    accountant = PLDAccountant(NeighboringRelation.ADD_OR_REMOVE_ONE, interval)
-    step = PoissonSampledDpEvent(float(sampling_rate), GaussianDpEvent(float(noise_multiplier)))
-    accountant.compose(SelfComposedDpEvent(step, int(steps)))
-    if math.isfinite(release_noise):
-        accountant.compose(GaussianDpEvent(float(release_noise)))
-    return accountant
-
-
-def _interval(noise_multiplier: float, sampling_rate: float, scale: float, release_noise: float) -> float:
-    """Width of PLD's intervals, nats.  scale: about the epsilon of the whole run."""
-    least = min(noise_multiplier, release_noise)
-    one_step = 8 / least + 1 / (2 * least**2)  # the loss 8 standard deviations out
-    finest = min(PLD_INTERVAL, sampling_rate / (4 * noise_multiplier))
-    return min(max(finest, max(one_step, scale) / PLD_INTERVALS), 50)  # dp_accounting computes exp(10 * 50)
-
-
 def check_epsilon(epsilon: float) -> None:
     require(is_number(epsilon) and epsilon > 0, "epsilon", epsilon,
             "must be a number > 0: it is the privacy budget. Use 10, or inf for the run without privacy.")
@@ -208,8 +164,7 @@ def check_run(noise_multiplier: float, sampling_rate: float, steps: int, delta: 
     require(isinstance(steps, Integral) and not isinstance(steps, bool) and steps >= least, "steps", steps,
             f"must be an integer of at least {least}: no step, no release. "
             "Give the number of critic steps, not of epochs.")
-    require(is_number(delta) and 0 < delta < 1, "delta", delta,
-            "must lie strictly between 0 and 1: it is a probability, well below 1/N. For MNIST use 1e-5.")
+    check_delta(delta)
 
 
 def check_mechanism(noise_multiplier: float, sampling_rate: float) -> None:
@@ -312,16 +267,19 @@ def spent_pld(parts: Sequence[SampledGaussian], delta: float, *, coarseness: int
 def composed(parts: Sequence[SampledGaussian], delta: float, *, coarseness: int = 1) -> PLDAccountant:
     """The accountant after all parts.  delta: the smallest that it will be asked for."""
     taken = [part for part in parts if part.steps]
-    interval = coarseness * _interval_of(taken, spent_rdp(taken, delta))
+    interval = coarseness * _interval(taken, spent_rdp(taken, delta))
     accountant = PLDAccountant(NeighboringRelation.ADD_OR_REMOVE_ONE, interval)
     for part in taken:
         step = GaussianDpEvent(float(part.noise_multiplier))
-        sampled = step if part.sampling_rate == 1 else PoissonSampledDpEvent(float(part.sampling_rate), step)
-        accountant.compose(SelfComposedDpEvent(sampled, int(part.steps)))
+        if (part.sampling_rate, part.steps) == (1, 1):  # a whole sum
+            accountant.compose(step)
+        else:
+            sampled = PoissonSampledDpEvent(float(part.sampling_rate), step)
+            accountant.compose(SelfComposedDpEvent(sampled, int(part.steps)))
     return accountant
 
 
-def _interval_of(parts: Sequence[SampledGaussian], scale: float) -> float:
+def _interval(parts: Sequence[SampledGaussian], scale: float) -> float:
     """Width of PLD's intervals, nats.  scale: about the epsilon of all parts."""
     least = min(part.noise_multiplier for part in parts)
     one_step = 8 / least + 1 / (2 * least**2)  # the loss 8 standard deviations out

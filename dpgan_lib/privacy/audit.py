@@ -16,7 +16,7 @@ from scipy.special import expit, logit
 from scipy.stats import beta, binom
 
 from dpgan_lib.config import PrivacyConfig
-from dpgan_lib.privacy.accounting import PROFILE_DELTA, check_run, composed_pld, require
+from dpgan_lib.privacy.accounting import PROFILE_DELTA, check_run, composed, parts_of_run, require
 
 PROFILE_POINTS = 500  # epsilons at which delta(epsilon) is evaluated
 
@@ -37,7 +37,8 @@ def trade_off(*, noise_multiplier: float, sampling_rate: float, steps: int,
             "must lie in [0.01, 1000]: without noise every record shows.")
     require(bool(np.all((alpha >= 0) & (alpha <= 1))), "false_alarms", false_alarms,
             "must lie in [0, 1]: they are probabilities.")
-    spent = composed_pld(noise_multiplier, sampling_rate, steps, PROFILE_DELTA, coarseness=1)
+    spent = composed(parts_of_run(noise_multiplier=noise_multiplier, sampling_rate=sampling_rate, steps=steps),
+                     PROFILE_DELTA)
     epsilon = np.linspace(0, spent.get_epsilon(PROFILE_DELTA), PROFILE_POINTS)[:, None]
     delta = np.array([spent.get_delta(each) for each in epsilon[:, 0].tolist()])[:, None]
     with np.errstate(divide="ignore"):  # alpha = 0

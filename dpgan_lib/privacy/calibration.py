@@ -20,9 +20,7 @@ from dpgan_lib.privacy.accounting import (
     check_parts,
     check_release,
     check_run,
-    epsilon_rdp,
     is_number,
-    pld_of,
     require,
     spent_pld,
     spent_rdp,
@@ -55,7 +53,7 @@ def _of_release(epsilon: float, share: float, delta: float) -> float:
     """The noise of a release, one step that every record enters. What is refused is the epsilon that was asked for."""
     check_epsilon(epsilon)
     check_run(MAX_NOISE, 1, 1, delta)
-    least = pld_of(MAX_NOISE, 1, 1, delta, math.inf, coarseness=1)
+    least = spent_pld(_release(MAX_NOISE), delta)
     require(share * epsilon >= least, "epsilon", epsilon,
             f"must be one that some noise reaches: the releases get {share:g} of it, and even noise_multiplier="
             f"{MAX_NOISE:g} spends {least:.3g} on them. Ask for a larger epsilon.")
@@ -74,7 +72,8 @@ def calibrate_noise(*, epsilon: float, delta: float, sampling_rate: float, steps
     check_release(release_noise)
     if math.isinf(epsilon):
         return 0.0
-    return _calibrate(float(epsilon), float(delta), float(sampling_rate), int(steps), float(release_noise))
+    return calibrate_beside(epsilon=epsilon, delta=delta, sampling_rate=sampling_rate, steps=steps,
+                            beside=_release(release_noise))
 
 
 def calibrate_noise_rdp(*, epsilon: float, delta: float, sampling_rate: float, steps: int,
@@ -88,37 +87,58 @@ def calibrate_noise_rdp(*, epsilon: float, delta: float, sampling_rate: float, s
     check_release(release_noise)
     if math.isinf(epsilon):
         return 0.0
-    run = dict(delta=delta, sampling_rate=sampling_rate, steps=steps, release_noise=release_noise)
-    noise = _rdp_tick(epsilon, run) / NOISE_TICKS
-    _check_reached(epsilon, epsilon_rdp(noise_multiplier=noise, **run), run)  # type: ignore[arg-type]  # the dict has numbers of both types
-    return noise
+    parts = _with_others(sampling_rate, steps, _release(release_noise))
+    tick = _rdp_tick(epsilon, delta, parts)
+    _check_reached(epsilon, spent_rdp(parts(tick), delta), delta, *parts(LAST_TICK))
+    return tick / NOISE_TICKS
+
+
+def _release(release_noise: float) -> tuple[SampledGaussian, ...]:
+    """As a mechanism, if there is one."""
+    if math.isinf(release_noise):
+        return ()
+    return (SampledGaussian(noise_multiplier=float(release_noise), sampling_rate=1.0, steps=1),)
+
+
+def calibrate_beside(*, epsilon: float, delta: float, sampling_rate: float, steps: int,
+                     beside: tuple[SampledGaussian, ...]) -> float:
+    """As calibrate_noise, where other mechanisms on the same records spend of the same epsilon."""
+    check_epsilon(epsilon)
+    check_parts((SampledGaussian(noise_multiplier=MAX_NOISE, sampling_rate=sampling_rate, steps=steps),), delta)
+    if math.isinf(epsilon):
+        return 0.0
+    return _calibrate(float(epsilon), float(delta), float(sampling_rate), int(steps), beside)
 
 
 @lru_cache
-def _calibrate(epsilon: float, delta: float, sampling_rate: float, steps: int, release_noise: float) -> float:
-    run = dict(delta=delta, sampling_rate=sampling_rate, steps=steps, release_noise=release_noise)
+def _calibrate(epsilon: float, delta: float, sampling_rate: float, steps: int,
+               beside: tuple[SampledGaussian, ...]) -> float:
+    parts = _with_others(sampling_rate, steps, beside)
 
     @lru_cache
     def spent(tick: int, coarseness: int = 1) -> float:
-        return pld_of(tick / NOISE_TICKS, **run, coarseness=coarseness)  # type: ignore[arg-type]  # the dict has numbers of both types
+        return spent_pld(parts(tick), delta, coarseness=coarseness)
 
-    enough = _rough_tick(partial(spent, coarseness=10), epsilon, run)
+    enough, coarse = _rdp_tick(epsilon, delta, parts), partial(spent, coarseness=10)
+    if coarse(enough) <= epsilon:  # both bounds are higher; the coarse one is quick
+        enough = _least_tick(coarse, epsilon, enough, gap=1 + enough // 8)
     if spent(enough) > epsilon:
         enough = LAST_TICK
-    _check_reached(epsilon, spent(enough), run)
+    _check_reached(epsilon, spent(enough), delta, *parts(LAST_TICK))
     return _least_tick(spent, epsilon, enough, gap=1 + enough // 1000) / NOISE_TICKS
 
 
-def _rough_tick(spent: Callable[[int], float], epsilon: float, run: dict) -> int:
-    """A tick at or a little above the answer, by RDP and then by a coarse and quick PLD: both bounds are higher."""
-    enough = _rdp_tick(epsilon, run)
-    return _least_tick(spent, epsilon, enough, gap=1 + enough // 8) if spent(enough) <= epsilon else enough
+def _with_others(sampling_rate: float, steps: int,
+                 beside: tuple[SampledGaussian, ...]) -> Callable[[int], tuple[SampledGaussian, ...]]:
+    """From a tick, all mechanisms: the one that is calibrated, with that noise, and those beside it."""
+    return lambda tick: (SampledGaussian(noise_multiplier=tick / NOISE_TICKS, sampling_rate=sampling_rate,
+                                         steps=steps), *beside)
 
 
-def _rdp_tick(epsilon: float, run: dict) -> int:
+def _rdp_tick(epsilon: float, delta: float, parts: Callable[[int], tuple[SampledGaussian, ...]]) -> int:
     """The least tick that RDP lets pass, by bisection; the last one if none does, so ask that one again."""
     def passes(tick: int) -> bool:
-        return epsilon_rdp(noise_multiplier=tick / NOISE_TICKS, **run) <= epsilon
+        return spent_rdp(parts(tick), delta) <= epsilon
 
     return bisect_left(range(LAST_TICK), True, lo=FIRST_TICK, key=passes)
 
@@ -142,16 +162,22 @@ def _least_tick(spent: Callable[[int], float], epsilon: float, enough: int, gap:
     return above
 
 
-def _check_reached(epsilon: float, spent: float, run: dict) -> None:
-    """spent: at the largest noise, or at less where that is enough."""
+def _check_reached(epsilon: float, spent: float, delta: float, wanted: SampledGaussian,
+                   *beside: SampledGaussian) -> None:
+    """spent: with the largest noise, or with less where that is enough."""
     if spent > epsilon:
-        release = run["release_noise"]
-        beside = "" if math.isinf(release) else f", release_noise={release:g}"
+        others = "".join(f", {_named(part)}" for part in beside)
         raise ValueError(
-            f"epsilon={epsilon:g} must be one that some noise reaches: at sampling_rate={run['sampling_rate']:g}, "
-            f"steps={run['steps']}, delta={run['delta']:g}{beside} even noise_multiplier={MAX_NOISE:g} spends "
-            f"{spent:.3g}. Ask for a larger epsilon, or take fewer steps or a smaller sampling_rate"
-            f"{'' if math.isinf(release) else ', or more noise in the release'}.")
+            f"epsilon={epsilon:g} must be one that some noise reaches: at sampling_rate={wanted.sampling_rate:g}, "
+            f"steps={wanted.steps}, delta={delta:g}{others} even noise_multiplier={MAX_NOISE:g} spends {spent:.3g}. "
+            "Ask for a larger epsilon, or take fewer steps or a smaller sampling_rate"
+            f"{', or more noise in what is beside' if beside else ''}.")
+
+
+def _named(part: SampledGaussian) -> str:
+    if (part.sampling_rate, part.steps) == (1, 1):
+        return f"release_noise={part.noise_multiplier:g}"
+    return f"beside {part.steps} steps of noise_multiplier={part.noise_multiplier:g} at {part.sampling_rate:g}"
 
 
 # Several mechanisms
@@ -198,46 +224,3 @@ def _least_noise_of(part: float, epsilon: float, delta: float, share: Share,
             "epsilon, or give the last of them a larger share.")
     return calibrate_beside(epsilon=part, delta=delta, sampling_rate=share.sampling_rate, steps=share.steps,
                             beside=planned)
-
-
-def calibrate_beside(*, epsilon: float, delta: float, sampling_rate: float, steps: int,
-                     beside: tuple[SampledGaussian, ...]) -> float:
-    """As calibrate_noise, where other mechanisms on the same records spend of the same epsilon."""
-    check_epsilon(epsilon)
-    check_parts((SampledGaussian(noise_multiplier=MAX_NOISE, sampling_rate=sampling_rate, steps=steps),), delta)
-    if math.isinf(epsilon):
-        return 0.0
-    return _calibrate_beside(float(epsilon), float(delta), float(sampling_rate), int(steps), beside)
-
-
-@lru_cache
-def _calibrate_beside(epsilon: float, delta: float, sampling_rate: float, steps: int,
-                      beside: tuple[SampledGaussian, ...]) -> float:
-    def parts(tick: int) -> tuple[SampledGaussian, ...]:
-        return SampledGaussian(noise_multiplier=tick / NOISE_TICKS, sampling_rate=sampling_rate, steps=steps), *beside
-
-    @lru_cache
-    def spent(tick: int, coarseness: int = 1) -> float:
-        return spent_pld(parts(tick), delta, coarseness=coarseness)
-
-    enough = bisect_left(range(LAST_TICK), True, lo=FIRST_TICK,
-                         key=lambda tick: spent_rdp(parts(tick), delta) <= epsilon)
-    coarse = partial(spent, coarseness=10)
-    if coarse(enough) <= epsilon:
-        enough = _least_tick(coarse, epsilon, enough, gap=1 + enough // 8)
-    if spent(enough) > epsilon:
-        enough = LAST_TICK
-    _check_reached_beside(epsilon, spent(enough), delta, *parts(LAST_TICK))
-    return _least_tick(spent, epsilon, enough, gap=1 + enough // 1000) / NOISE_TICKS
-
-
-def _check_reached_beside(epsilon: float, spent: float, delta: float, wanted: SampledGaussian,
-                          *beside: SampledGaussian) -> None:
-    """spent: with the largest noise, or with less where that is enough."""
-    if spent > epsilon:
-        others = "".join(f", beside {part.steps} steps of noise_multiplier={part.noise_multiplier:g} at sampling_rate="
-                         f"{part.sampling_rate:g}" for part in beside)
-        raise ValueError(
-            f"epsilon={epsilon:g} must be one that some noise reaches: at sampling_rate={wanted.sampling_rate:g}, "
-            f"steps={wanted.steps}, delta={delta:g}{others} even noise_multiplier={MAX_NOISE:g} spends {spent:.3g}. "
-            "Ask for a larger epsilon, or take fewer steps or a smaller sampling_rate, or more noise beside.")

@@ -1,6 +1,7 @@
 """What a release has been charged for, on disk: before it is computed, and never given back.
 
-The steps of the critic (gan.loop) and, in a folder of their own, a warm start's rounds of sums (warm_start.training).
+The steps of the critic (gan.loop) and, in folders of their own, a warm start's rounds of sums (warm_start.training)
+and the steps of a reader (warm_start.reader).
 
 A demonstration that was killed repeats its last steps with the same noise: one release, not two. A release draws fresh
 noise, so steps that were computed and lost stay charged, and the run goes on behind them.
