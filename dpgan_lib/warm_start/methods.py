@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dpgan_lib.config import FaceRunConfig, RunConfig, WarmRunConfig
-from dpgan_lib.gan import loop
+from dpgan_lib.config import FaceRunConfig, InfoGANRunConfig, RunConfig, WarmRunConfig
+from dpgan_lib.gan import infogan_loop, loop
+from dpgan_lib.gan.infogan import InfoGANGenerator
 from dpgan_lib.gan.networks import Generator, Posterior
 from dpgan_lib.gan.state import State
 from dpgan_lib.warm_start import face_model, prototypes, training
@@ -110,4 +111,5 @@ METHODS = {method.name: method for method in (
     Method(name="plain", config=RunConfig, train=loop.train, empty=_plain),
     Method(name="prototypes", config=WarmRunConfig, train=training.train, rounds=PrototypeRounds, empty=_deforming),
     Method(name="faces", config=FaceRunConfig, train=training.train, rounds=FaceRounds, empty=_faces),
+    Method(name="infogan", config=InfoGANRunConfig, train=infogan_loop.train, empty=InfoGANGenerator),
 )}
