@@ -1,7 +1,8 @@
 """InfoGAN: networks, the deformations that Q reads through, steps, training, and the study at smoke size."""
 
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from dpgan_lib.gan.latent import code_entropy, sample_latent
 from dpgan_lib.gan.networks import project_spectral
 from dpgan_lib.measures import matching
 from dpgan_lib.studies import registry
+from dpgan_lib.studies.mutual_information import tables
 from dpgan_lib.studies.mutual_information.infogan import LOSSES, SIZES, Parameters, run_of
 
 SMOKE = Parameters(dataset="digits", profile="smoke")
@@ -270,3 +272,18 @@ def test_a_smoke_run_is_obtained_and_says_that_it_has_no_privacy(tmp_path, monke
     for share in (metrics["real"]["accuracy"], *(each["agreement"] for each in metrics["generated"].values())):
         assert 0 <= share <= 1
     assert metrics["reading"]["category"] <= math.log(10)
+
+
+def stub(seed, real, **asked):
+    """What the tables read of a record."""
+    shares = {"agreement": real, "names": list(range(10)), "table": np.eye(10, dtype=int).tolist()}
+    return SimpleNamespace(asked=asdict(replace(SMOKE, seed=seed, **asked)), seconds={"training": 90.0}, metrics={
+        "generated": {"disclosed": shares, "public": shares}, "real": {"accuracy": real}, "taught": real})
+
+
+def test_the_table_has_a_line_for_each_setting_with_its_seeds_and_the_best_of_them():
+    rows = list(map(tables.result_row, [stub(0, 0.25), stub(1, 0.75), stub(0, 0.5, deformed=False)]))
+    page = tables.results_table(rows)
+    assert page.count("<tr>") == 3 and page.count("Q reads a deformed copy") == page.count("Q reads the image") == 1
+    assert "<td>2</td><td>50.0 &plusmn; " in page and "<td>75.0</td>" in page
+    assert "<td>1</td><td>50.0</td>" in page  # one seed has no interval

@@ -117,3 +117,67 @@ def grids(records: list[Record]) -> tuple[dict, dict]:
 def names(table: list[list[int]]) -> list[str]:
     """The commonest digit of each line of a table (codes, digits), and its share."""
     return [f"{np.argmax(line)} ({max(line) / sum(line):.0%})" for line in table]
+
+
+# InfoGAN's own result
+
+LOSS_WORDS = {"js": "JS loss", "penalty": "Wasserstein, gradient penalty", "spectral": "Wasserstein, spectral norm",
+              "clipping": "Wasserstein, weight clipping"}
+
+
+def settings_name(asked: dict) -> str:
+    """What an InfoGAN run was asked for, but for its seed, in words."""
+    reader = "a deformed copy" if asked["deformed"] else "the image"
+    features = "features shared" if asked["shared"] else "features apart"
+    return f"{LOSS_WORDS[asked['loss']]}, Q reads {reader}, z of {asked['z_dim']}, {features}"
+
+
+def result_row(record: Record) -> dict:
+    """An InfoGAN run as a line: settings in words, seed, shares in [0, 1] and seconds.
+
+    generated, public: generated images whose code is the digit that the disclosed and the public judge see.  real: test
+    images that Q reads right.  taught: those that a CNN names right which learnt from generated images.
+    """
+    metrics = record.metrics
+    return {"settings": settings_name(record.asked), "seed": record.asked["seed"],
+            "generated": metrics["generated"]["disclosed"]["agreement"],
+            "public": metrics["generated"]["public"]["agreement"], "real": metrics["real"]["accuracy"],
+            "taught": metrics["taught"], "seconds": record.seconds["training"]}
+
+
+def of_settings(rows: list[dict]) -> dict[str, list[dict]]:
+    """The rows of each setting, in the order in which settings come."""
+    found: dict[str, list[dict]] = {}
+    for each in sorted(rows, key=lambda row: row["seed"]):
+        found.setdefault(each["settings"], []).append(each)
+    return found
+
+
+def results_table(rows: list[dict]) -> str:
+    """Means over seeds with intervals, in percent, the best seed on real images, and minutes a run, as HTML."""
+    head = ["run", "seeds", "generated images", "by the public judge", "real images Q reads right", "best seed",
+            "CNN taught by it", "minutes"]
+    body = [html.table_row(name, _result_cells(group)) for name, group in of_settings(rows).items()]
+    return html.table("Codes and digits, matched one to one, in percent", head, body)
+
+
+def _result_cells(group):
+    generated, public, real, taught = (numbers.percent([row[measure] for row in group])
+                                       for measure in ("generated", "public", "real", "taught"))
+    best, minutes = max(row["real"] for row in group), np.mean([row["seconds"] for row in group]) / 60
+    return [str(len(group)), generated, public, real, f"{100 * best:.1f}", taught, f"{minutes:.0f}"]
+
+
+def result_grids(records: list[Record]) -> tuple[dict, dict]:
+    """For figures.code_grids: the sample grid of each setting's first seed, its rows named one to one."""
+    first: dict[str, Record] = {}
+    for record in sorted(records, key=lambda record: record.asked["seed"]):
+        first.setdefault(settings_name(record.asked), record)
+    grids = {f"{name}, seed {record.asked['seed']}": record for name, record in first.items()}
+    return ({name: read_samples(record) for name, record in grids.items()},
+            {name: list(map(_named, record.metrics["generated"]["disclosed"]["names"],
+                            record.metrics["generated"]["disclosed"]["table"])) for name, record in grids.items()})
+
+
+def _named(digit, line):
+    return f"{digit} ({line[digit] / sum(line):.0%})"
