@@ -802,8 +802,9 @@ HTML(claims.table(claims.PAPER, store.published, "mutual_information"))
 #   number of steps; two readers differ because of that alone. (Other bounds are tighter, or less noisy {cite}`poole`;
 #   none can be both where there is much information.)
 # * **The judge is not a person.** It learnt from other people's digits, and names whatever it is shown, blots too.
-# * **These are short runs** of a small generator, on two cores; the card below says how long each took. InfoGAN's
-#   digits came from many times as many steps. Sizes and learning rates were tried on the grown digits, without MNIST.
+# * **These are short runs** of a small generator, on two cores; the card below says how long each took. Those of
+#   InfoGAN's own kind are longer, and have larger networks. Sizes and learning rates of the others were tried on the
+#   grown digits, without MNIST.
 #   Left out: more seeds for the private runs and for those with labels, $\lambda$ between 0 and the first above it,
 #   other shapes of $Q$, and other sets $W$, to whose scale $\lambda$ is tied.
 # * **A seeded run is a demonstration, not a release.** Who knows the seed can subtract the noise.
