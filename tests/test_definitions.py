@@ -284,7 +284,8 @@ def test_a_call_that_is_not_there_is_refused(toy, module, name):
 MEASURED = {(chapter, kind, MEASURING) for chapter, kind in (
     ("audit", "run"), ("celeba_specificity", "run"), ("class_imbalance", "run"), ("cost", "benchmark"),
     ("mnist_tradeoff", "run"), ("mnist_tradeoff", "ceiling"), ("mutual_information", "run"),
-    ("mutual_information", "infogan"), ("private_step", "norms"), ("private_step", "trial"), ("wasserstein", "toy"), ("wasserstein", "stability"))}
+    ("mutual_information", "infogan"), ("private_step", "norms"), ("private_step", "trial"),
+    ("wasserstein", "toy"), ("wasserstein", "stability"))}
 METHOD_OF = {"plain": ("mnist_tradeoff", "mutual_information"), "prototypes": ("mnist_tradeoff", "class_imbalance"),
              "faces": ("celeba_specificity",)}
 TRAINED = {method: {(chapter, "run", TRAINING, method) for chapter in chapters}
