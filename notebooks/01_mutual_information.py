@@ -610,7 +610,8 @@ for _ in range(1000):
 # disclosed reading of real data, for measuring alone; beside it stands the public judge of above, which knows less. *On
 # real test images*, as InfoGAN does it, $Q$ reads each, and we count those that it gives their digit's code; the names
 # of the codes come from training images, never from the test images. At last, a CNN learns from generated images,
-# named by their codes, and is tested on real ones.
+# named by their codes, and is tested on real ones. A line says which loss trained the critic, what $Q$ read, and how many
+# numbers $z$ had.
 
 # %%
 results = [each for each in store.published("mutual_information")
@@ -621,6 +622,14 @@ found = [tables.result_row(each) for each in results]
 
 # %% mystnb={"image": {"alt": "Grids of generated images, one for each setting: rows are categories with the digit matched to each, columns are fixed noise"}}
 (figures.code_grids(*tables.result_grids(results)) if results
+ else Markdown("No such run is published yet."))
+
+# %% [markdown]
+# Where the category is the digit, the two numbers are free for what is left: the rank correlations of above, for every
+# run.
+
+# %%
+(HTML(tables.moves_table(results, tables.result_name)) if results
  else Markdown("No such run is published yet."))
 
 # %%

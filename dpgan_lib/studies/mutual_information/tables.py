@@ -1,5 +1,7 @@
 """What the records of the study of mutual information say, as rows and tables."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from dpgan_lib.measures import codes
@@ -95,12 +97,16 @@ def run_name(row: dict) -> str:
             f"{numbers.epsilon_name(row['epsilon'])}, seed {row['seed']}")
 
 
-def moves_table(records: list[Record]) -> str:
-    """Rank correlations of each run's continuous codes with slant and stroke width, all else random, as HTML."""
-    body = [html.table_row(run_name(row(record)), [f"{code[name]['random']:+.2f}" for code in record.metrics["moves"]
-                                                   for name in codes.MEASURES]) for record in records]
-    head = [f"code {number + 1}, {name}" for number in range(len(records[0].metrics["moves"]))
-            for name in codes.MEASURES]
+def moves_table(records: list[Record], name: Callable[[Record], str] | None = None) -> str:
+    """Rank correlations of each run's continuous codes with slant and stroke width, all else random, as HTML.
+
+    name: of a run's line, run_name of its row by default.
+    """
+    name = name or (lambda record: run_name(row(record)))
+    body = [html.table_row(name(record), [f"{code[measure]['random']:+.2f}" for code in record.metrics["moves"]
+                                          for measure in codes.MEASURES]) for record in records]
+    head = [f"code {number + 1}, {measure}" for number in range(len(records[0].metrics["moves"]))
+            for measure in codes.MEASURES]
     return html.table("Rank correlations, all else random", ["run", *head], body)
 
 
@@ -121,15 +127,13 @@ def names(table: list[list[int]]) -> list[str]:
 
 # InfoGAN's own result
 
-LOSS_WORDS = {"js": "JS loss", "penalty": "Wasserstein, gradient penalty", "spectral": "Wasserstein, spectral norm",
-              "clipping": "Wasserstein, weight clipping"}
+LOSS_WORDS = {"js": "JS", "penalty": "gradient penalty", "spectral": "spectral norm", "clipping": "weight clipping"}
 
 
 def settings_name(asked: dict) -> str:
-    """What an InfoGAN run was asked for, but for its seed, in words."""
-    reader = "a deformed copy" if asked["deformed"] else "the image"
-    features = "features shared" if asked["shared"] else "features apart"
-    return f"{LOSS_WORDS[asked['loss']]}, Q reads {reader}, z of {asked['z_dim']}, {features}"
+    """What an InfoGAN run was asked for, but for its seed, in words: loss, what Q reads, z, and features of its own."""
+    seen = "deformed copies" if asked["deformed"] else "images"
+    return f"{LOSS_WORDS[asked['loss']]}, {seen}, z of {asked['z_dim']}{'' if asked['shared'] else ', Q apart'}"
 
 
 def result_row(record: Record) -> dict:
@@ -168,15 +172,18 @@ def _result_cells(group):
     return [str(len(group)), generated, public, real, f"{100 * best:.1f}", taught, f"{minutes:.0f}"]
 
 
+def result_name(record: Record) -> str:
+    return f"{settings_name(record.asked)}, seed {record.asked['seed']}"
+
+
 def result_grids(records: list[Record]) -> tuple[dict, dict]:
     """For figures.code_grids: the sample grid of each setting's first seed, its rows named one to one."""
     first: dict[str, Record] = {}
     for record in sorted(records, key=lambda record: record.asked["seed"]):
         first.setdefault(settings_name(record.asked), record)
-    grids = {f"{name}, seed {record.asked['seed']}": record for name, record in first.items()}
-    return ({name: read_samples(record) for name, record in grids.items()},
-            {name: list(map(_named, record.metrics["generated"]["disclosed"]["names"],
-                            record.metrics["generated"]["disclosed"]["table"])) for name, record in grids.items()})
+    judged = {result_name(record): record.metrics["generated"]["disclosed"] for record in first.values()}
+    return ({result_name(record): read_samples(record) for record in first.values()},
+            {name: list(map(_named, found["names"], found["table"])) for name, found in judged.items()})
 
 
 def _named(digit, line):
