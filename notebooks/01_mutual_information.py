@@ -592,9 +592,10 @@ Markdown(cards.source(deform.deformed))
 # $$
 #
 # The channels of the first half agree: send an image through a second channel, and information is lost, never won. It
-# is also free: generated images are no records. The two numbers are read from the image as it is, for they are meant to
-# be slant and width. (Deforming what $Q$ reads, so that a category keeps to what is left, is an idea of Elastic-InfoGAN
-# {cite}`elastic`.)
+# is also free, as the sharing of features is: what $Q$ learns, and teaches, it learns from generated images, which are no
+# records. The two numbers are read from the image as it is, for they are meant to be slant and width, and they weigh a
+# tenth of what the category weighs in $L_I$: a number can decide which digit is drawn, too. (Deforming what $Q$ reads, so
+# that a category keeps to what is left, is an idea of Elastic-InfoGAN {cite}`elastic`.)
 
 # %%
 for _ in range(1000):
