@@ -575,7 +575,8 @@ HTML(tables.moves_table(seeds or [record]))
 #
 # One thing is added. In a digit there is room for a code that means no digit: a slant, a width, a place. $Q$ reads such
 # a code as gladly as any other, and $G$ finds it sooner. So let $Q$ read the category from a copy $T(x)$ of the
-# generated image, deformed at random, in which slant, width and place say little:
+# generated image, deformed at random, in which slant, width and place say little. That is the preference which no bound
+# has of itself:
 
 # %% tags=["hide-input"]
 from dpgan_lib.gan import deform
