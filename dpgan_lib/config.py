@@ -339,6 +339,36 @@ class FaceRunConfig(WarmRunConfig):
         return tuple(self.attributes.split(","))
 
 
+@dataclass(frozen=True, kw_only=True)
+class InfoGANConfig:
+    """What an InfoGAN has beside a run's networks and optimisers (Chen et al. 2016, section 7 and appendix C).
+
+    loss: "js", whose critic's score is the logit of a discriminator, or "wasserstein".
+    gradient_penalty: of the critic's gradient norm, about 1, between real and generated images (0: none).
+    deformed: Q reads the category from a randomly deformed copy of the image.
+    shared: Q reads the critic's features, and teaches them; else it has layers of its own.
+    hidden: of the generator's first layer, and of the features.
+    continuous_weight: of the continuous codes in L_I, where the category's is 1.
+    """
+
+    loss: str
+    gradient_penalty: float
+    deformed: bool
+    shared: bool
+    hidden: int
+    continuous_weight: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class InfoGANRunConfig(RunConfig):
+    """A run of an InfoGAN, without privacy.
+
+    Of the optimiser's settings, `averaging`, `pool` and `clip_fakes` have no part in it.
+    """
+
+    infogan: InfoGANConfig
+
+
 def config_from(values: dict) -> RunConfig:
     """The run that a dict describes, of the class of configurations that has just these fields.
 

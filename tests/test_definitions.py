@@ -283,12 +283,14 @@ def test_a_call_that_is_not_there_is_refused(toy, module, name):
 
 MEASURED = {(chapter, kind, MEASURING) for chapter, kind in (
     ("audit", "run"), ("celeba_specificity", "run"), ("class_imbalance", "run"), ("cost", "benchmark"),
-    ("mnist_tradeoff", "run"), ("mnist_tradeoff", "ceiling"), ("mutual_information", "run"), ("private_step", "norms"),
-    ("private_step", "trial"), ("wasserstein", "toy"), ("wasserstein", "stability"))}
+    ("mnist_tradeoff", "run"), ("mnist_tradeoff", "ceiling"), ("mutual_information", "run"),
+    ("mutual_information", "infogan"), ("private_step", "norms"), ("private_step", "trial"),
+    ("wasserstein", "toy"), ("wasserstein", "stability"))}
 METHOD_OF = {"plain": ("mnist_tradeoff", "mutual_information"), "prototypes": ("mnist_tradeoff", "class_imbalance"),
              "faces": ("celeba_specificity",)}
 TRAINED = {method: {(chapter, "run", TRAINING, method) for chapter in chapters}
            for method, chapters in METHOD_OF.items()}
+TRAINED["infogan"] = {("mutual_information", "infogan", TRAINING, "infogan")}
 
 
 def measured(*chapters: str) -> set[tuple]:
@@ -298,7 +300,7 @@ def measured(*chapters: str) -> set[tuple]:
 
 WARM = TRAINED["prototypes"] | TRAINED["faces"]
 GAN = WARM | TRAINED["plain"] | measured("audit", "cost", "private_step")  # whatever trains a run of Eq. 1
-ALL = MEASURED | GAN
+ALL = MEASURED | GAN | TRAINED["infogan"]
 MUTANTS = [
     # file without .py, a text that stands in it once, what it becomes, what is stale then
     ("privacy/clipping", "(clip_norm / norms).clamp(max=1)", "(clip_norm / norms).clamp(max=2)", GAN),
@@ -307,11 +309,16 @@ MUTANTS = [
      GAN | measured("wasserstein toy")),
     ("privacy/streams", "counter=step << 128", "counter=step << 64", ALL - measured("mnist_tradeoff ceiling")),
     ("gan/latent", "labels = rng.integers(config.categories, size=count)", "labels = np.zeros(count, int)",
-     GAN | measured("mutual_information")),
-    ("gan/networks", "POSTERIOR_WIDTH = 16", "POSTERIOR_WIDTH = 8", GAN | measured("mutual_information")),
+     GAN | measured("mutual_information") | TRAINED["infogan"]),
+    ("gan/networks", "POSTERIOR_WIDTH = 16", "POSTERIOR_WIDTH = 8", GAN | measured("mutual_information run")),
     ("gan/steps", "fake_gradient[name] / len(fake[0]) - real", "fake_gradient[name] - real", GAN),
     ("gan/state", "betas=(0.0, 0.9), fused", "betas=(0.5, 0.9), fused", GAN),
     ("gan/loop", "settings.fakes, 2 * first + 1,", "settings.fakes, first + 1,", GAN),
+    ("gan/losses", "F.softplus(-fake).mean()", "-F.softplus(fake).mean()",
+     measured("wasserstein stability") | TRAINED["infogan"]),
+    ("gan/deform", "STROKE = 0.5", "STROKE = 0.25", TRAINED["infogan"]),
+    ("gan/infogan", "INITIAL_SPREAD = 0.02", "INITIAL_SPREAD = 0.05", TRAINED["infogan"]),
+    ("gan/infogan_loop", "BETAS = (0.5, 0.999)", "BETAS = (0.0, 0.9)", TRAINED["infogan"]),
     ("warm_start/training", "first.generator(config, sums[:-1])", "first.generator(config, sums)", WARM),
     ("warm_start/embedding", "counts / counts.sum()", "counts / len(counts)", WARM),
     ("warm_start/features", "GAINS = (0.809,", "GAINS = (0.8,", WARM),
@@ -326,7 +333,9 @@ MUTANTS = [
     ("measures/classifiers", "CNN_RATE = 1e-3", "CNN_RATE = 2e-3", MEASURED - measured(
         "audit", "celeba_specificity", "private_step norms", "wasserstein toy")),
     ("measures/utility", "LINEAR = 3 ", "LINEAR = 2 ", measured("mnist_tradeoff")),
-    ("measures/codes", "np.where(images > 0, 1, -1)", "np.where(images > 0.5, 1, -1)", measured("mutual_information")),
+    ("measures/codes", "np.where(images > 0, 1, -1)", "np.where(images > 0.5, 1, -1)",
+     measured("mutual_information run")),
+    ("measures/matching", "maximize=True", "maximize=False", measured("mutual_information infogan")),
     ("measures/fidelity", "- 2 * cross)", "- cross)", measured("mnist_tradeoff run", "celeba_specificity")),
     ("measures/specificity", "BATCH, RATE = 128, 1e-3", "BATCH, RATE = 128, 2e-3", measured("celeba_specificity")),
     ("measures/probe", "RECORDS = 256 ", "RECORDS = 512 ", measured("private_step norms")),
@@ -337,10 +346,10 @@ MUTANTS = [
     ("studies/class_imbalance/study", "hits / (true == RARE).sum()", "hits / len(true)", measured("class_imbalance")),
     ("studies/audit/study", "included, delta=DELTA", "included, delta=0.0", measured("audit")),
     ("studies/celeba_specificity/metrics", "READER_SEED = 0", "READER_SEED = 1", measured("celeba_specificity")),
-    ("studies/mutual_information/study", "with_posterior=True", "with_posterior=False", measured("mutual_information")),
+    ("studies/mutual_information/study", "with_posterior=True", "with_posterior=False",
+     measured("mutual_information run")),
     ("studies/wasserstein/toy", "(slope - 1) ** 2", "slope ** 2", measured("wasserstein toy")),
-    ("studies/wasserstein/stability", "F.softplus(-fake).mean()", "-F.softplus(fake).mean()",
-     measured("wasserstein stability")),
+    ("studies/wasserstein/stability", "LEAST_VARIETY = 0.25", "LEAST_VARIETY = 0.5", measured("wasserstein stability")),
     ("studies/cost/bench", "repeats = int(min(", "repeats = int(max(", measured("cost")),
     ("studies/cost/study", "seconds += time.perf_counter() - started", "seconds = time.perf_counter() - started",
      measured("cost")),

@@ -12,7 +12,8 @@ from dpgan_lib.studies.mnist_tradeoff import tables
 
 NAMES: dict[str, Callable[[Record], str]] = {"mnist_tradeoff": tables.name}  # where settings say too little
 # What tells runs apart.
-SETTINGS = ("dataset", "unit", "lipschitz", "info_weight", "conditional", "clip_norm", "expected_batch")
+SETTINGS = ("dataset", "unit", "lipschitz", "info_weight", "conditional", "clip_norm", "expected_batch",
+            "loss", "gradient_penalty", "spectral_norm", "weight_clip", "deformed", "shared", "z_dim")
 VERDICTS = (bands.WITHIN, bands.NOT_REPRODUCED, bands.NO_BAND)
 READERS = "committed manifest"  # this check depends on the commit at hand, and so on who asks
 

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dpgan_lib.config import FaceRunConfig, ReadRunConfig, RunConfig, WarmRunConfig
-from dpgan_lib.gan import loop
+from dpgan_lib.config import FaceRunConfig, InfoGANRunConfig, ReadRunConfig, RunConfig, WarmRunConfig
+from dpgan_lib.gan import infogan_loop, loop
+from dpgan_lib.gan.infogan import InfoGANGenerator
 from dpgan_lib.gan.networks import Generator, Posterior
 from dpgan_lib.gan.state import State
 from dpgan_lib.warm_start import face_model, prototypes, reader, training
@@ -114,4 +115,5 @@ METHODS = {method.name: method for method in (
     Method(name="reader", config=ReadRunConfig, train=reader.train_run, rounds=PrototypeRounds, empty=_deforming,
            posterior=ReadingPosterior),
     Method(name="faces", config=FaceRunConfig, train=training.train, rounds=FaceRounds, empty=_faces),
+    Method(name="infogan", config=InfoGANRunConfig, train=infogan_loop.train, empty=InfoGANGenerator),
 )}

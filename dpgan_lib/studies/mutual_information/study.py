@@ -14,6 +14,7 @@ from dpgan_lib.gan.state import State, device, new_state
 from dpgan_lib.measures import classifiers, codes
 from dpgan_lib.privacy.streams import stream
 from dpgan_lib.report.figures import png
+from dpgan_lib.studies.mutual_information import infogan
 from dpgan_lib.studies.parameters import RunParameters, plan_run, require, without_labels
 from dpgan_lib.studies.study import SAMPLES, Plan, Study, Trained, weights
 
@@ -69,6 +70,12 @@ STUDY = Study(
           *(Parameters(info_weight=weight, epsilon=epsilon) for epsilon in (10.0, 1.0)
             for weight in FEWER_INFO_WEIGHTS),
           *(Parameters(info_weight=weight, conditional=True) for weight in FEWER_INFO_WEIGHTS)))
+
+INFOGAN = Study(
+    chapter="mutual_information", kind="infogan", asked=infogan.Parameters, plan=infogan.plan, measure=infogan.measure,
+    vary=("seed", "loss", "deformed", "shared", "z_dim"), threads=1,
+    grid=(*(infogan.Parameters(seed=seed) for seed in infogan.SEEDS),
+          *(infogan.Parameters(seed=seed, deformed=False, z_dim=infogan.PUBLISHED_Z) for seed in infogan.SEEDS)))
 
 
 # The two terms of Eq. 1 that train G and Q

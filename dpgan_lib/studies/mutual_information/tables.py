@@ -1,5 +1,7 @@
 """What the records of the study of mutual information say, as rows and tables."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from dpgan_lib.measures import codes
@@ -95,12 +97,16 @@ def run_name(row: dict) -> str:
             f"{numbers.epsilon_name(row['epsilon'])}, seed {row['seed']}")
 
 
-def moves_table(records: list[Record]) -> str:
-    """Rank correlations of each run's continuous codes with slant and stroke width, all else random, as HTML."""
-    body = [html.table_row(run_name(row(record)), [f"{code[name]['random']:+.2f}" for code in record.metrics["moves"]
-                                                   for name in codes.MEASURES]) for record in records]
-    head = [f"code {number + 1}, {name}" for number in range(len(records[0].metrics["moves"]))
-            for name in codes.MEASURES]
+def moves_table(records: list[Record], name: Callable[[Record], str] | None = None) -> str:
+    """Rank correlations of each run's continuous codes with slant and stroke width, all else random, as HTML.
+
+    name: of a run's line, run_name of its row by default.
+    """
+    name = name or (lambda record: run_name(row(record)))
+    body = [html.table_row(name(record), [f"{code[measure]['random']:+.2f}" for code in record.metrics["moves"]
+                                          for measure in codes.MEASURES]) for record in records]
+    head = [f"code {number + 1}, {measure}" for number in range(len(records[0].metrics["moves"]))
+            for measure in codes.MEASURES]
     return html.table("Rank correlations, all else random", ["run", *head], body)
 
 
@@ -117,3 +123,68 @@ def grids(records: list[Record]) -> tuple[dict, dict]:
 def names(table: list[list[int]]) -> list[str]:
     """The commonest digit of each line of a table (codes, digits), and its share."""
     return [f"{np.argmax(line)} ({max(line) / sum(line):.0%})" for line in table]
+
+
+# InfoGAN's own result
+
+LOSS_WORDS = {"js": "JS", "penalty": "gradient penalty", "spectral": "spectral norm", "clipping": "weight clipping"}
+
+
+def settings_name(asked: dict) -> str:
+    """What an InfoGAN run was asked for, but for its seed, in words: loss, what Q reads, z, and features of its own."""
+    seen = "deformed copies" if asked["deformed"] else "images"
+    return f"{LOSS_WORDS[asked['loss']]}, {seen}, z of {asked['z_dim']}{'' if asked['shared'] else ', Q apart'}"
+
+
+def result_row(record: Record) -> dict:
+    """An InfoGAN run as a line: settings in words, seed, shares in [0, 1] and seconds.
+
+    generated, public: generated images whose code is the digit that the disclosed and the public judge see.  real: test
+    images that Q reads right.  taught: those that a CNN names right which learnt from generated images.
+    """
+    metrics = record.metrics
+    return {"settings": settings_name(record.asked), "seed": record.asked["seed"],
+            "generated": metrics["generated"]["disclosed"]["agreement"],
+            "public": metrics["generated"]["public"]["agreement"], "real": metrics["real"]["accuracy"],
+            "taught": metrics["taught"], "seconds": record.seconds["training"]}
+
+
+def of_settings(rows: list[dict]) -> dict[str, list[dict]]:
+    """The rows of each setting, in the order in which settings come."""
+    found: dict[str, list[dict]] = {}
+    for each in sorted(rows, key=lambda row: row["seed"]):
+        found.setdefault(each["settings"], []).append(each)
+    return found
+
+
+def results_table(rows: list[dict]) -> str:
+    """Means over seeds with intervals, in percent, the best seed on real images, and minutes a run, as HTML."""
+    head = ["run", "seeds", "generated images", "by the public judge", "real images Q reads right", "best seed",
+            "CNN taught by it", "minutes"]
+    body = [html.table_row(name, _result_cells(group)) for name, group in of_settings(rows).items()]
+    return html.table("Codes and digits, matched one to one, in percent", head, body)
+
+
+def _result_cells(group):
+    generated, public, real, taught = (numbers.percent([row[measure] for row in group])
+                                       for measure in ("generated", "public", "real", "taught"))
+    best, minutes = max(row["real"] for row in group), np.mean([row["seconds"] for row in group]) / 60
+    return [str(len(group)), generated, public, real, f"{100 * best:.1f}", taught, f"{minutes:.0f}"]
+
+
+def result_name(record: Record) -> str:
+    return f"{settings_name(record.asked)}, seed {record.asked['seed']}"
+
+
+def result_grids(records: list[Record]) -> tuple[dict, dict]:
+    """For figures.code_grids: the sample grid of each setting's first seed, its rows named one to one."""
+    first: dict[str, Record] = {}
+    for record in sorted(records, key=lambda record: record.asked["seed"]):
+        first.setdefault(settings_name(record.asked), record)
+    judged = {result_name(record): record.metrics["generated"]["disclosed"] for record in first.values()}
+    return ({result_name(record): read_samples(record) for record in first.values()},
+            {name: list(map(_named, found["names"], found["table"])) for name, found in judged.items()})
+
+
+def _named(digit, line):
+    return f"{digit} ({line[digit] / sum(line):.0%})"

@@ -17,6 +17,12 @@ from torch.nn import functional as F
 
 from dpgan_lib.config import LatentConfig, ModelConfig, PrivacyConfig
 from dpgan_lib.data.files import Dataset
+from dpgan_lib.gan.losses import (
+    js_critic_loss,
+    js_generator_loss,
+    wasserstein_critic_loss,
+    wasserstein_generator_loss,
+)
 from dpgan_lib.gan.networks import Critic, Generator
 from dpgan_lib.measures.classifiers import cnn_accuracy, train_cnn
 from dpgan_lib.privacy.streams import stream
@@ -27,27 +33,7 @@ LATENT = LatentConfig(z_dim=32, categories=1, continuous=0)  # one category: not
 SHOWN = 10  # images of each run in the grid
 
 
-# The only functions in which the two GANs differ. Scores (B,) of real and of generated images -> a scalar to descend on
-def js_critic_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """-E log D(x) - E log(1 - D(G(z))), with D the logistic function of the score."""
-    return F.softplus(-real).mean() + F.softplus(fake).mean()
-
-
-def js_generator_loss(fake: Tensor) -> Tensor:
-    """-E log D(G(z)): Goodfellow's own repair of log(1 - D), whose gradient vanishes where D is sure."""
-    return F.softplus(-fake).mean()
-
-
-def wasserstein_critic_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """-(E f(x) - E f(G(z)))."""
-    return fake.mean() - real.mean()
-
-
-def wasserstein_generator_loss(fake: Tensor) -> Tensor:
-    """-E f(G(z))."""
-    return -fake.mean()
-
-
+# The only functions in which the two GANs differ
 CRITIC_LOSS = {"JS": js_critic_loss, "Wasserstein": wasserstein_critic_loss}
 GENERATOR_LOSS = {"JS": js_generator_loss, "Wasserstein": wasserstein_generator_loss}
 
