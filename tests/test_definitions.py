@@ -283,14 +283,15 @@ def test_a_call_that_is_not_there_is_refused(toy, module, name):
 
 MEASURED = {(chapter, kind, MEASURING) for chapter, kind in (
     ("audit", "run"), ("celeba_specificity", "run"), ("class_imbalance", "run"), ("cost", "benchmark"),
-    ("mnist_tradeoff", "run"), ("mnist_tradeoff", "ceiling"), ("mutual_information", "run"),
-    ("mutual_information", "infogan"), ("private_step", "norms"), ("private_step", "trial"),
-    ("wasserstein", "toy"), ("wasserstein", "stability"))}
+    ("mnist_tradeoff", "run"), ("mnist_tradeoff", "ceiling"), ("mnist_tradeoff", "reader"),
+    ("mutual_information", "run"), ("mutual_information", "infogan"), ("private_step", "norms"),
+    ("private_step", "trial"), ("wasserstein", "toy"), ("wasserstein", "stability"))}
 METHOD_OF = {"plain": ("mnist_tradeoff", "mutual_information"), "prototypes": ("mnist_tradeoff", "class_imbalance"),
              "faces": ("celeba_specificity",)}
 TRAINED = {method: {(chapter, "run", TRAINING, method) for chapter in chapters}
            for method, chapters in METHOD_OF.items()}
 TRAINED["infogan"] = {("mutual_information", "infogan", TRAINING, "infogan")}
+TRAINED["reader"] = {("mnist_tradeoff", "reader", TRAINING, "reader")}
 
 
 def measured(*chapters: str) -> set[tuple]:
@@ -298,7 +299,8 @@ def measured(*chapters: str) -> set[tuple]:
     return {key for key in MEASURED if key[0] in chapters or f"{key[0]} {key[1]}" in chapters}
 
 
-WARM = TRAINED["prototypes"] | TRAINED["faces"]
+DIGITS = TRAINED["prototypes"] | TRAINED["reader"]
+WARM = DIGITS | TRAINED["faces"]
 GAN = WARM | TRAINED["plain"] | measured("audit", "cost", "private_step")  # whatever trains a run of Eq. 1
 ALL = MEASURED | GAN | TRAINED["infogan"]
 MUTANTS = [
@@ -323,9 +325,10 @@ MUTANTS = [
     ("warm_start/embedding", "counts / counts.sum()", "counts / len(counts)", WARM),
     ("warm_start/features", "GAINS = (0.809,", "GAINS = (0.8,", WARM),
     ("warm_start/fit", "1 - step / max(settings.steps, 1)", "1", WARM),
-    ("warm_start/prototypes", "variance.clamp(min=1e-6).sqrt()", "variance.clamp(min=1e-6)", TRAINED["prototypes"]),
-    ("warm_start/deformations", 'mode="bicubic"', 'mode="bilinear"', TRAINED["prototypes"]),
-    ("warm_start/generators", "lowest) / (1 - lowest)", "lowest)", TRAINED["prototypes"]),
+    ("warm_start/prototypes", "variance.clamp(min=1e-6).sqrt()", "variance.clamp(min=1e-6)", DIGITS),
+    ("warm_start/deformations", 'mode="bicubic"', 'mode="bilinear"', DIGITS),
+    ("warm_start/generators", "lowest) / (1 - lowest)", "lowest)", DIGITS),
+    ("warm_start/reader", "MOMENTUM = 0.9", "MOMENTUM = 0.5", TRAINED["reader"]),
     ("warm_start/face_model", "seen = values > 2 * edge", "seen = values > edge", TRAINED["faces"]),
     ("data/files", "np.float32(127.5)", "np.float32(128)",
      ALL - measured("celeba_specificity", "wasserstein toy") - TRAINED["faces"]),
@@ -336,7 +339,9 @@ MUTANTS = [
     ("measures/codes", "np.where(images > 0, 1, -1)", "np.where(images > 0.5, 1, -1)",
      measured("mutual_information run")),
     ("measures/matching", "maximize=True", "maximize=False", measured("mutual_information infogan")),
-    ("measures/fidelity", "- 2 * cross)", "- cross)", measured("mnist_tradeoff run", "celeba_specificity")),
+    ("measures/fidelity", "- 2 * cross)", "- cross)", measured(
+        "mnist_tradeoff run", "mnist_tradeoff reader", "celeba_specificity")),
+    ("measures/drawing", "range(tries - 1)", "range(tries)", measured("mnist_tradeoff reader")),
     ("measures/specificity", "BATCH, RATE = 128, 1e-3", "BATCH, RATE = 128, 2e-3", measured("celeba_specificity")),
     ("measures/probe", "RECORDS = 256 ", "RECORDS = 512 ", measured("private_step norms")),
     ("studies/class_imbalance/study", "few = slice(None, None, 3)", "few = slice(None, None, 2)",
@@ -346,6 +351,7 @@ MUTANTS = [
     ("studies/class_imbalance/study", "hits / (true == RARE).sum()", "hits / len(true)", measured("class_imbalance")),
     ("studies/audit/study", "included, delta=DELTA", "included, delta=0.0", measured("audit")),
     ("studies/celeba_specificity/metrics", "READER_SEED = 0", "READER_SEED = 1", measured("celeba_specificity")),
+    ("studies/mnist_tradeoff/reading", "TRIES = 4", "TRIES = 8", measured("mnist_tradeoff reader")),
     ("studies/mutual_information/study", "with_posterior=True", "with_posterior=False",
      measured("mutual_information run")),
     ("studies/wasserstein/toy", "(slope - 1) ** 2", "slope ** 2", measured("wasserstein toy")),

@@ -201,7 +201,8 @@ def test_the_claim_that_images_depend_on_their_code(current, records, verdict):
 def infogan(*agreements, loss="js", deformed=False, profile="laptop"):
     return [SimpleNamespace(
         kind="infogan", metrics={"generated": {"disclosed": {"agreement": agreement}}},
-        asked={"dataset": "mnist", "profile": profile, "loss": loss, "deformed": deformed, "seed": seed})
+        asked={"dataset": "mnist", "profile": profile, "loss": loss, "deformed": deformed, "seed": seed,
+               "shared": True, "z_dim": 16})
         for seed, agreement in enumerate(agreements)]
 
 

@@ -9,6 +9,7 @@ from functools import partial
 
 from dpgan_lib.records.store import Record
 from dpgan_lib.report.numbers import mean_words
+from dpgan_lib.studies.mutual_information import tables
 from dpgan_lib.studies.verdicts import (
     NOT_MEASURED,
     PAPER,
@@ -48,26 +49,26 @@ def _by_weight(records: list[Record], value: Callable[[dict], float]) -> dict[fl
 
 
 def judge_meaning(records: list[Record]) -> Verdict:
-    """Most generated images show the digit that their code is matched with, one to one, by one loss at least."""
+    """Most generated images show the digit that their code is matched with, one to one, by one setting at least."""
     if not records:
         return Verdict(NOT_MEASURED, "no record")
-    counted = with_several(records, cell=_loss)
+    counted = with_several(records, cell=_setting)
     found: dict[str, list[float]] = {}
     for record in counted:
-        found.setdefault(_loss(record), []).append(record.metrics["generated"]["disclosed"]["agreement"])
+        found.setdefault(_setting(record), []).append(record.metrics["generated"]["disclosed"]["agreement"])
     holds = max(sum(values) / len(values) for values in found.values()) > MEANT
-    return verdict_of(holds, "; ".join(f"{loss}: {mean_words(values)}" for loss, values in sorted(found.items())),
-                      records, fewest_seeds(counted, cell=_loss))
+    return verdict_of(holds, "; ".join(f"{setting}: {mean_words(values)}" for setting, values in sorted(found.items())),
+                      records, fewest_seeds(counted, cell=_setting))
 
 
-def _loss(record: Record) -> str:
-    return record.asked["loss"]
+def _setting(record: Record) -> str:
+    return tables.settings_name(record.asked)
 
 
 def of_infogan(records: list[Record], deformed: bool, wasserstein: bool) -> list[Record]:
     """The runs that were given the time to learn digits, by what Q reads and by the family of the loss."""
     return [record for record in on_mnist(records, "infogan")
-            if record.asked["deformed"] == deformed and (_loss(record) != "js") == wasserstein]
+            if record.asked["deformed"] == deformed and (record.asked["loss"] != "js") == wasserstein]
 
 
 CLAIMS = (
@@ -79,7 +80,7 @@ CLAIMS = (
             rule=f"Without labels or privacy, more than {MEANT:.0%} of the generated images show the digit that their "
                  "code is matched with, one to one, as a judge reads it that learnt from real digits; on average over "
                  "seeds, by one setting of the loss at least.",
-            study="mutual_information", where="in-a-gan", judge=judge_meaning,
+            study="mutual_information", where="infogan-s-own-result", judge=judge_meaning,
             admits=partial(of_infogan, deformed=deformed, wasserstein=wasserstein))
       for method, deformed, wasserstein in (
           ("InfoGAN as published", False, False), ("InfoGAN, its reader shown deformed images", True, False),
