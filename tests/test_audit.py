@@ -8,7 +8,6 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 import torch
-from mutants import MUTANTS
 from sample_record import run_config
 from scipy.special import expit, logit
 from scipy.stats import binom, norm
@@ -16,6 +15,7 @@ from scipy.stats import binom, norm
 from dpgan_lib.gan import state, steps
 from dpgan_lib.privacy import accounting, audit, calibration, clipping, mechanism
 from dpgan_lib.studies.audit import canaries, memorisation, study
+from dpgan_lib.studies.audit.mutants import MUTANTS
 
 RARE = 1e-6  # how often a correct library would fail one statistical check; all are seeded
 

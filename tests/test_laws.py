@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mutants import MUTANTS
 from recording import Recording, listen, record, watch_critic_steps
 from sample_record import run_config
 from scipy import stats
@@ -22,6 +21,7 @@ from scipy import stats
 from dpgan_lib.gan import loop
 from dpgan_lib.gan import state as training_state
 from dpgan_lib.gan.state import new_state
+from dpgan_lib.studies.audit.mutants import MUTANTS
 
 RECORDS, BATCH, STEPS, BLOCK, CLIP, NOISE = 100, 20, 5, 2, 0.5, 1.25  # N, q N, T, T between checkpoints, C, sigma
 CATEGORIES = 10

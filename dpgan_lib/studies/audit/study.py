@@ -16,7 +16,7 @@ from dpgan_lib.privacy import audit, calibration
 from dpgan_lib.profiles import PROFILES
 from dpgan_lib.report.figures import png
 from dpgan_lib.studies.audit import memorisation
-from dpgan_lib.studies.audit.canaries import LENGTH, audited_run, repeated
+from dpgan_lib.studies.audit.alone import LENGTH, audited_run, repeated
 from dpgan_lib.studies.parameters import RunParameters, plan_run, require
 from dpgan_lib.studies.study import SAMPLES, Plan, Study
 

@@ -3,13 +3,17 @@
 A mutant is wrong in silence: it trains, it logs the planned values, its epsilon is a lie.
 """
 
+# An auditor must be seen to catch them (watch), and the laws of the mechanism are tested on them.
+
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from typing import Protocol
+from unittest import mock
 
 import numpy as np
-import pytest
 import torch
 from torch import nn
 
@@ -18,8 +22,32 @@ from dpgan_lib.gan import loop
 from dpgan_lib.gan import steps as steps_module
 from dpgan_lib.privacy import clipping, mechanism
 
-BATCHES_PER_EPOCH = 5  # 1 / q of the laws' runs
-MUTANTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {}
+BATCHES_PER_EPOCH = 5  # 1 / q of the runs that mutants are put into
+
+
+class Patch(Protocol):
+    """What puts other definitions in place, and takes them away again: _Patches, or pytest's MonkeyPatch."""
+
+    def setattr(self, owner, name: str, value) -> None:
+        """owner.name = value, for the time being."""
+
+
+MUTANTS: dict[str, Callable[[Patch], None]] = {}
+
+
+@contextmanager
+def patches() -> Iterator[Patch]:
+    """Other definitions are in place until the end of a with block."""
+    with ExitStack() as stack:
+        yield _Patches(stack)
+
+
+class _Patches:
+    def __init__(self, stack: ExitStack):
+        self.stack = stack
+
+    def setattr(self, owner, name: str, value) -> None:
+        self.stack.enter_context(mock.patch.object(owner, name, value))
 
 
 def mutant(apply):
@@ -70,7 +98,7 @@ def noise_reused_between_parameters(patch):
 @mutant
 def noise_shared_between_epsilons(patch):
     """The key of a run's randomness leaves epsilon and what follows from it out."""
-    whole = RunConfig.hash.fget
+    whole = RunConfig.hash.fget  # type: ignore[attr-defined]  # of a property
     patch.setattr(RunConfig, "hash", property(lambda config: whole(replace(
         config, privacy=replace(config.privacy, epsilon=0.0, noise_multiplier=0.0)))))
 
@@ -218,3 +246,27 @@ def a_critic_with_a_second_writer(patch):
             critic.project()
 
     wrap(patch, loop, "critic_step", step)
+
+
+@mutant
+def batches_of_one_size(patch):
+    """Without replacement, as many records each time; accounted for as Poisson."""
+    patch.setattr(loop, "poisson_sample", lambda records, sampling_rate, rng: rng.choice(
+        records, min(records, round(records * sampling_rate)), replace=False))
+
+
+@mutant
+def noise_on_the_last_layer_alone(patch):
+    wrap(patch, mechanism, "_normal", lambda normal, like, rng: normal(like, rng) * (like.dim() < 4))
+
+
+@mutant
+def a_step_lost_on_resume(patch):
+    """The checkpoint counts one step too few, so a step's noise is drawn again, at other weights."""
+    def load(load_checkpoint, *arguments):
+        state = load_checkpoint(*arguments)
+        if state is not None:
+            state.step -= 1
+        return state
+
+    wrap(patch, loop, "load_checkpoint", load)
