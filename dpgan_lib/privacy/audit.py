@@ -233,16 +233,17 @@ def gaussian_dp_bound(scores: np.ndarray, included: np.ndarray, *, threshold: fl
 def gaussian_mean_bound(scores: np.ndarray, included: np.ndarray, *, delta: float, level: float) -> float:
     """Epsilon from below by the difference of means between canaries that are in and those that are out.
 
-    scores, included: (m,), in units of the score's standard deviation, which is known. The difference of means is normal
-    with variance 1 / m_in + 1 / m_out; what a one-sided confidence bound leaves of it is mu.
-    Assumes Gaussian noise of known scale and nearly orthogonal canaries, whose scores are then nearly independent. Noise
-    below that scale is not seen here: test its spread.   Source: Agrawal et al. 2026; there the scale is estimated.
+    scores, included: (m,), in units of the noise's standard deviation in a score, which is known. What a one-sided
+    confidence bound leaves of the difference of means is mu. Scores should spread about their means as the noise does,
+    by 1; where they spread more, the confidence bound is wider.
+    Assumes Gaussian noise of known scale, and nearly orthogonal canaries: their scores are then nearly independent.
+    Noise below that scale is not seen here: look at the spread.   Source: Agrawal et al. 2026, who estimate the scale.
     """
-    inside, outside = scores[included], scores[~included]
-    if not len(inside) or not len(outside):
+    groups = scores[included], scores[~included]
+    if min(map(len, groups)) < 2:
         return 0.0
-    error = math.sqrt(1 / len(inside) + 1 / len(outside))
-    mu = float(inside.mean() - outside.mean() + ndtri(level) * error)
+    error = math.sqrt(sum(max(1.0, group.var(ddof=1)) / len(group) for group in groups))
+    mu = float(groups[0].mean() - groups[1].mean() + ndtri(level) * error)
     return epsilon_of_mu(min(max(mu, 0.0), MOST_MU), delta)
 
 
@@ -255,8 +256,8 @@ def bounds(guessing: np.ndarray, fitted: np.ndarray, included: np.ndarray, *, th
     """
     counts = dict(correct=correct_guesses(guessing, included), guesses=2 * guessed(len(included)),
                   canaries=len(included))
-    return {ONE_RUN: one_run_bound(**counts, delta=delta, level=level),  # type: ignore[arg-type]  # numbers of both types
-            F_DP: f_dp_bound(**counts, delta=delta, level=level),  # type: ignore[arg-type]
+    return {ONE_RUN: one_run_bound(**counts, delta=delta, level=level),
+            F_DP: f_dp_bound(**counts, delta=delta, level=level),
             GAUSSIAN_DP: gaussian_dp_bound(fitted, included, threshold=threshold, delta=delta, level=level),
             GAUSSIAN_MEAN: gaussian_mean_bound(fitted, included, delta=delta, level=level)}
 
@@ -331,11 +332,6 @@ def errors(scores: np.ndarray, included: np.ndarray, *, threshold: float, level:
     says_in = scores > threshold
     return (upper(int(says_in[~included].sum()), int((~included).sum()), level / 2),
             upper(int((~says_in)[included].sum()), int(included.sum()), level / 2))
-
-
-def midpoint(privacy: PrivacyConfig) -> float:
-    """The threshold of that test, fixed beforehand: half of what T steps add for a canary that is in, q T C."""
-    return privacy.sampling_rate * privacy.steps * privacy.clip_norm / 2
 
 
 def level_of_each(audits: int, level: float = 0.05) -> float:

@@ -91,9 +91,9 @@ def _squared_norms(layer, activation, output_gradient):
 class Heard:
     """Sums over the steps of projections on the canaries' directions, (m,) each, in units of the noisy sum.
 
-    released: of the noisy sums.  data: of what the data adds to them, on average over the batches.  inside, outside: the
-    same of the canaries that are in, and of those that are out, were they in.  own: of a canary's gradient on itself,
-    its squared length; T C^2 if it was always clipped.
+    released: of the noisy sums.  data: of what the data adds to them, on average over the batches.  inside, outside:
+    the same of the canaries that are in, and of those that are out, were they in.  own: of a canary's gradient on
+    itself, its squared length; T C^2 if it was always clipped.
     """
 
     released: np.ndarray

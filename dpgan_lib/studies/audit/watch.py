@@ -1,8 +1,8 @@
 """An auditor who watches a run as it trains, and stops when it is not the mechanism that was claimed.
 
 The auditor chose the whole training set: a few canaries, and no data. The run's noise is so small that each noisy sum
-shows which canaries were drawn; what is then left of it, is the noise itself. So everything that the accountant takes
-for granted can be looked at, in every step: each draw a coin of its own, each gradient clipped to C, normal noise of the
+shows which canaries were drawn, and what is left of it is the noise itself. So everything that the accountant takes for
+granted can be looked at, in every step: batches of binomial sizes, each gradient clipped to C, normal noise of the
 claimed spread in every parameter and new in every step, weights that follow from the releases alone, and no more than T
 releases. A fault of the code is there at any noise; here it shows early.
 
