@@ -164,21 +164,23 @@ def fitted(heard: Heard, included: np.ndarray, claimed: PrivacyConfig) -> np.nda
     return (heard.released - heard.data - others) / noise
 
 
-def outcome(heard: Heard, included: np.ndarray, claimed: PrivacyConfig, level: float) -> dict[str, dict]:
-    """By auditor, what was guessed and all bounds that the auditor may compute, each at the level.
+def outcome(heard: Heard, included: np.ndarray, claimed: PrivacyConfig, levels: dict[str, float]) -> dict[str, dict]:
+    """By auditor, what was guessed and all bounds that the auditor may compute, at each of the levels, by their names.
 
     fit: of the auditor who knows the data, the difference of means and the spreads about them, in units of the noise,
-    beside what an ideal canary would have.
+    beside the shift of an ideal canary; length: of the canaries' clipped gradients, in units of C.
     """
     scores = fitted(heard, included, claimed)
     found: dict[str, dict] = {}
     for auditor, guesses in guessing(heard, claimed).items():
-        bounds = audit.bounds(guesses, scores, included, threshold=audit.shift(claimed) / 2, delta=claimed.delta,
-                              level=level)
-        if auditor != KNOWS_DATA:  # the Gaussian ones take the data's part for known
-            bounds = {name: bounds[name] for name in (audit.ONE_RUN, audit.F_DP)}
         found[auditor] = {"correct": audit.correct_guesses(guesses, included),
-                          "guesses": 2 * audit.guessed(len(included)), "bounds": bounds}
+                          "guesses": 2 * audit.guessed(len(included))}
+        for name, level in levels.items():
+            bounds = audit.bounds(guesses, scores, included, threshold=audit.shift(claimed) / 2, delta=claimed.delta,
+                                  level=level)
+            if auditor != KNOWS_DATA:  # the Gaussian ones take the data's part for known
+                bounds = {estimator: bounds[estimator] for estimator in (audit.ONE_RUN, audit.F_DP)}
+            found[auditor][name] = bounds
     inside, outside = scores[included], scores[~included]
     found[KNOWS_DATA]["fit"] = {"shift": float(inside.mean() - outside.mean()), "ideal": audit.shift(claimed),
                                 "spread_in": float(inside.std(ddof=1)), "spread_out": float(outside.std(ddof=1)),

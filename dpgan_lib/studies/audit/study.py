@@ -21,7 +21,7 @@ from dpgan_lib.studies.parameters import RunParameters, plan_run, require
 from dpgan_lib.studies.study import SAMPLES, Plan, Study
 
 DELTA = 1e-5
-LEVEL = 0.05  # of each bound
+LEVEL = 0.05  # of each bound, and of all that are published together
 BROKEN_CLAIM = 1.0  # epsilon that the mechanism without noise and clip is held against
 LEAST_CANARIES, MOST_CANARIES = 100, 3900  # at most eight in each of 49 places and 10 categories
 
@@ -142,11 +142,17 @@ def claimed_by(asked: Parameters) -> PrivacyConfig:
                      if math.isinf(base.target_epsilon) else base, AUDITED[asked.profile][0]).privacy
 
 
+SEEDS = (0, 1, 2)
+GRID = tuple(Parameters(epsilon=epsilon, seed=seed) for seed, epsilon in product(SEEDS, (10.0, 1.0, "inf")))
+BOUNDS_OF_EACH = len(audit.BOUNDS) + 2  # in a record: by the auditor who knows the data, and by the other one
+LEVELS = {"bounds": LEVEL, "together": audit.level_of_each(BOUNDS_OF_EACH * len(GRID), LEVEL)}
+
+
 def plan(asked: Parameters) -> Plan:
     """The run, with the audit's numbers beside it in the record's configuration."""
     (size, depth), run = AUDITED[asked.profile], run_of(asked)
     return Plan(run=run, card=_card(asked.dataset, size.images), config=run.to_dict() | {"audit": {
-        "canaries": asked.canaries, "guesses": 2 * audit.guessed(asked.canaries), "level": LEVEL,
+        "canaries": asked.canaries, "guesses": 2 * audit.guessed(asked.canaries), "levels": LEVELS,
         "patch": canaries.PATCH, "loud": canaries.LOUD} | asdict(depth)})
 
 
@@ -159,7 +165,7 @@ def measure(asked: Parameters, plan: Plan, trained: None, files: data.Dataset, p
     heard, included = canaries.audited_run(audited, claimed, parts["train"], files.train_labels[dealt.train],
                                            asked.canaries, _rng(plan, "coins"))
     progress()
-    metrics = {"claimed": claimed.epsilon, "audits": canaries.outcome(heard, included, claimed, LEVEL),
+    metrics = {"claimed": claimed.epsilon, "audits": canaries.outcome(heard, included, claimed, LEVELS),
                "ideal": audit.ceilings(claimed, canaries=asked.canaries, audits=depth.simulated, level=LEVEL,
                                        rng=_rng(plan, "ideal")),
                "limit": audit.epsilon_of_mu(audit.shift(claimed), DELTA)}
@@ -169,8 +175,6 @@ def measure(asked: Parameters, plan: Plan, trained: None, files: data.Dataset, p
     return metrics | {"alone": alone_found}, {}
 
 
-SEEDS = (0, 1, 2)
-GRID = tuple(Parameters(epsilon=epsilon, seed=seed) for seed, epsilon in product(SEEDS, (10.0, 1.0, "inf")))
 STUDY = Study(chapter="audit", asked=Parameters, plan=plan, training_set=None, measure=measure, grid=GRID)
 
 
