@@ -5,6 +5,7 @@ import math
 import numpy as np
 from scipy.stats import binom
 
+from dpgan_lib.config import PrivacyConfig
 from dpgan_lib.privacy import audit
 from dpgan_lib.records import store
 from dpgan_lib.records.store import Record
@@ -61,6 +62,15 @@ def attacks_table(records: list[Record]) -> str:
                       ["run", *records[0].metrics["attacks"], "at most, by the trade-off curve"], body)
 
 
+def most_advantage(record: Record) -> float:
+    """Of any attack on one record added or removed, on average over runs: 1 - alpha - f(alpha) at its largest."""
+    privacy = PrivacyConfig(**record.content["config"]["privacy"])
+    if not privacy.is_private:
+        return 1.0
+    curve = audit.curve(privacy)
+    return float(np.max(1 - curve.alpha - curve.beta))
+
+
 # Audits
 
 def audits_table(records: list[Record]) -> str:
@@ -72,8 +82,8 @@ def audits_table(records: list[Record]) -> str:
             body.append(html.table_row(f"{cards.run_name(record)}: {auditor}",
                                        [f"{record.metrics['claimed']:g}", f"{found['correct']} of {found['guesses']}",
                                         *cells]))
-    return html.table(f"Epsilon from below (delta = {numbers.plain(DELTA)}, add/remove), each at level {LEVEL:g}, and in "
-                      "brackets what ideal canaries show (median)",
+    return html.table(f"Epsilon from below (delta = {numbers.plain(DELTA)}, add/remove), each at level {LEVEL:g}, and "
+                      "in brackets what ideal canaries show (median)",
                       ["run: an auditor who", "epsilon claimed", "guesses right", *audit.BOUNDS], body)
 
 
@@ -118,11 +128,12 @@ def gap_table(records: list[Record]) -> str:
     """What lies between the claim and what the Gaussian mean shows, step by step, as HTML. records: private ones."""
     body = []
     for record in records:
-        fit, metrics = record.metrics["audits"][canaries.KNOWS_DATA]["fit"], record.metrics
-        shown = metrics["audits"][canaries.KNOWS_DATA]["bounds"][audit.GAUSSIAN_MEAN]
+        metrics, found = record.metrics, record.metrics["audits"][canaries.KNOWS_DATA]
+        fit, ideal = found["fit"], metrics["ideal"][audit.GAUSSIAN_MEAN]["median"]
         body.append(html.table_row(cards.run_name(record), [
-            f"{metrics['claimed']:g}", f"{metrics['limit']:.2f}", f"{metrics['ideal'][audit.GAUSSIAN_MEAN]['median']:.2f}",
-            f"{shown:.2f}", f"{fit['shift'] / fit['ideal']:.1%}", f"{fit['spread_out']:.2f}, {fit['spread_in']:.2f}"]))
+            f"{metrics['claimed']:g}", f"{metrics['limit']:.2f}", f"{ideal:.2f}",
+            f"{found['bounds'][audit.GAUSSIAN_MEAN]:.2f}", f"{fit['shift'] / fit['ideal']:.1%}",
+            f"{fit['spread_out']:.2f}, {fit['spread_in']:.2f}"]))
     return html.table("From the claim to the bound",
                       ["run", "claimed", "of one score, known exactly", "ideal canaries, 95% sure", "this run",
                        "shift, of the ideal one", "spread: out, in (noise alone: 1)"], body)
@@ -142,6 +153,6 @@ def mutants_table(record: Record) -> str:
     correct = record.metrics["correct"]
     refuted = sum(found["step"] is not None for found in correct)
     rows = [html.table_row("(the library as it is)", [f"{refuted} of {len(correct)} runs refuted", "-"])]
-    for name, found in sorted(record.metrics["mutants"].items(), key=lambda each: (each[1]["step"] or math.inf, each[0])):
-        rows.append(html.table_row(name, [str(found["step"] or "never"), found["seen"] or "-"]))
+    by_step = sorted(record.metrics["mutants"].items(), key=lambda each: (each[1]["step"] or math.inf, each[0]))
+    rows += [html.table_row(name, [str(found["step"] or "never"), found["seen"] or "-"]) for name, found in by_step]
     return html.table("Mutants, watched until they are refuted", ["mutant", "step", "what was seen"], rows)
