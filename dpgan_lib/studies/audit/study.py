@@ -88,14 +88,14 @@ class Depth:
     trials: int
 
 
-# Half of all records in each batch, and fewer steps than for a GAN's sake: the noise of a step is as large as with
-# small batches and many steps, so that the sum of projections loses as little, and there are fewer steps to pay for.
+# Most records in each batch, and fewer steps than for a GAN's sake: the noise of a step is as large as with small
+# batches and many steps, so that the sum of projections loses as little, and there are fewer steps to pay for.
 AUDITED = {
     "smoke": (Size(images=100, expected_batch=50, steps=60, generated=0, optimiser=dict(fakes=25, pool=50)),
               Depth(simulated=40, tests=4, trials=500)),
-    "laptop": (Size(images=300, expected_batch=150, steps=500, generated=0, optimiser=_SMALL),
+    "laptop": (Size(images=300, expected_batch=240, steps=200, generated=0, optimiser=_SMALL),
                Depth(simulated=200, tests=10, trials=2_000)),
-    "paper": (Size(images=300, expected_batch=150, steps=5_000, generated=0, optimiser=_SMALL),
+    "paper": (Size(images=300, expected_batch=150, steps=2_000, generated=0, optimiser=_SMALL),
               Depth(simulated=200, tests=10, trials=2_000)),
 }
 
