@@ -415,7 +415,7 @@ Markdown(cards.source(watch.Auditor.look))
 # away:
 
 # %% tags=["hide-input"]
-seen = registry.obtain("audit", study.Watched())
+seen = registry.obtain("audit", study.Watched(profile=profile))
 HTML(tables.mutants_table(seen))
 
 # %%

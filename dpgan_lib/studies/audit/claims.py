@@ -19,6 +19,7 @@ from dpgan_lib.studies.verdicts import (
     Verdict,
     epsilon_of,
     fewest_seeds,
+    no_smoke,
     of_parts,
     on_mnist,
     stale,
@@ -122,10 +123,6 @@ def judge_mutants(records: list[Record]) -> Verdict:
                    f"library as it is{stale(records)}", fewest_seeds(records, lambda record: None))
 
 
-def _of_kind(kind: str, records: list[Record]) -> list[Record]:
-    return [record for record in records if record.kind == kind]
-
-
 CLAIMS = (
     Claim(who=PAPER, words="Privacy prevents memorisation", seeds=SEEDS,
           rule="A permutation test of nearest neighbours, with Holm's correction for all such tests, finds "
@@ -147,5 +144,5 @@ CLAIMS = (
     Claim(who=BOOK, words="Broken mechanisms are seen through as they train",
           rule="Every mutant of the mechanism is refuted within a run, and no run of the library as it is. In part, if "
           "one of the two.", seeds=1,
-          study="audit", where="watching-a-run", judge=judge_mutants, admits=partial(_of_kind, study.MUTANTS.kind)),
+          study="audit", where="watching-a-run", judge=judge_mutants, admits=partial(no_smoke, kind=study.MUTANTS.kind)),
 )

@@ -17,7 +17,7 @@ from dpgan_lib.privacy import audit, calibration
 from dpgan_lib.profiles import PROFILES
 from dpgan_lib.report.figures import png
 from dpgan_lib.studies.audit import alone, canaries, memorisation, watch
-from dpgan_lib.studies.parameters import RunParameters, plan_run, require
+from dpgan_lib.studies.parameters import RunParameters, plan_run, require, require_one_of
 from dpgan_lib.studies.study import SAMPLES, Plan, Study
 
 DELTA = 1e-5
@@ -231,17 +231,19 @@ MEMORISATION = Study(
 
 # Mutants
 
-CORRECT_RUNS = 5  # of the library as it is, watched beside its mutants
+CORRECT_RUNS = {"smoke": 1, "laptop": 5, "paper": 20}  # of the library as it is, watched beside its mutants
 
 
 @dataclass(frozen=True, kw_only=True)
 class Watched:
     """Every mutant, each in a run of its own. seed: names the runs' random numbers."""
 
+    profile: str = "laptop"
     seed: int = 0
 
     def check(self) -> None:
         """Raises ValueError: one line with the value, what is expected and the repair."""
+        require_one_of("profile", self.profile, CORRECT_RUNS)
         require(type(self.seed) is int and self.seed >= 0, "seed", self.seed, "must be a whole number, 0 or more")
 
 
@@ -249,8 +251,9 @@ def plan_mutants(asked: Watched) -> Plan:
     """The run that is watched, and the mutants by name."""
     run = watch.configuration(asked.seed)
     return Plan(run=run, claims_epsilon=False, config=run.to_dict() | {
-        "experiment": "mutants", "level": watch.LEVEL, "mutants": sorted(watch.MUTANTS), "correct": CORRECT_RUNS},
-        card={"name": "canaries", "title": "canaries alone", "records": watch.RECORDS})
+        "experiment": "mutants", "level": watch.LEVEL, "mutants": sorted(watch.MUTANTS), "correct": CORRECT_RUNS[asked.profile]},
+        card={"name": "canaries", "title": "canaries alone", "records": watch.RECORDS,
+              "caption": "images of an auditor's choice, and no data"})
 
 
 def measure_mutants(asked: Watched, plan: Plan, trained: None, files: None, progress) -> tuple[dict, dict]:
@@ -259,7 +262,8 @@ def measure_mutants(asked: Watched, plan: Plan, trained: None, files: None, prog
     for name in watch.MUTANTS:
         found[name] = watch.watched(name, asked.seed)
         progress()
-    return {"mutants": found, "correct": [watch.watched(None, asked.seed + run) for run in range(CORRECT_RUNS)]}, {}
+    return {"mutants": found, "correct": [watch.watched(None, asked.seed + run)
+                                                  for run in range(CORRECT_RUNS[asked.profile])]}, {}
 
 
 def no_files(asked: Watched, progress: bool) -> None:

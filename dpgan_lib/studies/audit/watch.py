@@ -81,7 +81,7 @@ class Auditor:
     sizes: Counter = field(default_factory=Counter)
 
     @property
-    def step(self) -> int:
+    def looked_at(self) -> int:
         return len(self.releases)
 
     def look(self, critic: torch.nn.Module, released: dict[str, Tensor]) -> None:
@@ -91,7 +91,7 @@ class Auditor:
             self._refute(self.releases[weights] != numbers, "two releases of one step")
             return
         self.releases[weights] = numbers
-        self._refute(self.step > self.config.privacy.steps, "more releases than planned")
+        self._refute(self.looked_at > self.config.privacy.steps, "more releases than planned")
         sums = {name: each * self.config.privacy.expected_batch for name, each in released.items()}
         self._refute(not all(each.isfinite().all() for each in sums.values()), "a sum that is not finite")
         drawn, noise = self._decode(critic, sums)
@@ -104,7 +104,7 @@ class Auditor:
 
     def _test(self, p_value: float, tests: int, what: str) -> None:
         """One of several tests of this step, that share the level."""
-        self._refute(p_value * tests < LEVEL / (self.step * (self.step + 1)), what)
+        self._refute(p_value * tests < LEVEL / (self.looked_at * (self.looked_at + 1)), what)
 
     def _decode(self, critic, sums) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Which records were drawn, and the noise in units of sigma C, by parameter.
@@ -245,7 +245,7 @@ def watched(mutant: str | None, seed: int) -> dict:
                 pass
             loop.train(config, images, labels, Path(folder))
         except Refuted as refutation:
-            return {"step": auditor.step, "seen": str(refutation)}
+            return {"step": auditor.looked_at, "seen": str(refutation)}
     return {"step": None, "seen": None}
 
 
