@@ -339,6 +339,7 @@ MUTANTS = [
     ("studies/audit/canaries", "included * claimed", "claimed", measured("audit run")),
     ("studies/audit/memorisation", "(1 + reached)", "reached", measured("audit memorisation")),
     ("studies/audit/mutants", "normal(*arguments) / 2", "normal(*arguments) / 3", measured("audit mutants")),
+    ("studies/audit/watch", "return len(self.releases)", "return 1 + len(self.releases)", measured("audit mutants")),
     ("studies/celeba_specificity/metrics", "READER_SEED = 0", "READER_SEED = 1", measured("celeba_specificity")),
     ("studies/mutual_information/study", "with_posterior=True", "with_posterior=False", measured("mutual_information")),
     ("studies/wasserstein/toy", "(slope - 1) ** 2", "slope ** 2", measured("wasserstein toy")),

@@ -144,5 +144,6 @@ CLAIMS = (
     Claim(who=BOOK, words="Broken mechanisms are seen through as they train",
           rule="Every mutant of the mechanism is refuted within a run, and no run of the library as it is. In part, if "
           "one of the two.", seeds=1,
-          study="audit", where="watching-a-run", judge=judge_mutants, admits=partial(no_smoke, kind=study.MUTANTS.kind)),
+          study="audit", where="watching-a-run", judge=judge_mutants,
+          admits=partial(no_smoke, kind=study.MUTANTS.kind)),
 )

@@ -1,9 +1,8 @@
 """Ways to break the private mechanism, most of them seen in the wild. Each is a small patch of the real library.
 
-A mutant is wrong in silence: it trains, it logs the planned values, its epsilon is a lie.
+A mutant is wrong in silence: it trains, it logs the planned values, its epsilon is a lie. An auditor has to see through
+each of them (watch), and some law of the mechanism has to fail for each.
 """
-
-# An auditor must be seen to catch them (watch), and the laws of the mechanism are tested on them.
 
 import copy
 import math
@@ -32,9 +31,6 @@ class Patch(Protocol):
         """owner.name = value, for the time being."""
 
 
-MUTANTS: dict[str, Callable[[Patch], None]] = {}
-
-
 @contextmanager
 def patches() -> Iterator[Patch]:
     """Other definitions are in place until the end of a with block."""
@@ -50,52 +46,40 @@ class _Patches:
         self.stack.enter_context(mock.patch.object(owner, name, value))
 
 
-def mutant(apply):
-    MUTANTS[apply.__name__.replace("_", " ")] = apply
-    return apply
-
-
 def wrap(patch, module, name, wrapper):
     """Put wrapper(original, *arguments) in the place of module.name."""
     original = getattr(module, name)
     patch.setattr(module, name, lambda *arguments, **named: wrapper(original, *arguments, **named))
 
 
-@mutant
 def halved_noise(patch):
     wrap(patch, mechanism, "_normal", lambda normal, *arguments: normal(*arguments) / 2)
 
 
-@mutant
 def biases_without_noise(patch):
     wrap(patch, mechanism, "_normal", lambda normal, like, rng: normal(like, rng) * (like.dim() > 1))
 
 
-@mutant
 def uniform_noise(patch):
     """Of the right spread."""
     patch.setattr(mechanism, "_normal", lambda like, rng: torch.from_numpy(
         rng.uniform(-math.sqrt(3), math.sqrt(3), like.shape).astype(np.float32)))
 
 
-@mutant
 def no_noise_on_an_empty_batch(patch):
     wrap(patch, steps_module, "noisy_mean", lambda mean, model, inputs, *, noise_multiplier, **public: mean(
         model, inputs, noise_multiplier=noise_multiplier * (len(inputs[0]) > 0), **public))
 
 
-@mutant
 def noise_reused_between_steps(patch):
     wrap(patch, loop, "stream", lambda stream, key, purpose, step=0: stream(
         key, purpose, 0 if purpose == "noise" else step))
 
 
-@mutant
 def noise_reused_between_parameters(patch):
     wrap(patch, mechanism, "_normal", lambda normal, like, rng: normal(like, copy.deepcopy(rng)))
 
 
-@mutant
 def noise_shared_between_epsilons(patch):
     """The key of a run's randomness leaves epsilon and what follows from it out."""
     whole = RunConfig.hash.fget  # type: ignore[attr-defined]  # of a property
@@ -103,12 +87,10 @@ def noise_shared_between_epsilons(patch):
         config, privacy=replace(config.privacy, epsilon=0.0, noise_multiplier=0.0)))))
 
 
-@mutant
 def no_clip(patch):
     wrap(patch, mechanism, "clipped_sum", lambda clipped_sum, model, inputs, _: clipped_sum(model, inputs, math.inf))
 
 
-@mutant
 def convolutions_left_out_of_the_norm(patch):
     def factors_of(factors, layer, *rest):
         squares, gradients = factors(layer, *rest)
@@ -117,12 +99,10 @@ def convolutions_left_out_of_the_norm(patch):
     wrap(patch, clipping, "_factors", factors_of)
 
 
-@mutant
 def weight_zero_for_nan_instead_of_a_mask(patch):
     patch.setattr(clipping, "_kept", lambda tensor, counted: tensor)
 
 
-@mutant
 def the_sum_clipped_instead_of_each_record(patch):
     def clip(clipped_sum, model, inputs, clip_norm):
         sums = clipped_sum(model, inputs, math.inf)
@@ -133,7 +113,6 @@ def the_sum_clipped_instead_of_each_record(patch):
     wrap(patch, mechanism, "clipped_sum", clip)
 
 
-@mutant
 def small_gradients_stretched_to_C(patch):
     """Scaled by C / norm, never mind whether the norm is above C: private, but another algorithm."""
     def stretch(clipped_sum, model, inputs, clip_norm):
@@ -145,19 +124,16 @@ def small_gradients_stretched_to_C(patch):
         else stretch(clipped_sum, model, inputs, clip_norm)))
 
 
-@mutant
 def realised_batch_divisor(patch):
     wrap(patch, steps_module, "noisy_mean", lambda mean, model, inputs, *, expected_batch, **public: mean(
         model, inputs, expected_batch=max(1, len(inputs[0])), **public))
 
 
-@mutant
 def fakes_counted_by_the_realised_batch(patch):
     wrap(patch, loop, "critic_step", lambda critic_step, critic, optimiser, real, fake, *rest: critic_step(
         critic, optimiser, real, tuple(half[: max(1, len(real[0]))] for half in fake), *rest))
 
 
-@mutant
 def steps_skipped_where_a_score_is_not_finite(patch):
     def step(critic_step, critic, optimiser, real, fake, *rest):
         if critic(*real).isfinite().all():
@@ -169,7 +145,6 @@ def steps_skipped_where_a_score_is_not_finite(patch):
     wrap(patch, loop, "critic_step", step)
 
 
-@mutant
 def shuffled_batches(patch):
     """Each epoch a permutation, cut into batches of one size; accounted for as Poisson."""
     part = 0
@@ -185,13 +160,11 @@ def shuffled_batches(patch):
         rng.permutation(records), BATCHES_PER_EPOCH)[part])
 
 
-@mutant
 def batches_cut_to_a_shape(patch):
     wrap(patch, loop, "poisson_sample", lambda sample, records, sampling_rate, rng: sample(
         records, sampling_rate, rng)[: round(1.1 * records * sampling_rate)])
 
 
-@mutant
 def steps_rounded_up_to_whole_blocks(patch):
     def block(train_block, config, state, records):
         size = config.optimiser.critic_steps
@@ -201,7 +174,6 @@ def steps_rounded_up_to_whole_blocks(patch):
     wrap(patch, loop, "train_block", block)
 
 
-@mutant
 def accountant_not_restored_on_resume(patch):
     """The steps done are forgotten, the weights are not: the budget is spent once more."""
     def load(load_checkpoint, *arguments):
@@ -213,7 +185,6 @@ def accountant_not_restored_on_resume(patch):
     wrap(patch, loop, "load_checkpoint", load)
 
 
-@mutant
 def fresh_noise_on_resume(patch):
     """Steps that a crash undid are repeated with other noise: two releases, charged as one."""
     processes = []
@@ -227,7 +198,6 @@ def fresh_noise_on_resume(patch):
         f"{key}{len(processes)}" if purpose == "noise" else key, purpose, step))
 
 
-@mutant
 def a_generator_that_sees_the_data(patch):
     def block(train_block, config, state, records):
         train_block(config, state, records)
@@ -237,7 +207,6 @@ def a_generator_that_sees_the_data(patch):
     wrap(patch, loop, "train_block", block)
 
 
-@mutant
 def a_critic_with_a_second_writer(patch):
     def step(critic_step, critic, optimiser, real, *rest):
         critic_step(critic, optimiser, real, *rest)
@@ -248,19 +217,16 @@ def a_critic_with_a_second_writer(patch):
     wrap(patch, loop, "critic_step", step)
 
 
-@mutant
 def batches_of_one_size(patch):
     """Without replacement, as many records each time; accounted for as Poisson."""
     patch.setattr(loop, "poisson_sample", lambda records, sampling_rate, rng: rng.choice(
         records, min(records, round(records * sampling_rate)), replace=False))
 
 
-@mutant
 def noise_on_the_last_layer_alone(patch):
     wrap(patch, mechanism, "_normal", lambda normal, like, rng: normal(like, rng) * (like.dim() < 4))
 
 
-@mutant
 def a_step_lost_on_resume(patch):
     """The checkpoint counts one step too few, so a step's noise is drawn again, at other weights."""
     def load(load_checkpoint, *arguments):
@@ -270,3 +236,13 @@ def a_step_lost_on_resume(patch):
         return state
 
     wrap(patch, loop, "load_checkpoint", load)
+
+
+MUTANTS: dict[str, Callable[[Patch], None]] = {apply.__name__.replace("_", " "): apply for apply in (
+    halved_noise, biases_without_noise, uniform_noise, no_noise_on_an_empty_batch, noise_reused_between_steps,
+    noise_reused_between_parameters, noise_shared_between_epsilons, no_clip, convolutions_left_out_of_the_norm,
+    weight_zero_for_nan_instead_of_a_mask, the_sum_clipped_instead_of_each_record, small_gradients_stretched_to_C,
+    realised_batch_divisor, fakes_counted_by_the_realised_batch, steps_skipped_where_a_score_is_not_finite,
+    shuffled_batches, batches_cut_to_a_shape, steps_rounded_up_to_whole_blocks, accountant_not_restored_on_resume,
+    fresh_noise_on_resume, a_generator_that_sees_the_data, a_critic_with_a_second_writer, batches_of_one_size,
+    noise_on_the_last_layer_alone, a_step_lost_on_resume)}

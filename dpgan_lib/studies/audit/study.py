@@ -251,7 +251,8 @@ def plan_mutants(asked: Watched) -> Plan:
     """The run that is watched, and the mutants by name."""
     run = watch.configuration(asked.seed)
     return Plan(run=run, claims_epsilon=False, config=run.to_dict() | {
-        "experiment": "mutants", "level": watch.LEVEL, "mutants": sorted(watch.MUTANTS), "correct": CORRECT_RUNS[asked.profile]},
+        "experiment": "mutants", "level": watch.LEVEL, "mutants": sorted(watch.MUTANTS),
+        "correct": CORRECT_RUNS[asked.profile]},
         card={"name": "canaries", "title": "canaries alone", "records": watch.RECORDS,
               "caption": "images of an auditor's choice, and no data"})
 
