@@ -72,15 +72,16 @@ def holm(p_values: list[float], level: float) -> list[bool]:
 def judge_accounting(records: list[Record]) -> Verdict:
     """No audit of a mechanism as claimed refutes it, and audits do refute what is broken; in part, if one of the two.
 
-    The audits' bounds are at a level that is shared among all of them. Broken are a run without noise and clip, held
-    against BROKEN_CLAIM by an auditor who knows the data, and the mechanism with half its noise.
+    The audits' bounds are at a level that is shared among all of them. Broken are a run without noise, held against
+    BROKEN_CLAIM by an auditor who knows the data, by any estimator; and the mechanism with half its noise.
     """
     private, plain = _parted(records)
     if not private or not plain:
         return Verdict(NOT_MEASURED, "needs private runs, and runs without noise")
     above = [bound > record.metrics["claimed"] for record in private
              for found in record.metrics["audits"].values() for bound in found["together"].values()]
-    caught = [_shown(record, "together") > record.metrics["claimed"] for record in plain]
+    caught = [max(record.metrics["audits"][canaries.KNOWS_DATA]["together"].values()) > record.metrics["claimed"]
+              for record in plain]
     tests = {name: [sum(record.metrics["alone"][name][part] for record in private) for part in ("refuted", "tests")]
              for name in ("correct", "halved")}
     sound = not any(above) and tests["correct"][0] <= alone.TEST_LEVEL * tests["correct"][1]
@@ -92,18 +93,13 @@ def judge_accounting(records: list[Record]) -> Verdict:
                    f"noise: {tests['halved'][0]} of {tests['halved'][1]}{stale(records)}", fewest_seeds(records))
 
 
-def _shown(record: Record, at: str) -> float:
-    """What the Gaussian mean shows of a run's epsilon. at: a name of study.LEVELS."""
-    return record.metrics["audits"][canaries.KNOWS_DATA][at][GAUSSIAN_MEAN]
-
-
 CLOSE = {10.0: 8.5, 1.0: 0.45}  # epsilon claimed -> what an audit of it is to show; set before any run on MNIST
 
 
 def judge_closeness(records: list[Record]) -> Verdict:
     """Of CLOSE, by the median over seeds at LEVEL; in part, if at one of the claims."""
-    found = {claimed: [_shown(record, "bounds") for record in records if epsilon_of(record) == claimed]
-             for claimed in CLOSE}
+    found = {claimed: [record.metrics["audits"][canaries.KNOWS_DATA]["bounds"][GAUSSIAN_MEAN] for record in records
+                       if epsilon_of(record) == claimed] for claimed in CLOSE}
     if not all(found.values()):
         return Verdict(NOT_MEASURED, f"needs runs at epsilon {' and '.join(f'{claimed:g}' for claimed in CLOSE)}")
     measured = "; ".join(f"at epsilon {claimed:g}: {median(found[claimed]):.2f} (of {least:g})"
