@@ -373,9 +373,11 @@ for name, bound in found["bounds"].items():
 print(f"the scores of canaries that are out spread by {found['fit']['spread_out']:.2f}, and their noise was to be 1")
 
 # %% [markdown]
-# Guesses that are nearly all right refute the claim. The Gaussian mean does not, though it showed most on a mechanism
-# that keeps its word: it takes the noise for what was claimed, and that is what is broken here. Its assumption is seen
-# to fail by the scores' spread. So the estimators that assume little are not made idle by those that assume more.
+# Gaussian DP sees it: without noise, hardly a canary is on the wrong side of the threshold. The Gaussian mean does not,
+# though it shows most of a mechanism that keeps its word: it takes the noise for what was claimed, and that is what is
+# broken here. The scores' spread says that its assumption fails. And the guesses of {eq}`eq-one-run` suffer from what no
+# noise hides any more: whoever knows no coin meets all other canaries in each score. So no estimator makes the others
+# idle.
 #
 # **Half of the noise.** That is a subtler fault, and what a bound from below shows of it may still lie below the claim. But a claim says more than one pair
 # $(\varepsilon, \delta)$: it is the whole trade-off curve $f$ that $\sigma$, $q$ and $T$ promise {cite}`dong`. Without

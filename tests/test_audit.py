@@ -206,6 +206,7 @@ def test_the_more_is_assumed_the_more_is_shown():
     assert medians == sorted(medians) and 2.5 < medians[0] and 9 < medians[-1] < 10
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("epsilon", [1.0, 10.0])
 def test_bounds_of_ideal_canaries_keep_their_level(epsilon):
     """200 audits at 95%: 10 may be above the claim, and by chance, one time in a million, 26."""
