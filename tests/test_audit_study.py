@@ -6,17 +6,15 @@ from types import SimpleNamespace
 import jupytext
 import nbformat
 import pytest
-import torch
 
 from dpgan_lib import data, paths, profiles
 from dpgan_lib.book import chapters
-from dpgan_lib.gan import state
-from dpgan_lib.privacy import accounting
+from dpgan_lib.privacy import accounting, audit
 from dpgan_lib.records import checks, verify
 from dpgan_lib.records import store as run_store
 from dpgan_lib.records.store import staleness
 from dpgan_lib.studies import registry
-from dpgan_lib.studies.audit import claims, study
+from dpgan_lib.studies.audit import claims, study, tables
 from dpgan_lib.studies.parameters import parameters_from
 from dpgan_lib.studies.verdicts import NOT_MEASURABLE, NOT_MEASURED
 
@@ -37,20 +35,18 @@ def records(store):
 
 
 @pytest.mark.parametrize("field, value", [
-    ("canaries", 99), ("canaries", 5001), ("canaries", 1000.0), ("seed", -1), ("epsilon", 0.0), ("dataset", "mnits")])
+    ("canaries", 99), ("canaries", 3901), ("canaries", 1000.0), ("seed", -1), ("epsilon", 0.0), ("dataset", "mnits")])
 def test_a_wrong_parameter_is_refused_in_one_line(field, value):
     with pytest.raises(ValueError, match=f"{field}={value!r}") as refusal:
         parameters_from(asdict(study.Parameters()) | {field: value}, study.Parameters)
     assert "\n" not in str(refusal.value)
 
 
-def test_every_profile_has_data_and_room_for_its_canaries():
+def test_every_profile_has_data():
     for profile in profiles.PROFILES:
-        parameters = study.Parameters(dataset="digits", profile=profile, epsilon="inf")
-        run = study.run_of(parameters)
-        assert 4 * run.privacy.records <= data.card("digits").records
-        critic = state.new_state(run, torch.device("cpu")).critic
-        assert sum(weights.numel() for weights in critic.parameters()) >= study.MOST_CANARIES
+        for run in (study.run_of(study.Parameters(dataset="digits", profile=profile, epsilon="inf")),
+                    study.plan_memorisation(study.Memorisation(dataset="digits", profile=profile, epsilon="inf")).run):
+            assert 4 * run.privacy.records <= data.card("digits").records
 
 
 def test_the_chapter_shows_the_librarys_defaults():
@@ -63,10 +59,12 @@ def test_the_chapter_runs_at_smoke(tmp_path, monkeypatch):
     monkeypatch.setenv("DPGAN_HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     output = tmp_path / "07_audit.ipynb"
-    chapters.run_chapter("audit", SMALL, output, timeout=60, progress=False)
+    chapters.run_chapter("audit", SMALL, output, timeout=120, progress=False)
+    few = {name: value for name, value in SMALL.items() if name != "canaries"}
     for epsilon in (10.0, "inf"):
-        address = study.STUDY.address(study.Parameters(**SMALL, epsilon=epsilon))
-        assert (paths.runs() / "audit" / address).is_dir()
+        for address in (study.STUDY.address(study.Parameters(**SMALL, epsilon=epsilon)),
+                        study.MEMORISATION.address(study.Memorisation(**few, epsilon=epsilon))):
+            assert (paths.runs() / "audit" / address).is_dir()
     assert chapters.glued(output)["canaries"] == "200"
     cells = [cell for cell in nbformat.read(output, as_version=4).cells if "mystnb" in cell.metadata]
     assert len(cells) == 4
@@ -89,13 +87,38 @@ def test_a_record_is_found_again_and_verifies(records):
 
 
 @pytest.mark.full
-def test_a_record_holds_both_auditors_and_the_controls(records):
+def test_a_record_holds_every_estimator_for_both_auditors_and_the_controls(records):
     private, plain = records[10.0].metrics, records["inf"].metrics
     assert set(private["audits"]) == set(plain["audits"]) == {"knows the data", "sees releases"}
-    assert all(outcome["epsilon"] <= 10 for outcome in private["audits"].values())
-    assert plain["audits"]["knows the data"]["epsilon"] > study.BROKEN_CLAIM
+    of_each = private["audits"]["knows the data"]["bounds"], private["audits"]["sees releases"]["bounds"]
+    assert set(of_each[0]) == set(private["ideal"]) == set(audit.BOUNDS) and len(of_each[0]) + len(of_each[1]) == (
+        study.BOUNDS_OF_EACH)
+    assert all(bound <= 10 for found in private["audits"].values() for bound in found["together"].values())
+    assert (private["claimed"], plain["claimed"]) == (10, study.BROKEN_CLAIM)
+    assert max(plain["audits"]["knows the data"]["bounds"].values()) > study.BROKEN_CLAIM
     assert plain["alone"] == {} and private["alone"]["correct"]["refuted"] == 0
-    assert max(private["alone"]["bounds"]) <= 10
+    assert 8.5 < private["limit"] < 10
+
+
+def test_tables_show_every_run_and_estimator():
+    """From numbers of a record's shape."""
+    bounds = dict.fromkeys(audit.BOUNDS, 1.25)
+    ideal = {name: {"median": 1.5, "above": 2, "audits": 40} for name in audit.BOUNDS}
+    fit = {"shift": 1.9, "ideal": 2.0, "spread_in": 1.02, "spread_out": 1.01, "length": 1.0}
+    found = {"correct": 9, "guesses": 10, "bounds": bounds}
+    one = SimpleNamespace(asked={"epsilon": 10.0, "seed": 0}, content={"config": {"seed": 0}},
+                          privacy={"epsilon_asked": 10.0}, metrics={
+        "claimed": 10.0, "limit": 9.9, "ideal": ideal, "audits": {"knows the data": found | {"fit": fit}},
+        "alone": {name: {"refuted": 1, "tests": 10} for name in ("correct", "halved")}})
+    page = "".join(table([one]) for table in (
+        tables.audits_table, tables.ideal_table, tables.gap_table, tables.controls_table))
+    assert page.count("1.25 (1.50)") == 4 and "1.50; 2 of 40" in page and "95.0%" in page and "1 of 10" in page
+    assert [row["marks"]["bound"] for row in tables.audit_rows([one])] == [1.25] * 4
+    assert 4 < tables.most_above(40) < 10
+    seen = SimpleNamespace(metrics={"correct": [{"step": None, "seen": None}], "mutants": {
+        name: {"step": step, "seen": None} for name, step in (("late", 12), ("never seen", None), ("early", 1))}})
+    rows = tables.mutants_table(seen)
+    assert rows.index("0 of 1 runs") < rows.index("early") < rows.index("late") < rows.index("never seen")
 
 
 # The claim

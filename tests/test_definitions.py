@@ -282,10 +282,10 @@ def test_a_call_that_is_not_there_is_refused(toy, module, name):
 # This library: a line that computes is changed, and exactly the results that it has a part in are stale
 
 MEASURED = {(chapter, kind, MEASURING) for chapter, kind in (
-    ("audit", "run"), ("celeba_specificity", "run"), ("class_imbalance", "run"), ("cost", "benchmark"),
-    ("mnist_tradeoff", "run"), ("mnist_tradeoff", "ceiling"), ("mnist_tradeoff", "reader"),
-    ("mutual_information", "run"), ("mutual_information", "infogan"), ("private_step", "norms"),
-    ("private_step", "trial"), ("wasserstein", "toy"), ("wasserstein", "stability"))}
+    ("audit", "run"), ("audit", "memorisation"), ("audit", "mutants"), ("celeba_specificity", "run"),
+    ("class_imbalance", "run"), ("cost", "benchmark"), ("mnist_tradeoff", "run"), ("mnist_tradeoff", "ceiling"),
+    ("mnist_tradeoff", "reader"), ("mutual_information", "run"), ("mutual_information", "infogan"),
+    ("private_step", "norms"), ("private_step", "trial"), ("wasserstein", "toy"), ("wasserstein", "stability"))}
 METHOD_OF = {"plain": ("mnist_tradeoff", "mutual_information"), "prototypes": ("mnist_tradeoff", "class_imbalance"),
              "faces": ("celeba_specificity",)}
 TRAINED = {method: {(chapter, "run", TRAINING, method) for chapter in chapters}
@@ -331,7 +331,7 @@ MUTANTS = [
     ("warm_start/reader", "MOMENTUM = 0.9", "MOMENTUM = 0.5", TRAINED["reader"]),
     ("warm_start/face_model", "seen = values > 2 * edge", "seen = values > edge", TRAINED["faces"]),
     ("data/files", "np.float32(127.5)", "np.float32(128)",
-     ALL - measured("celeba_specificity", "wasserstein toy") - TRAINED["faces"]),
+     ALL - measured("celeba_specificity", "wasserstein toy", "audit mutants") - TRAINED["faces"]),
     ("data/celeba", "Resampling.BICUBIC", "Resampling.BILINEAR", measured("celeba_specificity") | TRAINED["faces"]),
     ("measures/classifiers", "CNN_RATE = 1e-3", "CNN_RATE = 2e-3", MEASURED - measured(
         "audit", "celeba_specificity", "private_step norms", "wasserstein toy")),
@@ -349,7 +349,10 @@ MUTANTS = [
     ("studies/class_imbalance/study", "round(kept * rare)", "int(kept * rare)",
      measured("class_imbalance") | {("class_imbalance", "run", TRAINING, "prototypes")}),
     ("studies/class_imbalance/study", "hits / (true == RARE).sum()", "hits / len(true)", measured("class_imbalance")),
-    ("studies/audit/study", "included, delta=DELTA", "included, delta=0.0", measured("audit")),
+    ("studies/audit/canaries", "included * claimed", "claimed", measured("audit run")),
+    ("studies/audit/memorisation", "(1 + reached)", "reached", measured("audit memorisation")),
+    ("studies/audit/mutants", "normal(*arguments) / 2", "normal(*arguments) / 3", measured("audit mutants")),
+    ("studies/audit/watch", "return len(self.releases)", "return 1 + len(self.releases)", measured("audit mutants")),
     ("studies/celeba_specificity/metrics", "READER_SEED = 0", "READER_SEED = 1", measured("celeba_specificity")),
     ("studies/mnist_tradeoff/reading", "TRIES = 4", "TRIES = 8", measured("mnist_tradeoff reader")),
     ("studies/mutual_information/study", "with_posterior=True", "with_posterior=False",

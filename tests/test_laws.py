@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from mutants import MUTANTS
+from mutants import READERS
 from recording import Recording, as_drawn, listen, record, watch_critic_steps
 from sample_record import run_config
 from scipy import stats
@@ -28,8 +28,10 @@ from dpgan_lib.gan import loop
 from dpgan_lib.gan import state as training_state
 from dpgan_lib.gan.networks import Generator, Reader
 from dpgan_lib.gan.state import new_state
+from dpgan_lib.studies.audit import mutants
 from dpgan_lib.warm_start import reader
 
+MUTANTS = mutants.MUTANTS | READERS
 RECORDS, BATCH, STEPS, BLOCK, CLIP, NOISE = 100, 20, 5, 2, 0.5, 1.25  # N, q N, T, T between checkpoints, C, sigma
 CATEGORIES = 10
 RARE = 1e-7  # how often a correct library would fail one statistical check; there are about 300, all seeded

@@ -10,7 +10,7 @@ import pytest
 from dpgan_lib.book.claims import BOOK, address, table
 from dpgan_lib.book.claims import claims as all_claims
 from dpgan_lib.records import store
-from dpgan_lib.studies.audit.claims import judge_accounting
+from dpgan_lib.studies.audit.claims import judge_accounting, judge_closeness, judge_mutants
 from dpgan_lib.studies.mnist_tradeoff import claims
 from dpgan_lib.studies.verdicts import NOT_MEASURED, of_targets
 
@@ -96,22 +96,49 @@ def test_the_targets_of_digits_are_read_from_records():
 
 # Audits
 
-def audited(bound, correct=0, halved=20, epsilon=1.0):
+def audited(bound, correct=0, halved=20, epsilon=1.0, claimed=1.0, together=None, seed=0):
+    """together: the bound at the level that all share, where it is another."""
     tests = {name: {"refuted": refuted, "tests": 20} for name, refuted in (("correct", correct), ("halved", halved))}
-    alone = tests if math.isfinite(epsilon) else {}
-    return SimpleNamespace(asked={"epsilon": epsilon if alone else "inf", "seed": 0}, content={},
-                           privacy={"epsilon_asked": epsilon if alone else "inf"},
-                           metrics={"audits": {"knows the data": {"epsilon": bound}}, "alone": alone})
+    is_private = math.isfinite(epsilon)
+    bounds = {"bounds": {"Gaussian mean": bound},
+              "together": {"Gaussian mean": bound if together is None else together}}
+    return SimpleNamespace(asked={"epsilon": epsilon if is_private else "inf", "seed": seed}, content={}, kind="run",
+                           metrics={"claimed": claimed, "audits": {"knows the data": bounds},
+                                    "alone": tests if is_private else {}})
 
 
 @pytest.mark.parametrize("records, verdict", [
     ([audited(0.5), audited(3.0, epsilon=math.inf)], "holds"),
+    ([audited(1.5, together=0.9), audited(3.0, epsilon=math.inf)], "holds"),
     ([audited(1.5), audited(3.0, epsilon=math.inf)], "holds in part"),
     ([audited(0.5, correct=2), audited(3.0, epsilon=math.inf)], "holds in part"),
     ([audited(0.5, halved=9), audited(3.0, epsilon=math.inf)], "holds in part"),
     ([audited(1.5), audited(0.9, epsilon=math.inf)], "does not hold"), ([audited(0.5)], NOT_MEASURED)])
 def test_audits(records, verdict):
     assert judge_accounting(records).verdict == verdict
+
+
+@pytest.mark.parametrize("at_ten, at_one, verdict", [
+    ((8.6, 8.4, 8.7), (0.5, 0.4, 0.6), "holds"), ((8.4, 8.4, 9.9), (0.5, 0.5, 0.5), "holds in part"),
+    ((8.4,), (0.4,), "does not hold"), ((), (0.5,), NOT_MEASURED)])
+def test_audits_that_get_close(at_ten, at_one, verdict):
+    records = [audited(bound, epsilon=epsilon, seed=seed) for epsilon, bounds in ((10.0, at_ten), (1.0, at_one))
+               for seed, bound in enumerate(bounds)]
+    found = judge_closeness(records)
+    assert found.verdict == verdict and found.seeds == (min(len(at_ten), len(at_one)) or None)
+
+
+def watched(caught, refuted):
+    return [SimpleNamespace(asked={"seed": 0}, content={}, metrics={
+        "mutants": {"one": {"step": 1}, "two": {"step": 3 if caught else None}},
+        "correct": [{"step": None}, {"step": 7 if refuted else None}]})]
+
+
+@pytest.mark.parametrize("records, verdict", [
+    (watched(True, False), "holds"), (watched(False, False), "holds in part"), (watched(True, True), "holds in part"),
+    (watched(False, True), "does not hold"), ([], NOT_MEASURED)])
+def test_mutants_seen_through(records, verdict):
+    assert judge_mutants(records).verdict == verdict
 
 
 # Links

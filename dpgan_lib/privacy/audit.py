@@ -4,15 +4,20 @@ m canaries are put in by fair coins. The auditor guesses r of the m coins from w
 mechanism, for adding or removing one record, keeps anyone from guessing too well, so good guesses refute an epsilon.
 A poor bound proves nothing: the auditor may have been weak, or m small. So no bound stands here without its ceiling.
 
+Four estimators stand side by side (see BOUNDS); the more they assume of the mechanism, the more they show.
+
 Steinke, Nasr, Jagielski 2023, "Privacy Auditing with One (1) Training Run", arXiv 2305.08846.
+Mahloujifar, Melis, Chaudhuri 2025, "Auditing f-Differential Privacy in One Run", arXiv 2410.22235.
+Agrawal, Wei, Singh, Magdon-Ismail, Zikas 2026, "Let's Ask Gauss: Improved One-Run Privacy Auditing", arXiv 2606.12733.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from scipy.special import expit, logit
+from scipy.special import expit, log_ndtr, logit, ndtr, ndtri
 from scipy.stats import beta, binom
 
 from dpgan_lib.config import PrivacyConfig
@@ -145,6 +150,151 @@ def audit(scores: np.ndarray, included: np.ndarray, *, delta: float, level: floa
                  one_run_bound(correct=guesses, **given))
 
 
+# One run, and a mechanism that is taken to be Gaussian. A score is then N(0, 1) of a canary that is out and N(mu, 1) of
+# one that is in: no test of the two has a smaller type II error than Phi(Phi^-1(1 - alpha) - mu), which is mu-GDP.
+
+MOST_MU = 1e4  # looked for; its epsilon is 5e7
+
+
+def epsilon_of_mu(mu: float, delta: float) -> float:
+    """The least epsilon at which N(0, 1) and N(mu, 1) are (epsilon, delta)-indistinguishable.
+
+    It solves delta = Phi(-epsilon / mu + mu / 2) - e^epsilon Phi(-epsilon / mu - mu / 2).  mu: at most MOST_MU.
+    Source: Dong, Roth, Su 2022, Corollary 2.13.
+    """
+    def exceeds(epsilon: float) -> bool:
+        lost = ndtr(-epsilon / mu + mu / 2) - np.exp(epsilon + log_ndtr(-epsilon / mu - mu / 2))
+        return bool(lost > delta)
+
+    return _largest(exceeds, mu * mu / 2 - mu * float(ndtri(delta))) if mu > 0 else 0.0  # there the first term is delta
+
+
+def _largest(holds: Callable[[float], bool], high: float) -> float:
+    """Where a condition that holds up to some point ends, between 0 and high, from below; 0 if it never holds."""
+    if not holds(0.0):
+        return 0.0
+    low = 0.0
+    for _ in range(2 * BISECTIONS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if holds(middle) else (low, middle)
+    return low
+
+
+def is_possible(*, correct: int, guesses: int, canaries: int, level: float,
+                inverse: Callable[[float], float]) -> bool:
+    """Whether under f-DP so many guesses or more can be right with probability `level`.
+
+    inverse: of x -> 1 - f(x), f the trade-off curve.
+    Let p_j be the probability that j of the r guesses are right, and of the events "canary l is guessed, and j are
+    right" take those with a right guess of l; with l's coin turned, the same release has a wrong guess of l, and j - 1
+    right ones. The mean over the m canaries, for 1 - f is concave, says that
+        sum_(j >= i) j p_j / m  <=  1 - f( sum_(j >= i) (r - j + 1) p_(j-1) / m ),    i = 1, ..., r.
+    From P = P[V >= v] = level downwards, each inequality asks for a least p_(i-1), given as little as can be in
+    A = sum_(j >= i) j p_j / m. A law that puts more at v or above, or higher up, ends with no less in all: so if the
+    least sum exceeds 1, there is no such law.   Source: Mahloujifar et al. 2025, section 4.
+    """
+    total, right = level, correct * level / canaries  # P and A
+    for i in range(correct, 0, -1):
+        # A + (B + (r - i + 1) p / m) = r P / m + (r - i + 1) p / m, and the bracket is to be inverse(A) or more.
+        least = (canaries * (inverse(right) + right) - (i - 1) * total) / (guesses - i + 1)
+        more = max(least - total, 0.0)
+        total, right = total + more, right + (i - 1) * more / canaries
+        if total > 1:
+            return False
+    return True
+
+
+@cache
+def f_dp_bound(*, correct: int, guesses: int, canaries: int, delta: float, level: float) -> float:
+    """Epsilon from below by f-DP in one run, for f of the Gaussian family: the epsilon of the least mu not refuted.
+
+    Assumes that the mechanism's trade-off curve is a Gaussian's, as that of many small steps is; nothing of canaries'
+    independence or of the score. The guesses, and how many, were fixed before the outputs were seen.
+    """
+    def is_refuted(mu: float) -> bool:
+        return not is_possible(correct=correct, guesses=guesses, canaries=canaries, level=level,
+                               inverse=lambda share: float(ndtr(ndtri(share) - mu)))
+
+    return epsilon_of_mu(_largest(is_refuted, 2 * abs(float(ndtri(level / canaries)))), delta)
+
+
+def gaussian_dp_bound(scores: np.ndarray, included: np.ndarray, *, threshold: float, delta: float,
+                      level: float) -> float:
+    """Epsilon from below by a fit of mu to one point of the trade-off curve.
+
+    scores, included: (m,).  "In" is said of a score above the threshold, which was fixed beforehand. Both errors are
+    bounded from above by Clopper-Pearson at level / 2 each, and mu = Phi^-1(1 - alpha') - Phi^-1(beta').
+    Assumes independent canaries, and a trade-off curve that is a Gaussian's; the noise's scale need not be known.
+    Source: Nasr et al. 2023, "Tight Auditing of Differentially Private Machine Learning", section 4.
+    """
+    false_alarm, miss = errors(scores, included, threshold=threshold, level=level)
+    return epsilon_of_mu(max(float(-ndtri(false_alarm) - ndtri(miss)), 0.0), delta)
+
+
+def gaussian_mean_bound(scores: np.ndarray, included: np.ndarray, *, delta: float, level: float) -> float:
+    """Epsilon from below by the difference of means between canaries that are in and those that are out.
+
+    scores, included: (m,), in units of the noise's standard deviation in a score, which is known. What a one-sided
+    confidence bound leaves of the difference of means is mu. Scores should spread about their means as the noise does,
+    by 1; where they spread more, the confidence bound is wider.
+    Assumes Gaussian noise of known scale, and nearly orthogonal canaries: their scores are then nearly independent.
+    Noise below that scale is not seen here: look at the spread.   Source: Agrawal et al. 2026, who estimate the scale.
+    """
+    groups = scores[included], scores[~included]
+    if min(map(len, groups)) < 2:
+        return 0.0
+    error = math.sqrt(sum(max(1.0, group.var(ddof=1)) / len(group) for group in groups))
+    mu = float(groups[0].mean() - groups[1].mean() + ndtri(level) * error)
+    return epsilon_of_mu(min(max(mu, 0.0), MOST_MU), delta)
+
+
+def bounds(guessing: np.ndarray, fitted: np.ndarray, included: np.ndarray, *, threshold: float, delta: float,
+           level: float) -> dict[str, float]:
+    """All estimators on one run, by name, each at the level.
+
+    guessing: scores (m,) for the coins' guesses, in which no coin had a part.  fitted: for the Gaussian estimators, in
+    units of their noise; canary i's may use the other canaries' coins, as what the definition's adversary knows.
+    """
+    counts = dict(correct=correct_guesses(guessing, included), guesses=2 * guessed(len(included)),
+                  canaries=len(included))
+    return {ONE_RUN: one_run_bound(**counts, delta=delta, level=level),
+            F_DP: f_dp_bound(**counts, delta=delta, level=level),
+            GAUSSIAN_DP: gaussian_dp_bound(fitted, included, threshold=threshold, delta=delta, level=level),
+            GAUSSIAN_MEAN: gaussian_mean_bound(fitted, included, delta=delta, level=level)}
+
+
+ONE_RUN, F_DP, GAUSSIAN_DP, GAUSSIAN_MEAN = "one run", "f-DP in one run", "Gaussian DP", "Gaussian mean"
+BOUNDS = {ONE_RUN: "nothing of the mechanism", F_DP: "a Gaussian trade-off curve",
+          GAUSSIAN_DP: "that, and independent canaries",
+          GAUSSIAN_MEAN: "Gaussian noise of known scale, and nearly orthogonal canaries"}  # what each assumes
+
+
+def shift(privacy: PrivacyConfig) -> float:
+    """What being in adds to an ideal canary's score on average, in units of its noise: q T C / (sigma C sqrt(T))."""
+    return privacy.sampling_rate * math.sqrt(privacy.steps) / privacy.noise_multiplier
+
+
+def ideal_scores(privacy: PrivacyConfig, canaries: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Scores and coins, (m,), of canaries with orthogonal gradients of length C, among records that are known."""
+    included = rng.random(canaries) < 0.5
+    drawn = rng.binomial(privacy.steps, privacy.sampling_rate, canaries) * included
+    return drawn / (privacy.noise_multiplier * math.sqrt(privacy.steps)) + rng.standard_normal(canaries), included
+
+
+def ceilings(privacy: PrivacyConfig, *, canaries: int, audits: int, level: float, rng: np.random.Generator) -> dict:
+    """What each estimator shows of ideal canaries, simulated: by name, the median bound and how many exceed the claim.
+
+    The median is what the best auditor of this kind may expect, so no audit with as many canaries is to be measured
+    against more. Those above the claim are to be a share `level` at most.
+    """
+    found: list[dict[str, float]] = []
+    for _ in range(audits):
+        scores, included = ideal_scores(privacy, canaries, rng)
+        found.append(bounds(scores, scores, included, threshold=shift(privacy) / 2, delta=privacy.delta, level=level))
+    return {name: {"median": float(np.median([each[name] for each in found])),
+                   "above": sum(each[name] > privacy.epsilon for each in found), "audits": audits} for name in BOUNDS}
+
+
 # One mechanism, many independent trials
 
 @dataclass(frozen=True)
@@ -174,15 +324,15 @@ def is_refuted(scores: np.ndarray, included: np.ndarray, *, threshold: float, cl
     above by Clopper-Pearson at level / 2 each: alpha' and beta'. Under the null both bounds hold with probability
     1 - level, and then beta' >= beta >= f(alpha) >= f(alpha'). Refuted if beta' < f(alpha').
     """
-    says_in = scores > threshold
-    false_alarm = upper(int(says_in[~included].sum()), int((~included).sum()), level / 2)
-    miss = upper(int((~says_in)[included].sum()), int(included.sum()), level / 2)
+    false_alarm, miss = errors(scores, included, threshold=threshold, level=level)
     return miss < claimed.least_miss(false_alarm)
 
 
-def midpoint(privacy: PrivacyConfig) -> float:
-    """The threshold of that test, fixed beforehand: half of what T steps add for a canary that is in, q T C."""
-    return privacy.sampling_rate * privacy.steps * privacy.clip_norm / 2
+def errors(scores: np.ndarray, included: np.ndarray, *, threshold: float, level: float) -> tuple[float, float]:
+    """Both errors of "in, if above the threshold" from above, each at level / 2. scores, included: (n,)."""
+    says_in = scores > threshold
+    return (upper(int(says_in[~included].sum()), int((~included).sum()), level / 2),
+            upper(int((~says_in)[included].sum()), int(included.sum()), level / 2))
 
 
 def level_of_each(audits: int, level: float = 0.05) -> float:

@@ -1,9 +1,13 @@
-"""Canaries: records whose gradients an auditor chose, sampled, clipped and hidden in noise by the real mechanism.
+"""Canaries: records of an auditor's choice, among those that a GAN is trained on, and what each noisy sum says of them.
 
-A canary is a row of the training set. Where the mechanism sums clipped gradients, a canary's row gives a gradient of
-its own in place of a network's: long, clipped to C as any record's, and orthogonal to those of all other canaries. So a
-release's projection on a canary's direction holds C if the canary was in and drawn, plus noise, plus what the data has
-there. Nothing of the mechanism is replaced but that sum's input, and it is the library's own.
+A canary is an image with a label. It takes the path of any record: the coin of Poisson sampling, the critic, the clip
+of its gradient, the sum, the noise. Nothing of the mechanism is replaced; who listens, hears what it releases.
+
+The auditor knows the canaries and, before each step, the critic. So they know the gradient that a canary would add,
+clipped: its direction at that step. A canary's score is the sum over the steps of the noisy sums' projections on it.
+The directions should be orthogonal, or canaries hide each other. A canary is black but for a small patch of huge
+pixels: black pixels leave all but a few of the critic's positions at rest, huge ones outweigh its biases, and two
+canaries meet only where patches, or labels, do. Pixels beyond [-1, 1] are no abuse: the promise is made for any record.
 """
 
 from dataclasses import dataclass, replace
@@ -12,169 +16,173 @@ from functools import partial
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from dpgan_lib.config import PrivacyConfig, RunConfig
 from dpgan_lib.gan import loop, steps
 from dpgan_lib.gan.state import device, new_state
-from dpgan_lib.privacy import audit, mechanism
+from dpgan_lib.privacy import audit
+from dpgan_lib.privacy.clipping import clipped_sum, tape
 
-LENGTH = 10.0  # of a canary's gradient before it is clipped, in units of the claimed C: a dropped clip then shows
-TEST_LEVEL = 0.05  # of one test against a trade-off curve
+STRIDE = 4  # pixels between two patches: the critic's first convolution has this stride,
+FIRST = 1  # and patches of PATCH pixels a side from here on lie in one of its windows alone
+PATCH = 2
+LOUD = 1e3  # length of a patch's pixels: its gradient is far longer than any clip norm
 
 
-class Canaries:
-    """m orthonormal directions of parameter space, and which of the canaries are in.
+def chosen(count: int, image_shape: tuple[int, int, int], categories: int,
+           rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Images (count, *image_shape) float32 and labels (count,) of canaries.
 
-    The d coordinates are dealt out at random to m canaries, d // m each; a direction has entries +-1 / sqrt(d // m) on
-    its own coordinates, with random signs, and 0 elsewhere. So directions are exactly orthogonal, and each meets the
-    data's gradients on coordinates from all layers.
+    All categories take turns, in each all places do, and in each place the rows of an orthogonal matrix.
+    """
+    images = np.zeros((count, *image_shape), dtype=np.float32)
+    channels, *sides = image_shape
+    rows, columns = (np.arange(FIRST, side - PATCH + 1, STRIDE) for side in sides)
+    pixels, cells = channels * PATCH**2, categories * len(rows) * len(columns)
+    patterns = np.linalg.qr(rng.standard_normal((count // (cells * pixels) + 1, cells, pixels, pixels)))[0]
+    for i, image in enumerate(images):
+        turn, cell = divmod(i, cells)
+        row, column = divmod(cell // categories, len(columns))
+        image[:, rows[row] : rows[row] + PATCH, columns[column] : columns[column] + PATCH] = (
+            LOUD * patterns[turn // pixels, cell, turn % pixels]).reshape(channels, PATCH, PATCH)
+    return images, np.arange(count) % categories
+
+
+class Directions:
+    """The clipped gradients of records at a critic's weights, in factors.
+
+    By formulas of its own, not by the clip that is audited: what that gets wrong would be wrong here too.
     """
 
-    def __init__(self, model: nn.Module, count: int, length: float, rng: np.random.Generator):
-        """included: m fair coins.  length: of a gradient before it is clipped.  Raises ValueError if m > d."""
-        self.shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
-        size = sum(shape.numel() for shape in self.shapes.values())
-        if count > size:
-            raise ValueError(f"canaries={count} must be at most {size}: no more directions are orthogonal here.")
-        self.length = length
-        self.included = rng.random(count) < 0.5
-        self.places = torch.from_numpy(rng.permutation(size)[: size // count * count].reshape(count, -1))  # (m, d // m)
-        signs = rng.choice([-1.0, 1.0], self.places.shape) / np.sqrt(self.places.shape[1])
-        self.entries = torch.from_numpy(signs.astype(np.float32))
+    def __init__(self, critic: nn.Module, rows: tuple[Tensor, Tensor], clip_norm: float):
+        """rows: images (m, ...), one-hot categories (m, K).  clip_norm: inf for none."""
+        self.layers, self.activations, self.output_gradients = tape(critic, rows)
+        with torch.no_grad():
+            squares = sum(_squared_norms(*each) for each in self._each())
+            self.lengths = squares.sqrt().clamp(max=clip_norm)  # type: ignore[union-attr]  # a critic has layers
+            self.scale = torch.where(squares > 0, self.lengths / squares.sqrt(), 0)  # type: ignore[union-attr,operator]
 
-    def __len__(self) -> int:
-        return len(self.places)
+    def _each(self):
+        return zip(self.layers.values(), self.activations, self.output_gradients)
 
-    def project(self, gradients: dict[str, Tensor]) -> np.ndarray:
-        """Coordinates (m,) of a gradient along the directions."""
-        flat = torch.cat([gradients[name].flatten() for name in self.shapes]).cpu()
-        return (flat[self.places] * self.entries).sum(1).double().numpy()
+    @torch.no_grad()
+    def project(self, vector: dict[str, Tensor]) -> np.ndarray:
+        """Inner products (m,) of the clipped gradients with a vector of parameter space, by parameter."""
+        products = torch.zeros_like(self.scale)
+        for name, (layer, activation, output_gradient) in zip(self.layers, self._each()):
+            given = {key: vector[f"{name}.{key}" if name else key] for key, _ in layer.named_parameters(recurse=False)}
+            moved = torch.func.functional_call(layer, given, activation)  # what the layer's output moves by
+            products += (moved * output_gradient).flatten(1).sum(1)
+        return (self.scale * products).double().cpu().numpy()
 
-    def combine(self, weights: np.ndarray) -> dict[str, Tensor]:
-        """The sum of the directions with weights (m,), by parameter."""
-        flat = torch.zeros(sum(shape.numel() for shape in self.shapes.values()))
-        flat[self.places] = self.entries * torch.from_numpy(weights.astype(np.float32))[:, None]
-        parts = flat.split([shape.numel() for shape in self.shapes.values()])
-        return {name: part.view(shape) for (name, shape), part in zip(self.shapes.items(), parts)}
 
-    def rows(self, image_shape: tuple[int, ...], categories: int) -> loop.Records:
-        """The canaries as rows of a training set: of no category, and each image filled with the canary's number."""
-        numbers = torch.arange(float(len(self))).view(-1, *[1] * len(image_shape))
-        return loop.Records(numbers.expand(-1, *image_shape), torch.zeros(len(self), categories))
-
-    def pick(self, batch: tuple[Tensor, Tensor]) -> tuple[tuple[Tensor, Tensor], np.ndarray]:
-        """A batch without its canaries, and how often each canary that is in was drawn, (m,): 0 or 1."""
-        images, categories = batch
-        is_record = categories.any(1)
-        numbers = images[~is_record].flatten(1)[:, 0].long().cpu().numpy()
-        drawn = np.bincount(numbers, minlength=len(self)) * self.included
-        return (images[is_record], categories[is_record]), drawn
+def _squared_norms(layer, activation, output_gradient):
+    """Of each record's gradient in one layer, (m,): |sum_t g_t a_t^T|^2 = sum_(t,s) (a_t . a_s)(g_t . g_s)."""
+    if isinstance(layer, nn.Linear):
+        return (activation.square().sum(1) + (layer.bias is not None)) * output_gradient.square().sum(1)
+    a = F.unfold(activation, layer.kernel_size, layer.dilation, layer.padding, layer.stride)  # (m, d, T)
+    g = output_gradient.flatten(2)  # (m, p, T)
+    bias = g.sum(2).square().sum(1) if layer.bias is not None else 0
+    return ((a.mT @ a) * (g.mT @ g)).sum((1, 2)) + bias
 
 
 @dataclass
 class Heard:
-    """Sums over the steps of projections on the canaries' directions, (m,) each.
+    """Sums over the steps of projections on the canaries' directions, (m,) each, in units of the noisy sum.
 
-    released: of what the mechanism released, in units of its sum.  data: of the data's part of that sum.
+    released: of the noisy sums.  data: of what the data adds to them, on average over the batches.  inside, outside:
+    the same of the canaries that are in, and of those that are out, were they in.  own: of a canary's gradient on
+    itself, its squared length; T C^2 if it was always clipped.
     """
 
     released: np.ndarray
     data: np.ndarray
-
-    @property
-    def scores(self) -> dict[str, np.ndarray]:
-        """By auditor. The definition's knows every record but the canary, and which of them were drawn; so it subtracts
-        what they add. The other one sees the releases alone.
-        """
-        return {"knows the data": self.released - self.data, "sees releases": self.released}
+    inside: np.ndarray
+    outside: np.ndarray
+    own: np.ndarray
 
 
-class Planted:
-    """The private mean of a critic's step with canaries in its sum, and what is heard of it.
-
-    Where the mechanism sums clipped gradients, this adds those of the canaries that were drawn; then it listens to what
-    is released. All else is the library's own.
-    """
-
-    def __init__(self, canaries: Canaries):
-        self.canaries = canaries
-        self.heard = Heard(np.zeros(len(canaries)), np.zeros(len(canaries)))
-
-    def private_mean(self, model: nn.Module, inputs: tuple[Tensor, Tensor], *, expected_batch: int,
-             **public) -> dict[str, Tensor]:
-        """As mechanism.noisy_mean."""
-        released = steps.noisy_mean(model, inputs, expected_batch=expected_batch, sum_of=self.sum_of, **public)
-        self.heard.released += expected_batch * self.canaries.project(released)
-        return released
-
-    def sum_of(self, model: nn.Module, inputs: tuple[Tensor, Tensor], clip_norm: float) -> dict[str, Tensor]:
-        """As clipping.clipped_sum."""
-        data, drawn = self.canaries.pick(inputs)
-        sums = mechanism.clipped_sum(model, data, clip_norm)
-        self.heard.data += self.canaries.project(sums)
-        for name, part in self.canaries.combine(drawn * min(self.canaries.length, clip_norm)).items():
-            sums[name] += part.to(sums[name].device)
-        return sums
-
-
-def audited_run(config: RunConfig, images: np.ndarray, labels: np.ndarray, canaries: int, claimed_clip: float,
+def audited_run(config: RunConfig, claimed: PrivacyConfig, images: np.ndarray, labels: np.ndarray, canaries: int,
                 rng: np.random.Generator) -> tuple[Heard, np.ndarray]:
     """Train a run with canaries in its training set. Returns what was heard, and which were in, (m,).
 
     images (N, channels, side, side), labels (N,): the declared N does not count the canaries, which the divisor needs.
-    claimed_clip: the C that the canaries' length is a multiple of; the run may have dropped it.
+    claimed: what the run says of itself, which it may have broken.
     """
+    included = rng.random(canaries) < 0.5
+    loud, names = chosen(canaries, images.shape[1:], config.latent.categories, rng)
+    data, all_canaries = (loop.on_device(replace(config, privacy=replace(config.privacy, records=len(each[0]))), *each)
+                          for each in ((images, labels), (loud, names)))
+    inside, outside = (_some(all_canaries, np.flatnonzero(which)) for which in (included, ~included))
+    records = loop.Records(torch.cat([data.images, inside.images]), torch.cat([data.categories, inside.categories]))
+    heard = Heard(*np.zeros((5, canaries)))
+
+    def private_mean(model: nn.Module, inputs: tuple[Tensor, Tensor], *, expected_batch: int,
+                     **public) -> dict[str, Tensor]:
+        """As mechanism.noisy_mean. The batch is passed on unseen: what the auditor knows of the data, they know."""
+        released = steps.noisy_mean(model, inputs, expected_batch=expected_batch, **public)
+        directions = Directions(model, (all_canaries.images, all_canaries.categories), claimed.clip_norm)
+        heard.released += expected_batch * directions.project(released)
+        for each, known in ((heard.data, data), (heard.inside, inside), (heard.outside, outside)):
+            expected = clipped_sum(model, (known.images, known.categories), claimed.clip_norm)
+            each += claimed.sampling_rate * directions.project(expected)
+        heard.own += directions.lengths.double().square().cpu().numpy()
+        return released
+
     state = new_state(config, device())
-    planned = Canaries(state.critic, canaries, LENGTH * claimed_clip, rng)
-    data, rows = loop.on_device(config, images, labels), planned.rows(images.shape[1:], config.latent.categories)
-    records = loop.Records(torch.cat([data.images, rows.images.to(data.images.device)]),
-                           torch.cat([data.categories, rows.categories.to(data.images.device)]))
-    planted = Planted(planned)
     while state.step < config.privacy.steps:
-        loop.train_block(config, state, records, partial(steps.critic_step, private_mean=planted.private_mean))
-    return planted.heard, planned.included
+        loop.train_block(config, state, records, partial(steps.critic_step, private_mean=private_mean))
+    return heard, included
 
 
-def isolated(privacy: PrivacyConfig, trials: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """The mechanism alone: T steps on canaries, without any data. Each canary is an independent trial.
+def _some(records, rows):
+    chosen_rows = torch.from_numpy(rows).to(records.images.device)
+    return loop.Records(records.images[chosen_rows], records.categories[chosen_rows])
 
-    Returns the scores and which canaries were in, (trials,) each. A trial has one coordinate, and so noise of its own.
+
+KNOWS_DATA, SEES_RELEASES = "knows the data", "sees releases"
+
+
+def guessing(heard: Heard, claimed: PrivacyConfig) -> dict[str, np.ndarray]:
+    """Scores (m,) for guesses, by auditor. Neither has seen a coin, so both subtract half of the other canaries.
+
+    The definition's auditor knows every record but the canaries, though not the draws, and subtracts what the data adds
+    on average. The other one sees the releases alone.
     """
-    model = nn.Linear(trials, 1, bias=False)
-    planned = Canaries(model, trials, LENGTH * privacy.clip_norm, rng)
-    rows = planned.rows((1,), 1)
-    planted = Planted(planned)
-    for _ in range(privacy.steps):
-        batch = torch.from_numpy(mechanism.poisson_sample(trials, privacy.sampling_rate, rng))
-        planted.private_mean(model, (rows.images[batch], rows.categories[batch]), clip_norm=privacy.clip_norm,
-                     noise_multiplier=privacy.noise_multiplier, expected_batch=privacy.expected_batch, rng=rng)
-    return planted.heard.released, planned.included
+    expected = (heard.inside + heard.outside - claimed.sampling_rate * heard.own) / 2
+    return {KNOWS_DATA: heard.released - expected - heard.data, SEES_RELEASES: heard.released - expected}
 
 
-def repeated(privacy: PrivacyConfig, count: int, *, canaries: int, level: float, trials: int,
-             rng: np.random.Generator) -> dict:
-    """Audits and tests of the mechanism alone, each on canaries of its own, so that they can be counted.
+def fitted(heard: Heard, included: np.ndarray, claimed: PrivacyConfig) -> np.ndarray:
+    """Scores (m,) in units of the claimed noise, for the Gaussian estimators.
 
-    count: audits of m canaries each, at the level.  trials: of each test against the claimed trade-off curve, at 5%, of
-    the mechanism as claimed and with its noise halved.
-    Returns bounds (one an audit) and, for "correct" and "halved", how many of how many tests refuted the claim.
+    Each canary's is what the definition's adversary computes, who knows every other record, and so every other coin.
     """
-    scores, included = isolated(privacy, count * canaries, rng)
-    bounds = [audit.audit(*each, delta=privacy.delta, level=level).epsilon
-              for each in _chunks(scores, included, canaries)]
-    claimed = audit.curve(privacy)
-    halved = isolated(replace(privacy, noise_multiplier=privacy.noise_multiplier / 2), len(scores), rng)
-    return {"bounds": bounds} | {
-        name: _refuted(*each, trials, audit.midpoint(privacy), claimed)
-        for name, each in {"correct": (scores, included), "halved": halved}.items()}
+    others = heard.inside - included * claimed.sampling_rate * heard.own
+    noise = claimed.noise_multiplier * claimed.clip_norm * np.sqrt(heard.own)
+    return (heard.released - heard.data - others) / noise
 
 
-def _chunks(scores, included, size):
-    for start in range(0, len(scores) - size + 1, size):
-        yield scores[start : start + size], included[start : start + size]
+def outcome(heard: Heard, included: np.ndarray, claimed: PrivacyConfig, levels: dict[str, float]) -> dict[str, dict]:
+    """By auditor, what was guessed and all bounds that the auditor may compute, at each of the levels, by their names.
 
-
-def _refuted(scores, included, trials, threshold, claimed):
-    outcomes = [audit.is_refuted(*each, threshold=threshold, claimed=claimed, level=TEST_LEVEL)
-                for each in _chunks(scores, included, trials)]
-    return {"refuted": sum(outcomes), "tests": len(outcomes)}
+    fit: of the auditor who knows the data, the difference of means and the spreads about them, in units of the noise,
+    beside the shift of an ideal canary; length: of the canaries' clipped gradients, in units of C.
+    """
+    scores = fitted(heard, included, claimed)
+    found: dict[str, dict] = {}
+    for auditor, guesses in guessing(heard, claimed).items():
+        found[auditor] = {"correct": audit.correct_guesses(guesses, included),
+                          "guesses": 2 * audit.guessed(len(included))}
+        for name, level in levels.items():
+            bounds = audit.bounds(guesses, scores, included, threshold=audit.shift(claimed) / 2, delta=claimed.delta,
+                                  level=level)
+            if auditor != KNOWS_DATA:  # the Gaussian ones take the data's part for known
+                bounds = {estimator: bounds[estimator] for estimator in (audit.ONE_RUN, audit.F_DP)}
+            found[auditor][name] = bounds
+    inside, outside = scores[included], scores[~included]
+    found[KNOWS_DATA]["fit"] = {"shift": float(inside.mean() - outside.mean()), "ideal": audit.shift(claimed),
+                                "spread_in": float(inside.std(ddof=1)), "spread_out": float(outside.std(ddof=1)),
+                                "length": float(np.sqrt(heard.own.mean() / claimed.steps) / claimed.clip_norm)}
+    return found

@@ -1,5 +1,6 @@
-"""The study of audits: one GAN on a small training set, looked at for memorisation; the same mechanism audited with
-canaries; and, where it is private, the mechanism alone, whose audits are independent and so can be counted.
+"""The studies of audits. `run`: a GAN with canaries in its training set, and what an auditor shows of its epsilon; and
+the mechanism alone, whose trials are independent and so can be counted. `memorisation`: a GAN on a few images, and what
+the images that it generates give away. `mutants`: broken mechanisms, watched until they are seen through.
 """
 
 import math
@@ -9,50 +10,93 @@ from itertools import product
 import numpy as np
 
 from dpgan_lib import data
-from dpgan_lib.config import RunConfig
+from dpgan_lib.config import PrivacyConfig, RunConfig
 from dpgan_lib.gan import loop
 from dpgan_lib.measures import classifiers
 from dpgan_lib.privacy import audit, calibration
 from dpgan_lib.profiles import PROFILES
 from dpgan_lib.report.figures import png
-from dpgan_lib.studies.audit import memorisation
-from dpgan_lib.studies.audit.canaries import LENGTH, audited_run, repeated
-from dpgan_lib.studies.parameters import RunParameters, plan_run, require
+from dpgan_lib.studies.audit import alone, canaries, memorisation, watch
+from dpgan_lib.studies.parameters import RunParameters, plan_run, require, require_one_of
 from dpgan_lib.studies.study import SAMPLES, Plan, Study
 
 DELTA = 1e-5
-LEVEL = 0.05  # of all bounds published together
-BROKEN_CLAIM = 1.0  # epsilon that the mechanism without noise and clip is held against
-LEAST_CANARIES, MOST_CANARIES = 100, 5000  # every profile's critic has more parameters
-SHOWN = 10  # generated images in the picture
+LEVEL = 0.05  # of each bound, and of all that are published together
+BROKEN_CLAIM = 1.0  # epsilon that the mechanism without noise is held against
+LEAST_CANARIES, MOST_CANARIES = 100, 3900  # at most eight in each of 49 places and 10 categories
 
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
     """Of a profile's records. images: of the training set, and of each of the three parts beside it.
 
-    generated: images that the generator releases.  replications: audits of the mechanism alone.
-    trials: of each test of it against its own trade-off curve.  The rest is as in RunConfig.
+    generated: images that the generator releases.  The rest is as in RunConfig.
     """
 
     images: int
     expected_batch: int
     steps: int
     generated: int
-    replications: int
-    trials: int
-    model: dict
     optimiser: dict
 
 
 _SMALL = dict(fakes=50, pool=200, critic_steps=4)
 SIZES = {
-    "smoke": Size(images=100, expected_batch=25, steps=60, generated=100, replications=10, trials=500,
-                  model={}, optimiser=dict(fakes=25, pool=50)),
-    "laptop": Size(images=300, expected_batch=60, steps=3_000, generated=1_000, replications=100, trials=5_000,
-                   model={}, optimiser=_SMALL),
-    "paper": Size(images=300, expected_batch=60, steps=30_000, generated=10_000, replications=200, trials=5_000,
-                  model={}, optimiser=_SMALL),
+    "smoke": Size(images=100, expected_batch=25, steps=60, generated=100, optimiser=dict(fakes=25, pool=50)),
+    "laptop": Size(images=300, expected_batch=60, steps=3_000, generated=1_000, optimiser=_SMALL),
+    "paper": Size(images=300, expected_batch=60, steps=30_000, generated=10_000, optimiser=_SMALL),
+}
+
+
+def small_run(asked: RunParameters, size: Size) -> RunConfig:
+    """A GAN on a small training set, its noise calibrated. Opens no data."""
+    run, epsilon = plan_run(replace(asked, epsilon="inf")), asked.target_epsilon  # no calibration that is not needed
+    noise = calibration.calibrate_noise(epsilon=epsilon, delta=DELTA, steps=size.steps,
+                                        sampling_rate=size.expected_batch / size.images)
+    privacy = replace(run.privacy, epsilon=epsilon, records=size.images, expected_batch=size.expected_batch,
+                      steps=size.steps, noise_multiplier=noise,
+                      clip_norm=PROFILES[asked.profile].clip_norm if noise else math.inf)
+    return replace(run, dataset=_card(asked.dataset, size.images).name, privacy=privacy,
+                   optimiser=replace(run.optimiser, **size.optimiser))
+
+
+def _card(dataset: str, images: int) -> data.DataCard:
+    """Of a small training set: some images of the data set, dealt out at random."""
+    whole = data.card(dataset)
+    return replace(whole, name=f"{whole.name}_{images}", title=f"{images} images of {whole.title}", records=images,
+                   caption=f"{whole.caption}; {images} of them, dealt out by seed")
+
+
+def _dealt(files: data.Dataset, images: int, seed: int) -> tuple[memorisation.Parts, dict[str, np.ndarray]]:
+    dealt = memorisation.deal(len(files.train_images), images, seed)
+    return dealt, {name: files.train_images[indices] for name, indices in asdict(dealt).items()}
+
+
+def _rng(plan: Plan, purpose: str) -> np.random.Generator:
+    """Random numbers of a purpose; no two records share them."""
+    return np.random.default_rng([int(plan.address, 16), *purpose.encode()])
+
+
+# Audits
+
+@dataclass(frozen=True, kw_only=True)
+class Depth:
+    """Of a profile's audits. simulated: audits of ideal canaries.  tests: of the mechanism alone.  trials: of each."""
+
+    simulated: int
+    tests: int
+    trials: int
+
+
+# Most records in each batch, and fewer steps than for a GAN's sake: the noise of a step is as large as with small
+# batches and many steps, so that the sum of projections loses as little, and there are fewer steps to pay for.
+AUDITED = {
+    "smoke": (Size(images=100, expected_batch=50, steps=60, generated=0, optimiser=dict(fakes=25, pool=50)),
+              Depth(simulated=40, tests=4, trials=500)),
+    "laptop": (Size(images=300, expected_batch=240, steps=200, generated=0, optimiser=_SMALL),
+               Depth(simulated=200, tests=10, trials=2_000)),
+    "paper": (Size(images=300, expected_batch=150, steps=2_000, generated=0, optimiser=_SMALL),
+              Depth(simulated=200, tests=10, trials=2_000)),
 }
 
 
@@ -71,95 +115,163 @@ class Parameters:
 
     @property
     def base(self) -> RunParameters:
-        return RunParameters(epsilon=self.epsilon, dataset=self.dataset, profile=self.profile, seed=self.seed,
-                             delta=DELTA)
+        return _base(self)
 
     def check(self) -> None:
         """Raises ValueError: one line with the value, what is expected and the repair."""
         self.base.check()
         require(type(self.canaries) is int and LEAST_CANARIES <= self.canaries <= MOST_CANARIES, "canaries",
                 self.canaries, f"must be a whole number in [{LEAST_CANARIES}, {MOST_CANARIES}]: fewer show next to "
-                "nothing, and more have too few coordinates each. Try 1000")
+                "nothing, and more hide each other. Try 1000")
 
 
-def card(asked: Parameters) -> data.DataCard:
-    """Of the small training set: some images of the data set, dealt out at random."""
-    whole, images = data.card(asked.dataset), SIZES[asked.profile].images
-    return replace(whole, name=f"{whole.name}_{images}", title=f"{images} images of {whole.title}", records=images,
-                   caption=f"{whole.caption}; {images} of them, dealt out by seed")
+def _base(asked) -> RunParameters:
+    return RunParameters(epsilon=asked.epsilon, dataset=asked.dataset, profile=asked.profile, seed=asked.seed,
+                         delta=DELTA)
 
 
 def run_of(asked: Parameters) -> RunConfig:
-    """The GAN on the small training set, its noise calibrated. Opens no data."""
-    size, epsilon = SIZES[asked.profile], asked.base.target_epsilon
-    run = plan_run(replace(asked.base, epsilon="inf"))  # without a calibration that is not needed
-    noise = calibration.calibrate_noise(epsilon=epsilon, delta=DELTA, steps=size.steps,
-                                        sampling_rate=size.expected_batch / size.images)
-    privacy = replace(run.privacy, epsilon=epsilon, records=size.images, expected_batch=size.expected_batch,
-                      steps=size.steps, noise_multiplier=noise, clip_norm=clip_norm(asked) if noise else math.inf)
-    return replace(run, dataset=card(asked).name, privacy=privacy, model=replace(run.model, **size.model),
-                   optimiser=replace(run.optimiser, **size.optimiser))
+    """The audited GAN. One without privacy forgets its noise alone, and clips. Opens no data."""
+    run = small_run(asked.base, AUDITED[asked.profile][0])
+    return replace(run, privacy=replace(run.privacy, clip_norm=PROFILES[asked.profile].clip_norm))
 
 
-def clip_norm(asked: Parameters) -> float:
-    """The C that every run claims, also one that has dropped its clip."""
-    return PROFILES[asked.profile].clip_norm
+def claimed_by(asked: Parameters) -> PrivacyConfig:
+    """What the run says of its privacy: one without noise claims BROKEN_CLAIM."""
+    base = asked.base
+    return small_run(replace(base, epsilon=min(base.target_epsilon, BROKEN_CLAIM))
+                     if math.isinf(base.target_epsilon) else base, AUDITED[asked.profile][0]).privacy
+
+
+SEEDS = (0, 1, 2)
+GRID = tuple(Parameters(epsilon=epsilon, seed=seed) for seed, epsilon in product(SEEDS, (10.0, 1.0, "inf")))
+BOUNDS_OF_EACH = len(audit.BOUNDS) + 2  # in a record: by the auditor who knows the data, and by the other one
+LEVELS = {"bounds": LEVEL, "together": audit.level_of_each(BOUNDS_OF_EACH * len(GRID), LEVEL)}
 
 
 def plan(asked: Parameters) -> Plan:
     """The run, with the audit's numbers beside it in the record's configuration."""
-    size, run = SIZES[asked.profile], run_of(asked)
-    return Plan(run=run, card=card(asked), config=run.to_dict() | {"audit": {
-        "canaries": asked.canaries, "guesses": 2 * audit.guessed(asked.canaries),
-        "length": LENGTH * clip_norm(asked), "level": audit.level_of_each(AUDITS, LEVEL),
-        "generated": size.generated, "swaps": memorisation.SWAPS,
-        "replications": size.replications, "trials": size.trials}})
+    (size, depth), run = AUDITED[asked.profile], run_of(asked)
+    return Plan(run=run, card=_card(asked.dataset, size.images), config=run.to_dict() | {"audit": {
+        "canaries": asked.canaries, "guesses": 2 * audit.guessed(asked.canaries), "levels": LEVELS,
+        "patch": canaries.PATCH, "loud": canaries.LOUD} | asdict(depth)})
 
-
-GRID = tuple(Parameters(epsilon=epsilon, seed=seed) for seed, epsilon in product((0, 1), (1.0, 10.0, "inf")))
-AUDITS = 2 * len(GRID)  # bounds published together: of two auditors each
-
-
-# What is measured
 
 def measure(asked: Parameters, plan: Plan, trained: None, files: data.Dataset, progress) -> tuple[dict, dict]:
-    """Train, look and audit: metrics, and a picture of nearest neighbours."""
+    """Train with canaries and audit; simulate ideal audits of the claim; test the mechanism alone, if it is private."""
     loop.keep_freed_memory()
-    run, size = plan.run, SIZES[asked.profile]
-    dealt = memorisation.deal(len(files.train_images), size.images, asked.seed)
-    parts = {name: files.train_images[indices] for name, indices in asdict(dealt).items()}
-    generated = memorisation.release(run, parts["train"], files.train_labels[dealt.train], size.generated)
+    run, claimed, (size, depth) = plan.run, claimed_by(asked), AUDITED[asked.profile]
+    dealt, parts = _dealt(files, size.images, asked.seed)
+    audited = replace(run, dataset=f"{run.dataset} and {asked.canaries} canaries")  # type: ignore[type-var]  # a RunConfig
+    heard, included = canaries.audited_run(audited, claimed, parts["train"], files.train_labels[dealt.train],
+                                           asked.canaries, _rng(plan, "coins"))
     progress()
-    audits = _audits(run, asked, parts["train"], files.train_labels[dealt.train], _rng(plan, "coins"))
+    metrics = {"claimed": claimed.epsilon, "audits": canaries.outcome(heard, included, claimed, LEVELS),
+               "ideal": audit.ceilings(claimed, canaries=asked.canaries, audits=depth.simulated, level=LEVEL,
+                                       rng=_rng(plan, "ideal")),
+               "limit": audit.epsilon_of_mu(audit.shift(claimed), DELTA)}
     progress()
-    metrics = {"nearest": memorisation.nearest(parts, generated, _rng(plan, "swaps")),
-               "attacks": memorisation.attacks(parts, generated),
-               "learnt": classifiers.logistic_accuracy(generated, memorisation.classes(run, size.generated),
-                                                       parts["held_out"], files.train_labels[dealt.held_out]),
-               "audits": audits, "alone": _alone(run, asked, _rng(plan, "alone"))}
-    return metrics, {SAMPLES: png(memorisation.neighbours(parts, generated[:SHOWN]))}
-
-
-def _audits(run: RunConfig, asked: Parameters, images: np.ndarray, labels: np.ndarray,
-            rng: np.random.Generator) -> dict[str, dict]:
-    """By auditor, an audit of the same mechanism at work. Another data set, and so noise of its own."""
-    audited = replace(run, dataset=f"{run.dataset} and {asked.canaries} canaries")
-    heard, included = audited_run(audited, images, labels, asked.canaries, clip_norm(asked), rng)
-    level = audit.level_of_each(AUDITS, LEVEL)
-    return {auditor: asdict(audit.audit(scores, included, delta=DELTA, level=level))
-            for auditor, scores in heard.scores.items()}
-
-
-def _alone(run: RunConfig, asked: Parameters, rng: np.random.Generator) -> dict:
-    """Audits and tests of the mechanism alone; none without noise, which hides nothing."""
-    size = SIZES[asked.profile]
-    return repeated(run.privacy, size.replications, canaries=asked.canaries, trials=size.trials,
-                    level=audit.level_of_each(AUDITS, LEVEL), rng=rng) if run.privacy.is_private else {}
-
-
-def _rng(plan: Plan, purpose: str) -> np.random.Generator:
-    """Random numbers of a purpose; no two records share them."""
-    return np.random.default_rng([int(plan.address, 16), *purpose.encode()])
+    alone_found = (alone.counted(claimed, depth.tests, depth.trials, _rng(plan, "alone"))
+                   if run.privacy.is_private else {})  # type: ignore[attr-defined]
+    return metrics | {"alone": alone_found}, {}
 
 
 STUDY = Study(chapter="audit", asked=Parameters, plan=plan, training_set=None, measure=measure, grid=GRID)
+
+
+# Memorisation
+
+SHOWN = 10  # generated images in the picture
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memorisation:
+    """A GAN on a few images. Parameters as of an audit."""
+
+    epsilon: float | str = 10.0
+    dataset: str = "mnist"
+    profile: str = "laptop"
+    seed: int = 0
+
+    @property
+    def base(self) -> RunParameters:
+        return _base(self)
+
+    def check(self) -> None:
+        """Raises ValueError as Parameters does."""
+        self.base.check()
+
+
+def plan_memorisation(asked: Memorisation) -> Plan:
+    """The GAN, and what is looked at."""
+    size, run = SIZES[asked.profile], small_run(asked.base, SIZES[asked.profile])
+    return Plan(run=run, card=_card(asked.dataset, size.images), config=run.to_dict() | {"memorisation": {
+        "generated": size.generated, "swaps": memorisation.SWAPS}})
+
+
+def measure_memorisation(asked: Memorisation, plan: Plan, trained: None, files: data.Dataset,
+                         progress) -> tuple[dict, dict]:
+    """Train and look: metrics, and a picture of nearest neighbours."""
+    loop.keep_freed_memory()
+    run, size = plan.run, SIZES[asked.profile]
+    dealt, parts = _dealt(files, size.images, asked.seed)
+    generated = memorisation.release(run, parts["train"], files.train_labels[dealt.train], size.generated)  # type: ignore[arg-type]  # a RunConfig
+    progress()
+    metrics = {"nearest": memorisation.nearest(parts, generated, _rng(plan, "swaps")),
+               "attacks": memorisation.attacks(parts, generated),
+               "learnt": classifiers.logistic_accuracy(generated, memorisation.classes(run, size.generated),  # type: ignore[arg-type]
+                                                       parts["held_out"], files.train_labels[dealt.held_out])}
+    return metrics, {SAMPLES: png(memorisation.neighbours(parts, generated[:SHOWN]))}
+
+
+# Two seeds, though the rule takes ten: as long as no run without privacy is seen to memorise, more decide nothing.
+MEMORISATION = Study(
+    chapter="audit", kind="memorisation", asked=Memorisation, plan=plan_memorisation, training_set=None,
+    measure=measure_memorisation,
+    grid=tuple(Memorisation(epsilon=epsilon, seed=seed) for seed, epsilon in product((0, 1), (10.0, 1.0, "inf"))))
+
+
+# Mutants
+
+CORRECT_RUNS = {"smoke": 1, "laptop": 5, "paper": 20}  # of the library as it is, watched beside its mutants
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watched:
+    """Every mutant, each in a run of its own. seed: names the runs' random numbers."""
+
+    profile: str = "laptop"
+    seed: int = 0
+
+    def check(self) -> None:
+        """Raises ValueError: one line with the value, what is expected and the repair."""
+        require_one_of("profile", self.profile, CORRECT_RUNS)
+        require(type(self.seed) is int and self.seed >= 0, "seed", self.seed, "must be a whole number, 0 or more")
+
+
+def plan_mutants(asked: Watched) -> Plan:
+    """The run that is watched, and the mutants by name."""
+    run = watch.configuration(asked.seed)
+    return Plan(run=run, claims_epsilon=False, config=run.to_dict() | {
+        "experiment": "mutants", "level": watch.LEVEL, "mutants": sorted(watch.MUTANTS),
+        "correct": CORRECT_RUNS[asked.profile]},
+        card={"name": "canaries", "title": "canaries alone", "records": watch.RECORDS,
+              "caption": "images of an auditor's choice, and no data"})
+
+
+def measure_mutants(asked: Watched, plan: Plan, trained: None, files: None, progress) -> tuple[dict, dict]:
+    """By mutant, the step that refuted it and what was seen; and the same of runs of the library as it is."""
+    found = {}
+    for name in watch.MUTANTS:
+        found[name] = watch.watched(name, asked.seed)
+        progress()
+    return {"mutants": found, "correct": [watch.watched(None, asked.seed + run)
+                                                  for run in range(CORRECT_RUNS[asked.profile])]}, {}
+
+
+def no_files(asked: Watched, progress: bool) -> None:
+    """Canaries are all the data that there is."""
+
+
+MUTANTS = Study(chapter="audit", kind="mutants", asked=Watched, plan=plan_mutants, load=no_files, training_set=None,
+                measure=measure_mutants, vary=("seed",), grid=(Watched(),), threads=1)

@@ -1,32 +1,30 @@
-"""What the records of the study of audits say, as rows and tables."""
+"""What the records of the studies of audits say, as rows and tables."""
 
 import math
 
 import numpy as np
+from scipy.stats import binom
 
 from dpgan_lib.config import PrivacyConfig
 from dpgan_lib.privacy import audit
 from dpgan_lib.records import store
 from dpgan_lib.records.store import Record
 from dpgan_lib.report import cards, html, numbers
-from dpgan_lib.studies.audit import canaries, memorisation
-from dpgan_lib.studies.audit.study import BROKEN_CLAIM, DELTA
+from dpgan_lib.studies.audit import alone, canaries, memorisation
+from dpgan_lib.studies.audit.study import DELTA, LEVEL
 
 
 def sorted_by_privacy(records: list[Record]) -> list[Record]:
     """Each run once, by epsilon, then seed."""
     runs = {record.run_id: record for record in records}
-    return sorted(runs.values(), key=lambda record: (_epsilon(record), record.content["config"]["seed"]))
+    return sorted(runs.values(), key=lambda record: (_epsilon(record), record.asked["seed"]))
 
 
 def _epsilon(record):
-    return store.number(record.privacy["epsilon_asked"])
+    return store.number(record.asked["epsilon"])
 
 
-def claim(record: Record) -> float:
-    """The epsilon that an audit is held against: of a mechanism without noise and clip, BROKEN_CLAIM."""
-    return min(_epsilon(record), math.inf if record.metrics["alone"] else BROKEN_CLAIM)
-
+# Memorisation
 
 def distance_curves(record: Record) -> dict[str, tuple]:
     """For figures.panels: the distribution of generated images' nearest distances, to both sets of images."""
@@ -44,49 +42,6 @@ def nearest_table(records: list[Record]) -> str:
     return html.table("Generated images and their nearest neighbours",
                       ["run", "nearer to a training image", "p-value of the swap test", "held-out digits named"],
                       body)
-
-
-def audits_table(records: list[Record]) -> str:
-    """Every audit with its ceiling, as HTML."""
-    body = [html.table_row(f"{cards.run_name(record)}: {auditor}",
-                           [f"{claim(record):g}", f"{shown['correct']} of {shown['guesses']}",
-                            f"{shown['epsilon']:.2f}", f"{shown['ceiling']:.2f}", _typical(record)])
-            for record in records for auditor, shown in record.metrics["audits"].items()]
-    level = records[0].content["config"]["audit"]["level"]
-    return html.table(f"Epsilon from below (delta = {numbers.plain(DELTA)}, add/remove), each at level {level:.2g}",
-                      ["run: an auditor who", "epsilon claimed", "guesses right", "bound",
-                       "ceiling: all guesses right", "the mechanism alone (median)"], body)
-
-
-def _typical(record):
-    alone = record.metrics["alone"]
-    return f"{np.median(alone['bounds']):.2f}" if alone else "hides nothing"
-
-
-def audit_rows(records: list[Record]) -> list[dict]:
-    """For figures_audit.ranges: a line from 0 to each audit's ceiling, and marks on it."""
-    rows = []
-    for record in records:
-        alone = record.metrics["alone"]
-        typical = {"the mechanism alone": np.median(alone["bounds"])} if alone else {}
-        rows += [{"name": f"{cards.run_name(record)}: {auditor}", "epsilon": _epsilon(record), "low": 0.0,
-                  "high": shown["ceiling"], "marks": {"bound": shown["epsilon"], "ceiling": shown["ceiling"],
-                                                      "claimed": claim(record)} | typical}
-                 for auditor, shown in record.metrics["audits"].items()]
-    return rows
-
-
-def controls_table(records: list[Record]) -> str:
-    """Tests and audits of the mechanism alone, counted, as HTML. records: private ones."""
-    body = []
-    for record in records:
-        alone, asked = record.metrics["alone"], _epsilon(record)
-        cells = [f"{alone[each]['refuted']} of {alone[each]['tests']}" for each in ("correct", "halved")]
-        above = sum(bound > asked for bound in alone["bounds"])
-        body.append(html.table_row(cards.run_name(record), [*cells, f"{above} of {len(alone['bounds'])}"]))
-    return html.table(f"The mechanism alone: tests at level {canaries.TEST_LEVEL:g} that refute it, and bounds above "
-                      "the claim", ["claimed", "as claimed: refuted", "half the noise: refuted",
-                                    "as claimed: bounds too high"], body)
 
 
 def attack_rows(records: list[Record]) -> list[dict]:
@@ -109,7 +64,95 @@ def attacks_table(records: list[Record]) -> str:
 
 def most_advantage(record: Record) -> float:
     """Of any attack on one record added or removed, on average over runs: 1 - alpha - f(alpha) at its largest."""
-    if not record.metrics["alone"]:
+    privacy = PrivacyConfig(**record.content["config"]["privacy"])
+    if not privacy.is_private:
         return 1.0
-    curve = audit.curve(PrivacyConfig(**record.content["config"]["privacy"]))
+    curve = audit.curve(privacy)
     return float(np.max(1 - curve.alpha - curve.beta))
+
+
+# Audits
+
+def audits_table(records: list[Record]) -> str:
+    """Every audit, each bound with its ceiling, as HTML."""
+    body = []
+    for record in records:
+        for auditor, found in record.metrics["audits"].items():
+            cells = [_with_ceiling(record, found["bounds"], name) for name in audit.BOUNDS]
+            body.append(html.table_row(f"{cards.run_name(record)}: {auditor}",
+                                       [f"{record.metrics['claimed']:g}", f"{found['correct']} of {found['guesses']}",
+                                        *cells]))
+    return html.table(f"Epsilon from below (delta = {numbers.plain(DELTA)}, add/remove), each at level {LEVEL:g}, and "
+                      "in brackets what ideal canaries show (median)",
+                      ["run: an auditor who", "epsilon claimed", "guesses right", *audit.BOUNDS], body)
+
+
+def _with_ceiling(record, bounds, name):
+    return f"{bounds[name]:.2f} ({record.metrics['ideal'][name]['median']:.2f})" if name in bounds else "-"
+
+
+def audit_rows(records: list[Record]) -> list[dict]:
+    """For figures_audit.ranges: a line for each estimator from 0 to the claim, with its bound and its ceiling."""
+    rows = []
+    for record in records:
+        for name, bound in record.metrics["audits"][canaries.KNOWS_DATA]["bounds"].items():
+            rows.append({"name": f"{cards.run_name(record)}: {name}", "epsilon": _epsilon(record), "low": 0.0,
+                         "high": record.metrics["claimed"],
+                         "marks": {"bound": bound, "ideal canaries (median)": record.metrics["ideal"][name]["median"],
+                                   "claimed": record.metrics["claimed"]}})
+    return rows
+
+
+def ideal_table(records: list[Record]) -> str:
+    """How often each estimator exceeded the claim, in simulated audits of ideal canaries, as HTML.
+
+    records: private ones. Runs with the same claim are simulated apart, and counted together.
+    """
+    body = []
+    for claimed in sorted({record.metrics["claimed"] for record in records}):
+        of_claim = [record.metrics["ideal"] for record in records if record.metrics["claimed"] == claimed]
+        count = sum(found[audit.ONE_RUN]["audits"] for found in of_claim)
+        cells = [f"{np.median([found[name]['median'] for found in of_claim]):.2f}; "
+                 f"{sum(found[name]['above'] for found in of_claim)} of {count}" for name in audit.BOUNDS]
+        body.append(html.table_row(f"{claimed:g}", [*cells, f"{most_above(count):.0f} of {count}"]))
+    return html.table("Ideal canaries: the median bound, and how many bounds exceed the claim",
+                      ["epsilon claimed", *audit.BOUNDS, f"at level {LEVEL:g}, chance leaves up to"], body)
+
+
+def most_above(audits: int) -> int:
+    """Of so many audits at LEVEL, as many bounds above the claim as chance exceeds one time in a thousand."""
+    return int(binom.isf(1e-3, audits, LEVEL))
+
+
+def gap_table(records: list[Record]) -> str:
+    """What lies between the claim and what the Gaussian mean shows, step by step, as HTML. records: private ones."""
+    body = []
+    for record in records:
+        metrics, found = record.metrics, record.metrics["audits"][canaries.KNOWS_DATA]
+        fit, ideal = found["fit"], metrics["ideal"][audit.GAUSSIAN_MEAN]["median"]
+        body.append(html.table_row(cards.run_name(record), [
+            f"{metrics['claimed']:g}", f"{metrics['limit']:.2f}", f"{ideal:.2f}",
+            f"{found['bounds'][audit.GAUSSIAN_MEAN]:.2f}", f"{fit['shift'] / fit['ideal']:.1%}",
+            f"{fit['spread_out']:.2f}, {fit['spread_in']:.2f}"]))
+    return html.table("From the claim to the bound",
+                      ["run", "claimed", "of one score, known exactly", "ideal canaries, 95% sure", "this run",
+                       "shift, of the ideal one", "spread: out, in (noise alone: 1)"], body)
+
+
+def controls_table(records: list[Record]) -> str:
+    """Tests of the mechanism alone, counted, as HTML. records: private ones."""
+    body = [html.table_row(cards.run_name(record),
+                           [f"{record.metrics['alone'][each]['refuted']} of {record.metrics['alone'][each]['tests']}"
+                            for each in ("correct", "halved")]) for record in records]
+    return html.table(f"The mechanism alone: tests at level {alone.TEST_LEVEL:g} that refute it",
+                      ["claimed", "as claimed: refuted", "half the noise: refuted"], body)
+
+
+def mutants_table(record: Record) -> str:
+    """Each mutant, the step that refuted it and what was seen, as HTML; first the library as it is."""
+    correct = record.metrics["correct"]
+    refuted = sum(found["step"] is not None for found in correct)
+    rows = [html.table_row("(the library as it is)", [f"{refuted} of {len(correct)} runs refuted", "-"])]
+    by_step = sorted(record.metrics["mutants"].items(), key=lambda each: (each[1]["step"] or math.inf, each[0]))
+    rows += [html.table_row(name, [str(found["step"] or "never"), found["seen"] or "-"]) for name, found in by_step]
+    return html.table("Mutants, watched until they are refuted", ["mutant", "step", "what was seen"], rows)
