@@ -48,6 +48,8 @@ def row(record: Record) -> dict:
 
 def name(record: Record) -> str:
     """The run in words, for a title."""
+    if record.kind == study.READING.kind:
+        return f"with a private reader, {cards.run_name(record)}"
     ablation = record.asked["ablation"]
     words = study.METHODS[record.asked["method"]].name + (f" ({ablation})" if ablation != "none" else "")
     return f"{words}, {cards.run_name(record)}"
