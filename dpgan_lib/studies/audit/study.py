@@ -252,8 +252,12 @@ class Watched:
 def plan_mutants(asked: Watched) -> Plan:
     """The run that is watched, and the mutants by name."""
     run = watch.configuration(asked.seed)
-    return Plan(run=run, claims_epsilon=False, config=run.to_dict() | {
-        "experiment": "mutants", "level": watch.LEVEL, "mutants": sorted(watch.MUTANTS),
+    watched = run.to_dict()
+    for name in ("profile", "seed", "dataset"):  # the record's own
+        del watched[name]
+    return Plan(run=run, claims_epsilon=False, config={
+        "experiment": "mutants", "dataset": run.dataset, "profile": asked.profile, "seed": asked.seed,
+        "watched": watched, "level": watch.LEVEL, "mutants": sorted(watch.MUTANTS),
         "correct": CORRECT_RUNS[asked.profile]},
         card={"name": "canaries", "title": "canaries alone", "records": watch.RECORDS,
               "caption": "images of an auditor's choice, and no data"})
