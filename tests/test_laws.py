@@ -461,10 +461,11 @@ LAWS = {name.removeprefix("law_").replace("_", " "): law for name, law in list(g
 
 @cache
 def laws_that_catch(mutant):
+    """Of the laws of the step that the mutant is of: the critic's, or the reader's."""
     with pytest.MonkeyPatch.context() as patch:
         MUTANTS[mutant](patch)
         forget_recordings()
-        caught = [name for name, law in LAWS.items() if is_broken(law)]
+        caught = [name for name, law in LAWS.items() if ("reader" in name) == (mutant in READERS) and is_broken(law)]
     forget_recordings()  # they are of a library with that mutant
     return caught
 
