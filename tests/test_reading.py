@@ -79,7 +79,7 @@ def read(epsilon, reader=0.99, plain=0.9, faithful=0.97, wide=0.985, pairs=0.995
     ({"reader": 0.9, "faithful": 0.9, "wide": 0.9, "pairs": 0.9}, "does not hold")])
 def test_the_claim_on_the_reader(monkeypatch, changes, verdict):
     monkeypatch.setattr(store, "staleness", lambda record: [])
-    records = [read(epsilon, seed=seed, **changes) for epsilon in (1.0, 10.0) for seed in range(3)]
+    records = [read(epsilon, seed=seed, **changes) for epsilon in (0.2, 1.0, 10.0) for seed in range(3)]
     (claim,) = (each for each in claims.CLAIMS if each.judge is claims.judge_reader)
     found = claim.verdict(records)
     assert (found.verdict, found.seeds) == (verdict, 3)
