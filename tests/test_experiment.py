@@ -225,10 +225,10 @@ def test_who_waited_for_a_process_that_left_nothing_computes_the_run(slow):
 
 
 def test_a_private_run_on_real_mnist_learns_and_on_shuffled_labels_it_does_not(real_mnist, tmp_path):
-    """200 private critic steps at epsilon 10 against the same run on shuffled labels."""
+    """500 private critic steps at epsilon 10 against the same run on shuffled labels."""
     config = plan_run(RunParameters(profile="smoke", epsilon=10.0))
-    noise = calibration.calibrate_noise(epsilon=10.0, delta=1e-5, sampling_rate=config.privacy.sampling_rate, steps=200)
-    config = replace(config, privacy=replace(config.privacy, steps=200, noise_multiplier=noise))
+    noise = calibration.calibrate_noise(epsilon=10.0, delta=1e-5, sampling_rate=config.privacy.sampling_rate, steps=500)
+    config = replace(config, privacy=replace(config.privacy, steps=500, noise_multiplier=noise))
     files = real_mnist
     shuffled = np.random.default_rng(0).permutation(files.train_labels)
     learnt, control = (accuracy(config, files, labels, tmp_path / name)
