@@ -348,7 +348,9 @@ class InfoGANConfig:
     deformed: Q reads the category from a randomly deformed copy of the image.
     shared: Q reads the critic's features, and teaches them; else it has layers of its own.
     hidden: of the generator's first layer, and of the features.
-    continuous_weight: of the continuous codes in L_I, where the category's is 1.
+    continuous_weight: of the continuous codes in L_I, where the category's is 1; 0 for the first continuous_after
+        updates, so that categories have found what they mean before numbers can.
+    falling: the share of the updates, the last ones, in which all rates fall to 0 on a line.
     """
 
     loss: str
@@ -357,6 +359,8 @@ class InfoGANConfig:
     shared: bool
     hidden: int
     continuous_weight: float
+    continuous_after: int
+    falling: float
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -143,7 +143,7 @@ def test_the_bound_that_is_reported_is_at_most_the_entropy_of_codes_that_q_canno
     gan = infogan.initial(config, np.random.default_rng(0))
     images, _ = fakes(config, gan, 256)
     _, other = sample_latent(config.latent, 256, np.random.default_rng(1))  # I = 0: codes of other images
-    loss, bound = infogan.information_loss(config, gan.posterior, images, other, np.random.default_rng(0))
+    loss, bound = infogan.information_loss(config, gan.posterior, images, other, 0.1, np.random.default_rng(0))
     assert bound <= 0.1 < code_entropy(config.latent)  # 0 on average
     assert torch.isfinite(loss)
 
@@ -153,7 +153,7 @@ def test_what_q_learns_reaches_the_critics_features_if_they_are_shared_and_never
     config = run(shared=shared)
     gan = infogan.initial(config, np.random.default_rng(0))
     images, code = fakes(config, gan)
-    loss, _ = infogan.information_loss(config, gan.posterior, images, code, np.random.default_rng(0))
+    loss, _ = infogan.information_loss(config, gan.posterior, images, code, 0.1, np.random.default_rng(0))
     loss.backward()
     assert (gan.critic.features is gan.posterior.features) == shared
     assert all((each.grad is not None) == shared for each in gan.critic.features.parameters())
@@ -168,11 +168,30 @@ def test_the_term_of_a_shared_q_is_the_same_whatever_the_data():
         gan = infogan.initial(config, np.random.default_rng(0))
         images, code = fakes(config, gan)
         optimiser = infogan_loop.adam(torch.nn.ModuleList([gan.critic, gan.posterior]), 1e-3)
-        _, pull = infogan.critic_step(config, gan, optimiser, real, images, code, np.random.default_rng(0))
+        _, pull = infogan.critic_step(config, gan, optimiser, real, images, code, 0.1, np.random.default_rng(0))
         gradients.append((pull, [each.grad for each in gan.posterior.head.parameters()]))
         score = gan.critic.score.weight.grad
     assert torch.equal(gradients[0][0], gradients[1][0])
     assert all(map(torch.equal, gradients[0][1], gradients[1][1])) and score.abs().sum() > 0
+
+
+def test_numbers_join_the_bound_later_and_rates_fall_to_nothing(monkeypatch):
+    config = run(steps=30)
+    state, seen, step_of = infogan_loop.new_state(config, CPU), [], infogan_loop.critic_step
+
+    def watched(*arguments):
+        seen.append((arguments[-2], state.critic_optimiser.param_groups[0]["lr"],
+                     state.generator_optimiser.param_groups[0]["lr"]))
+        return step_of(*arguments)
+
+    monkeypatch.setattr(infogan_loop, "critic_step", watched)
+    for _ in range(30):
+        infogan_loop.train_block(config, state, real_images())
+    weights, critic, generator = zip(*seen)
+    assert weights == (0.0,) * 10 + (0.1,) * 20
+    fall = [1.0] * 20 + [left / 10 for left in range(10, 0, -1)]
+    assert critic == pytest.approx([2e-4 * share for share in fall])
+    assert generator == pytest.approx([1e-3 * share for share in fall])
 
 
 # W

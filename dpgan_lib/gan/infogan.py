@@ -171,16 +171,16 @@ def initial(config: InfoGANRunConfig, rng: np.random.Generator) -> InfoGAN:
 # Losses and steps
 
 def information_loss(config: InfoGANRunConfig, posterior: InfoGANPosterior, images: Tensor, code: Tensor,
-                     rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+                     continuous_weight: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     """-lambda L_I, the continuous codes weighted; and L_I itself in nats, a lower bound of I(c; G) either way.
 
-    rng: of the deformations.
+    continuous_weight: of these, where the category's is 1.  rng: of the deformations.
     """
     prediction = (posterior.reading(images, deformed(images, rng)) if config.infogan.deformed else posterior(images))
     bound = mutual_info_bound(config.latent, prediction, code)
     of_category = mutual_info_bound(replace(config.latent, continuous=0), prediction[:, : config.latent.categories],
                                     category(config.latent, code))
-    weighted = of_category + config.infogan.continuous_weight * (bound - of_category)
+    weighted = of_category + continuous_weight * (bound - of_category)
     return -config.optimiser.info_weight * weighted, bound.detach()
 
 
@@ -193,10 +193,11 @@ def gradient_penalty(critic: InfoGANCritic, real: Tensor, fake: Tensor, rng: np.
 
 
 def critic_step(config: InfoGANRunConfig, gan: InfoGAN, optimiser: Optimizer, real: Tensor, fake: Tensor, code: Tensor,
-                rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+                continuous_weight: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     """One step of critic and Q, then w back into W: the sum of the critic's loss and -lambda L_I.
 
     real (B, ...), fake (B, ...) of codes (B, code_dim).  optimiser: of both networks' parameters, the features once.
+    continuous_weight: of the continuous codes in L_I.
     Returns L_I in nats, and the gradient of -lambda L_I at the fakes, by which the generator learns; both as before
     the step.
     """
@@ -204,7 +205,7 @@ def critic_step(config: InfoGANRunConfig, gan: InfoGAN, optimiser: Optimizer, re
     loss = CRITIC_LOSS[config.infogan.loss](gan.critic(real), gan.critic(fake.detach()))
     if config.infogan.gradient_penalty:
         loss = loss + config.infogan.gradient_penalty * gradient_penalty(gan.critic, real, fake.detach(), rng)
-    information, bound = information_loss(config, gan.posterior, fake, code, rng)
+    information, bound = information_loss(config, gan.posterior, fake, code, continuous_weight, rng)
     parameters = optimiser.param_groups[0]["params"]
     *gradients, pull = torch.autograd.grad(loss + information, [*parameters, fake])
     _descend(optimiser, gradients)

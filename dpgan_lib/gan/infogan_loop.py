@@ -75,18 +75,29 @@ def train(config: InfoGANRunConfig, images: np.ndarray, labels: np.ndarray, fold
 
 def train_block(config: InfoGANRunConfig, state: InfoGANState, real: Tensor) -> None:
     """critic_steps steps of critic and Q, or as many as are left; then one of the generator, on the last's fakes."""
+    settings = config.infogan
+    set_rates(config, state)
     for _ in range(min(config.optimiser.critic_steps, config.privacy.steps - state.step)):
         rng = stream(config.randomness, "latent", state.step)
         z, code = (part.to(real.device) for part in sample_latent(config.latent, config.optimiser.fakes, rng))
         drawn = stream(config.randomness, "sampling", state.step).integers(len(real), size=config.optimiser.fakes)
         fake = state.gan.generator(z, code)
         batch = real[torch.from_numpy(drawn).to(real.device)]
-        bound, pull = critic_step(config, state.gan, state.critic_optimiser, batch, fake, code, rng)
+        weight = settings.continuous_weight if state.step >= settings.continuous_after else 0.0
+        bound, pull = critic_step(config, state.gan, state.critic_optimiser, batch, fake, code, weight, rng)
         state.step += 1
     generator_step(config, state.gan, state.generator_optimiser, fake, pull)
     if not torch.isfinite(bound):
         raise RuntimeError(f"the run diverged at critic step {state.step}: L_I is {bound.item()}. Lower its rates.")
     state.history.append((state.step, round(bound.item(), 4)))
+
+
+def set_rates(config: InfoGANRunConfig, state: InfoGANState) -> None:
+    """The rates of the next block: as planned, and towards the end on a line to 0."""
+    steps, settings = config.privacy.steps, config.optimiser
+    left = min(1.0, (steps - state.step) / (config.infogan.falling * steps))
+    state.critic_optimiser.param_groups[0]["lr"] = settings.critic_rate * left
+    state.generator_optimiser.param_groups[0]["lr"] = settings.generator_rate * left
 
 
 def new_state(config: InfoGANRunConfig, place: torch.device) -> InfoGANState:

@@ -115,7 +115,8 @@ def run_of(asked: Parameters) -> InfoGANRunConfig:
                                   pool=size.batch, clip_fakes=False, critic_steps=1, averaging=0.0),
         evaluation=size.evaluation,
         infogan=InfoGANConfig(loss=loss.kind, gradient_penalty=loss.penalty, deformed=asked.deformed,
-                              shared=asked.shared, hidden=size.hidden, continuous_weight=0.1))
+                              shared=asked.shared, hidden=size.hidden, continuous_weight=0.1,
+                              continuous_after=size.updates // 3, falling=1 / 3))
 
 
 def plan(asked: Parameters) -> Plan:
