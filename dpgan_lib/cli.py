@@ -70,24 +70,40 @@ def run(progress, chapter, parameters, output, timeout):
               help="Whose record it is: a chapter, or chapter/kind where it has several.")
 @click.option("--max-minutes", type=click.FloatRange(min=0, min_open=True), help="Stop then; the next call resumes.")
 @click.option("--fresh", is_flag=True, help="Compute it even if a record is there.")
+@click.option("--current", is_flag=True, help="Compute it again if the record that is there is stale.")
 @click.option("--prepare", is_flag=True, help="Only lay out run.json and data.npz, to train on another machine.")
 @click.pass_obj
-def train(progress, parameters, study, max_minutes, fresh, prepare):
+def train(progress, parameters, study, max_minutes, fresh, current, prepare):
     """Compute one record, or find it: train and measure. A parameter without a default is the grid's first."""
-    from dataclasses import asdict
-
-    from dpgan_lib.book import chapters
+    from dpgan_lib.records import store
     from dpgan_lib.report import cards
     from dpgan_lib.studies import registry
 
     wanted = registry.study(study)
-    known = asdict(wanted.grid[0]) | chapters.field_defaults(wanted.asked)
-    asked = wanted.asked(**known | chapters.fitted(_values(parameters), known, study))
+    known = _known(wanted)
+    asked = wanted.asked(**known | _fitted(parameters, known, study))
     if prepare:
         click.echo(wanted.prepare(asked))
         return
+    if current and (found := store.find(wanted.chapter, wanted.address(asked))):
+        fresh = fresh or bool(store.staleness(found))
     record = wanted.obtain(asked, fresh=fresh, max_minutes=max_minutes, progress=progress)
     _show(record, record and cards.status(record))
+
+
+def _known(study) -> dict:
+    """What a study can be asked for, by name: the defaults, or else the values of the grid's first cell."""
+    from dataclasses import asdict
+
+    from dpgan_lib.book import chapters
+
+    return asdict(study.grid[0]) | chapters.field_defaults(study.asked)
+
+
+def _fitted(parameters, known: dict, study: str) -> dict:
+    from dpgan_lib.book import chapters
+
+    return chapters.fitted(_values(parameters), known, study)
 
 
 @main.command()
@@ -297,6 +313,19 @@ def sweep(progress, study, jobs):
     click.echo("\n".join([f"{len(due) - len(holes)} of {len(due)} cells computed", *holes]))
     if holes:
         raise click.exceptions.Exit(1)
+
+
+@main.command()
+@click.argument("study", default=FIRST_CHAPTER)
+@_parameters
+def cells(study, parameters):
+    """Print the cells of a study's grid as JSON, for workflow/Snakefile; with parameters, all at that size."""
+    import json
+
+    from dpgan_lib.studies import registry, sweep
+
+    given = _fitted(parameters, _known(registry.study(study)), study)
+    click.echo(json.dumps(sweep.cells(study, given), indent=1))
 
 
 @main.command()
