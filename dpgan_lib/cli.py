@@ -91,6 +91,23 @@ def train(progress, parameters, study, max_minutes, fresh, current, prepare):
     _show(record, record and cards.status(record))
 
 
+@main.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False))
+@click.pass_obj
+def collect(progress, folder):
+    """Make records of the prepared runs in FOLDER that `python -m dpgan_lib.remote --all FOLDER` has trained."""
+    from pathlib import Path
+
+    from dpgan_lib.studies import elsewhere
+
+    holes = 0
+    for run, record, reason in elsewhere.collect(Path(folder), progress):
+        click.echo(f"hole: {run.name}: {reason}" if record is None else record.folder)
+        holes += record is None
+    if holes:
+        raise click.exceptions.Exit(1)
+
+
 def _known(study) -> dict:
     """What a study can be asked for, by name: the defaults, or else the values of the grid's first cell."""
     from dataclasses import asdict
