@@ -374,17 +374,57 @@ def reproduce(progress, chapter, parameters, run):
                                               "fields that there are.")
 @click.pass_obj
 def verify(progress, record, deep, explain):
-    """Check what a record says, by its folder or <study>/<run id>. Opens no data unless --deep."""
-    from dpgan_lib.records import checks, verify, vouching
+    """Check what a record says, by its folder or <study>/<run id>, or all of an archive. Opens no data unless --deep."""
+    from pathlib import Path
+
+    from dpgan_lib.records import archive, checks, verify, vouching
 
     if record is None and not explain:
         raise ValueError("there is nothing to verify: name a record, or ask with --explain what would be checked")
+    if record and archive.is_archive(Path(record)):
+        if deep or explain:
+            raise ValueError(f"{record} is an archive, which --deep and --explain do not take: unpack it, and name the "
+                             "folder of one of its records.")
+        _verify_archive(Path(record), progress)
+        return
     chosen = None if record is None else verify.find(record)
     found = [] if chosen is None else verify.check(chosen, deep=deep, progress=progress)
     lines = list(map(str, found)) + ([""] if found and explain else [])
     click.echo("\n".join(lines + (vouching.explain(chosen) if explain else [])))
     if any(check.outcome == checks.FAILED for check in found):
         raise click.exceptions.Exit(1)
+
+
+def _verify_archive(path, progress):
+    from tqdm import tqdm
+
+    from dpgan_lib.records import archive, checks, store, verify
+
+    with archive.unpacked(path) as results:
+        failed = [f"manifest: {problem}" for problem in store.check_manifest()]
+        folders = sorted(found.parent for found in results.glob(f"*/*/{store.RECORD}"))
+        for folder in tqdm(folders, desc="verifying", unit=" records", disable=not progress):
+            wrong = [check for check in verify.check(verify.find(str(folder))) if check.outcome == checks.FAILED]
+            failed += [f"{folder.parent.name}/{folder.name}: {check}" for check in wrong]
+    click.echo("\n".join([*failed, f"{len(folders)} records, {len(failed)} checks failed"]))
+    if failed:
+        raise click.exceptions.Exit(1)
+
+
+@main.command()
+@click.argument("file", type=click.Path(dir_okay=False))
+def archive(file):
+    """Write the published records, weights, manifest and environment into FILE, a plain tar: for an archive with a DOI.
+
+    `dpgan verify FILE` checks it, and needs nothing else.
+    """
+    import hashlib
+    from pathlib import Path
+
+    from dpgan_lib.records import archive
+
+    count = archive.write(Path(file))
+    click.echo(f"{file}: {count} records\nsha256 {hashlib.sha256(Path(file).read_bytes()).hexdigest()}")
 
 
 def _values(parameters) -> dict:
