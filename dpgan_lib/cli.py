@@ -374,7 +374,7 @@ def reproduce(progress, chapter, parameters, run):
                                               "fields that there are.")
 @click.pass_obj
 def verify(progress, record, deep, explain):
-    """Check what a record says, by its folder or <study>/<run id>, or all of an archive. Opens no data unless --deep."""
+    """Check what a record says, by its folder or <study>/<run id>, or an archive's. Opens no data unless --deep."""
     from pathlib import Path
 
     from dpgan_lib.records import archive, checks, verify, vouching
