@@ -35,7 +35,8 @@ def cells(name: str, given: dict) -> list[dict]:
 
     given: parameters by name that every cell takes instead of its own, such as a smaller profile.
     A cell is {"study": "chapter/kind", "run": its id, "state": CURRENT, or else what makes it so, TRAIN or MEASURE,
-    "record": the path of its record.json, where it is or will be, "parameters": by name, and what ASKS says}.
+    "record": the path of its record.json, where it is or will be, "found": the folder of the one that is there, stale
+    or not, or None, "parameters": by name, and what ASKS says}.
     Raises ValueError if there is no such grid, or if a parameter is unknown or makes no sense.
     """
     registry.study(name)
@@ -62,7 +63,8 @@ def _described(study: Study, asked) -> dict:
     state = _state(study, found)
     folder = found.folder if found and state == CURRENT else paths.runs() / study.chapter / run
     return {"study": f"{study.chapter}/{study.kind}", "run": run, "state": state,
-            "record": str(folder / store.RECORD), "parameters": strict(asdict(asked))} | ASKS[asked.profile]
+            "record": str(folder / store.RECORD), "found": found and str(found.folder),
+            "parameters": strict(asdict(asked))} | ASKS[asked.profile]
 
 
 def _state(study: Study, found: Record | None) -> str:
