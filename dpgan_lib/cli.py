@@ -92,7 +92,7 @@ def train(progress, parameters, study, max_minutes, fresh, current, prepare):
 
 
 @main.command()
-@click.argument("folder", type=click.Path(exists=True, file_okay=False))
+@click.argument("folder", type=click.Path(file_okay=False))
 @click.pass_obj
 def collect(progress, folder):
     """Make records of the prepared runs in FOLDER that `python -m dpgan_lib.remote --all FOLDER` has trained."""

@@ -128,7 +128,7 @@ def check_snakemake(words):
     for target in values.targets:
         if target.endswith(".ipynb"):
             chapters.chapter_path(Path(target).stem.split("_eps")[0])
-    for profile in values.profile or ():
+    for profile in (values.profile or "").split():
         assert (ROOT / profile / "config.yaml").is_file()
 
 
