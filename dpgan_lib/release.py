@@ -6,7 +6,7 @@ records, hash, loss, batch, wall time or hour. The guarantee is for one release:
 its epsilon.
 
 No value in the data changes what is said: an image whose label is none of the declared classes belongs to none, and its
-score is 0. What kind of arrays a file holds is checked, and said, before anything is charged. Steps are charged by
+score is 0. How the input is laid out is checked, and said, before anything is charged. Steps are charged by
 gan.loop, in the file that privacy.ledger keeps.
 """
 

@@ -5,6 +5,7 @@ import gzip
 import io
 import os
 import re
+import shlex
 import struct
 import warnings
 import zlib
@@ -452,6 +453,16 @@ def test_another_layout_is_refused_in_one_line_that_quotes_nothing(tmp_path, nam
     assert not {"9", str(SIDE), str(GREYS.size)} & set(re.findall(r"[0-9]+", said))  # counts and sizes
 
 
+def test_what_does_not_fit_into_memory_is_said_without_its_size(tmp_path, monkeypatch):
+    def fail(*given):
+        raise MemoryError("Unable to allocate an array with shape (60000, 28, 28)")
+
+    monkeypatch.setattr(labelled_images, "_records", fail)
+    with pytest.raises(ValueError, match="^x does not fit into memory: give this process more of it.$") as refusal:
+        labelled_images.read("x", GREY)
+    assert refusal.value.__suppress_context__
+
+
 @pytest.mark.parametrize("change", [{"channels": 2}, {"fit": "crop"}, {"ground": 256}])
 def test_a_declaration_out_of_range_is_refused(change):
     with pytest.raises(ValueError, match=f"{next(iter(change))}=.* is none of"):
@@ -524,3 +535,32 @@ def test_accuracies_on_public_images_are_of_grey_ones(short, tmp_path):
     path = in_npz(tmp_path / "x", COLOURS, [NAMES[label] for label in LABELS])
     done = released(path, tmp_path / "out", *DECLARED, "--channels", "3", "--public-test", str(path))
     assert done.exit_code == 2 and "channels=3 must be 1 for accuracies" in done.stderr
+
+
+# The page
+
+PAGE = (Path(__file__).parents[1] / "book" / "rerun.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str, text: str) -> list[str]:
+    return re.findall(rf"(?sm)^```{language}\n(.*?)^```$", text)
+
+
+@pytest.mark.full
+def test_the_example_of_the_page_says_what_the_page_says_that_it_says(tmp_path, monkeypatch):
+    example = PAGE.partition("(own-example)=")[2].partition("\n## ")[0]
+    (code,), (command,), (output,) = (blocks(language, example) for language in ("python", "bash", "text"))
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
+    done = CliRunner().invoke(main, shlex.split(command)[1:])
+    assert (done.exit_code, done.stdout) == (0, output), done.output
+
+
+def test_the_page_shows_how_to_look_at_what_was_read(tmp_path, monkeypatch, capsys):
+    in_folders(tmp_path / "scans", GREYS[:3], ["healthy", "ill", "healed"]).joinpath("ill", "cut.png").write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    (code,) = blocks("python", PAGE.partition("(own-line)=")[2].partition("(own-example)=")[0])
+    exec(code, {})
+    assert capsys.readouterr().out == "4 records, 2 of no class\n"
+    bounds = map(int, re.findall(r"2<sup>([0-9]+)</sup>", PAGE))
+    assert [2**power for power in bounds] == [labelled_images.LARGEST_IMAGE, labelled_images.LARGEST_FILE]

@@ -1,10 +1,10 @@
 """Labelled images of your own: folders, lists, Parquet, .npz and IDX files, each read to the same two arrays.
 
 All that decides how an image is read is declared in public: the classes, the side, the channels, how it is fitted and
-the ground. Each record is read on its own. One that does not fit, for whatever reason, becomes a blank image of no
-class: it trains nothing, changes no other record, and is neither named nor counted. What is refused, in one line that
-quotes nothing from inside, is an input that is laid out in another way: no such file, no header, arrays of another
-kind.
+the ground. Each record is read on its own. One that does not fit, for whatever reason, belongs to no class, and an
+image that cannot be read is blank: such a record trains nothing, changes no other one, and is neither named nor
+counted. What is refused, in one line that quotes nothing from inside, is an input that is laid out in another way: no
+such file, no header, arrays of another kind.
 
 Records stand in the order of their files' names, or in that of the file that holds them all.
 """
@@ -87,13 +87,16 @@ def read(path: str | Path, declared: Declared) -> tuple[np.ndarray, np.ndarray]:
     blank = np.full(declared.image_shape, declared.ground, np.uint8)
     numbers = {_plain(name): number for number, name in enumerate(declared.classes)}
     images, labels = [], []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns of single images
-        for content, label in _records(Path(path), numbers):
-            pixels = _pixels(content, declared)
-            images.append(blank if pixels is None else pixels)
-            labels.append(NO_CLASS if pixels is None or label is None else numbers.get(_plain(label), NO_CLASS))
-    return np.array(images, np.uint8).reshape(-1, *declared.image_shape), np.array(labels, np.int64)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns of single images
+            for content, label in _records(Path(path), numbers):
+                pixels = _pixels(content, declared)
+                images.append(blank if pixels is None else pixels)
+                labels.append(NO_CLASS if pixels is None or label is None else numbers.get(_plain(label), NO_CLASS))
+        return np.array(images, np.uint8).reshape(-1, *declared.image_shape), np.array(labels, np.int64)
+    except MemoryError:  # NumPy's own words have the number of records
+        raise ValueError(f"{path} does not fit into memory: give this process more of it.") from None
 
 
 def _plain(label: Any) -> str:
