@@ -315,6 +315,15 @@ def test_an_image_of_a_folder_may_lie_deeper_and_the_folder_of_a_class_may_be_a_
     assert sorted(by_record(path)) == sorted(before)
 
 
+def test_an_image_is_known_by_its_content_and_not_by_its_name(tmp_path):
+    path = in_folders(tmp_path / "x", GREYS[:3], NAMES)
+    before = by_record(path)
+    for name, other in zip(FILES, ("00", "01.JPG", "02.txt")):
+        (found,) = path.rglob(name)
+        found.rename(found.with_name(other))
+    assert len(before) == 3 and by_record(path) == before
+
+
 LINES = {  # added to a list: what trains more than before, by the number of an image and its label
     "an unknown class": ("x.png,emu", []), "no label": ("x.png", []), "no file": (",cat", []),
     "absent": ("y.png,cat", []), "a blank line": ("", []), "an open quote": ('"x.png,cat', []),
