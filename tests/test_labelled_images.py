@@ -19,7 +19,7 @@ from click.testing import CliRunner
 from PIL import Image
 from pyarrow import parquet
 
-from dpgan_lib import data, profiles
+from dpgan_lib import data, profiles, release
 from dpgan_lib.cli import main
 from dpgan_lib.data import labelled_images
 from dpgan_lib.data.labelled_images import NO_CLASS, Declared
@@ -447,7 +447,7 @@ REFUSED = {
     "fewer labels": (a_file("x.npz", archive(images=GREYS, labels=LABELS[1:])), "not as many labels as images"),
     "no labels": (idx_pair(idx(GREYS), None), "a-idx1-ubyte, with the labels of a-idx3-ubyte, is absent"),
     "cut IDX": (idx_pair(idx(GREYS)[:-1], idx(LABELS.astype("u1"))), "is cut, or no IDX file of bytes"),
-    "other IDX": (idx_pair(idx(GREYS), b"\0\0\x0d\1" + bytes(40)), "is cut, or no IDX file of bytes"),
+    "other IDX": (idx_pair(idx(GREYS), b"\0\0\x0d\1\0\0\0\x09" + bytes(9)), "is cut, or no IDX file of bytes"),
     "cut gzip": (idx_pair(gzip.compress(idx(GREYS))[:-9], idx(LABELS.astype("u1"))), "is cut, or no IDX file of bytes"),
     "fewer IDX labels": (idx_pair(idx(GREYS), idx(LABELS[1:].astype("u1"))), "not as many labels as images")}
 
@@ -491,6 +491,13 @@ def released(path: Path, out: Path, *more: str):
     arguments = ["--quiet", "release", str(path), "--name", "zoo", "--records", "1500", "--epsilon", "3",
                  "--delta", "1e-5", "--profile", "smoke", "--out", str(out), *more]
     return CliRunner().invoke(main, arguments)
+
+
+def test_colours_are_scaled_as_greys_are_and_channels_come_first():
+    pixels = release.scaled(COLOURS)
+    assert pixels.dtype == np.float32 and pixels.flags.c_contiguous
+    for channel in range(3):
+        assert np.array_equal(pixels[:, channel], release.scaled(COLOURS[..., channel])[:, 0])
 
 
 DECLARED = ["--classes", ",".join(NAMES), "--side", "12"]

@@ -181,7 +181,7 @@ def _fitted(image: Image.Image, declared: Declared) -> np.ndarray:
 
 def _of_folders(folder: Path, numbers: dict[str, int]) -> Iterator[tuple[Path, str]]:
     """Every file below a class's folder, at any depth, but for what an operating system put there."""
-    classes = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not is_hidden(entry.name))
+    classes = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
     if not any(_plain(name) in numbers for name in classes):
         raise ValueError(f"{folder} has neither {LIST} nor a folder named as one of the declared classes: make one of "
                          "them, or declare the classes as the folders are named.")
