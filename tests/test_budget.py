@@ -619,6 +619,15 @@ def test_a_release_that_exists_takes_nothing_more(short, tmp_path):
     assert budget.read(clinic).granted == 2 * granted, "in another folder it is another release"
 
 
+def test_releases_into_two_folders_are_two_also_while_both_are_open(short, tmp_path):
+    clinic, given = declare(tmp_path / "b", 30.0), private_data()
+    assert asked(tmp_path / "one", clinic, given, max_minutes=1e-9) is None
+    for out in ("two", "one"):
+        assert asked(tmp_path / out, clinic, given).content["steps"] == {"charged": SHORT, "taken": SHORT}
+    one, other = budget.read(clinic).releases.values()
+    assert one.granted == other.granted == SHORT * one.cost
+
+
 @pytest.mark.parametrize("kill_at", [1, 5])
 def test_a_release_resumed_after_a_kill_is_charged_once(short, tmp_path, clinic, monkeypatch, kill_at):
     given, parameters = private_data(), release.Parameters(**DECLARED)
