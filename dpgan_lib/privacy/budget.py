@@ -148,8 +148,6 @@ def create(path: Path, *, population: str, epsilon: float, delta: float, unit: s
     Raises ValueError for numbers that make no sense, and where the file exists.
     """
     _check_declaration(population, epsilon, delta, unit)
-    if path.exists():
-        raise ValueError(f"{path} exists already: a budget is declared once. Name another file for another population.")
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     part.unlink(missing_ok=True)
     try:
@@ -163,9 +161,10 @@ def create(path: Path, *, population: str, epsilon: float, delta: float, unit: s
                     delta=float(delta), adjacency=ADJACENCY, accountant=ACCOUNTANT, day=_day())
             connection.execute("COMMIT")
         try:
-            os.link(part, path)  # whole or not at all, and never over a file that another process has made meanwhile
+            os.link(part, path)  # whole or not at all, and never over a file that is there
         except FileExistsError:
-            raise ValueError(f"{path} exists already: a budget is declared once.") from None
+            raise ValueError(f"{path} exists already: a budget is declared once. Name another file for another "
+                             "population.") from None
         except OSError as error:
             raise RuntimeError(f"{path} cannot be written ({error.strerror}): name a file on a local disk of "
                                "yours.") from error
