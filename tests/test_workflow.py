@@ -92,7 +92,7 @@ def test_a_grid_killed_again_and_again_leaves_the_records_of_one_that_was_not(ho
 @pytest.mark.full
 def test_a_job_that_ends_at_its_slice_is_tried_again_from_its_checkpoint(home):
     target = sweep.cells(INFOGAN, SMALL)[0]["record"]
-    slices = ["--retries", "50", "--set-resources", 'train:minutes="0.001"']  # a few steps of thirty
+    slices = ["--retries", "50", "--set-resources", 'train:minutes="0.005"']  # a few steps of thirty
     said = snakemake(INFOGAN, SMALL, target, options=slices)
     assert "non-zero exit status 75" in said and left([target])
     written = Path(target).stat().st_mtime_ns
