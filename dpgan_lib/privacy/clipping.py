@@ -18,7 +18,7 @@ from torch.nn import functional as F
 # keeps half as much for each row, and so takes twice as many rows in the same memory.
 PASS = {"cpu": 256, "cuda": 1024}
 PADDING = {"cpu": 16, "cuda": 128}
-MARGIN = 2.0**-17  # of the clip norm, left for the rounding of float32
+MARGIN = 2.0**-17  # of the clip norm, left for the rounding of a record's own norm and products in float32
 
 
 def clipped_sum(model: nn.Module, inputs: tuple[Tensor, ...], clip_norm: float) -> dict[str, Tensor]:
@@ -27,9 +27,9 @@ def clipped_sum(model: nn.Module, inputs: tuple[Tensor, ...], clip_norm: float) 
     model: maps inputs to one score a record, (B,); check_separable(model) holds.  inputs: tensors whose first axis is
     the batch, which may be empty.  clip_norm: > 0, inf for none.
     Returns name -> tensor of the parameter's shape.  A record whose gradient is not finite contributes 0.
-    One record more or less moves the result by at most clip_norm, rounding included. Each norm is the same whoever
-    shares the batch; sums are rounded in float32, by less than batch * 2^-26 clip_norm where that was measured. A
-    margin of 2^-17 of clip_norm is kept for both: enough for batches of some hundreds.
+    Rounding: a record's own part has norm at most clip_norm, with a margin of 2^-17, and its norm the same bits whoever
+    shares the batch. The others' float32 sum is rounded differently beside it, by less than batch * 2^-23 clip_norm
+    where that was measured, so in the worst case a record moves the sum by clip_norm (1 + batch * 2^-23).
     """
     parameters = dict(model.named_parameters())
     sums = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
