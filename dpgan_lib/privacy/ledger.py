@@ -15,13 +15,27 @@ FILE = "charged"
 
 def charge(folder: Path, steps: int) -> None:
     """Write down, so that not even a power cut loses it, that critic steps up to this one are charged."""
-    folder.mkdir(parents=True, exist_ok=True)
+    for missing in [each for each in (folder, *folder.parents) if not each.exists()][::-1]:
+        missing.mkdir(exist_ok=True)
+        _sync(missing.parent)
     temporary = folder / f"{FILE}.{os.getpid()}.part"
     with temporary.open("w") as file:
         file.write(str(steps))
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, folder / FILE)
+    _sync(folder)  # the file's new name
+
+
+def _sync(folder: Path) -> None:
+    """Wait until a folder's entries are on disk. Windows opens no folders, and has no such call."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def charged(folder: Path) -> int:
