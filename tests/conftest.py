@@ -122,4 +122,4 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.section("mutants and the laws that caught them")
         for mutant, laws in rows:
             for index, law in enumerate(laws or ["NOTHING"]):
-                terminalreporter.line(f"{'' if index else mutant:45}{law}")
+                terminalreporter.line(f"{'' if index else mutant:58}{law}")
