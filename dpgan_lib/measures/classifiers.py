@@ -27,7 +27,8 @@ class Schedule:
 
 STEADY = Schedule(batch=128, rate=1e-3, falls=False)
 # On real images as accurate as STEADY, at under half its cost. Learning from 50,000 of the training set and tested on
-# the others: ten classes 98.9% after 2,100 steps against 98.8% after 1,400, pairs 99.7% after 150 against 99.6% after 100.
+# the others: ten classes 98.9% after 2,100 steps against 98.8% after 1,400, pairs 99.7% after 150 against 99.6% after
+# 100.
 FALLING = Schedule(batch=32, rate=2e-3, falls=True)
 
 
