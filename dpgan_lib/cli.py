@@ -70,24 +70,57 @@ def run(progress, chapter, parameters, output, timeout):
               help="Whose record it is: a chapter, or chapter/kind where it has several.")
 @click.option("--max-minutes", type=click.FloatRange(min=0, min_open=True), help="Stop then; the next call resumes.")
 @click.option("--fresh", is_flag=True, help="Compute it even if a record is there.")
+@click.option("--current", is_flag=True, help="Compute it again if the record that is there is stale.")
 @click.option("--prepare", is_flag=True, help="Only lay out run.json and data.npz, to train on another machine.")
 @click.pass_obj
-def train(progress, parameters, study, max_minutes, fresh, prepare):
+def train(progress, parameters, study, max_minutes, fresh, current, prepare):
     """Compute one record, or find it: train and measure. A parameter without a default is the grid's first."""
-    from dataclasses import asdict
-
-    from dpgan_lib.book import chapters
+    from dpgan_lib.records import store
     from dpgan_lib.report import cards
     from dpgan_lib.studies import registry
 
     wanted = registry.study(study)
-    known = asdict(wanted.grid[0]) | chapters.field_defaults(wanted.asked)
-    asked = wanted.asked(**known | chapters.fitted(_values(parameters), known, study))
+    known = _known(wanted)
+    asked = wanted.asked(**known | _fitted(parameters, known, study))
     if prepare:
         click.echo(wanted.prepare(asked))
         return
+    if current and (found := store.find(wanted.chapter, wanted.address(asked))):
+        fresh = fresh or bool(store.staleness(found))
     record = wanted.obtain(asked, fresh=fresh, max_minutes=max_minutes, progress=progress)
     _show(record, record and cards.status(record))
+
+
+@main.command()
+@click.argument("folder", type=click.Path(file_okay=False))
+@click.pass_obj
+def collect(progress, folder):
+    """Make records of the prepared runs in FOLDER that `python -m dpgan_lib.remote --all FOLDER` has trained."""
+    from pathlib import Path
+
+    from dpgan_lib.studies import elsewhere
+
+    holes = 0
+    for run, record, reason in elsewhere.collect(Path(folder), progress):
+        click.echo(f"hole: {run.name}: {reason}" if record is None else record.folder)
+        holes += record is None
+    if holes:
+        raise click.exceptions.Exit(1)
+
+
+def _known(study) -> dict:
+    """What a study can be asked for, by name: the defaults, or else the values of the grid's first cell."""
+    from dataclasses import asdict
+
+    from dpgan_lib.book import chapters
+
+    return asdict(study.grid[0]) | chapters.field_defaults(study.asked)
+
+
+def _fitted(parameters, known: dict, study: str) -> dict:
+    from dpgan_lib.book import chapters
+
+    return chapters.fitted(_values(parameters), known, study)
 
 
 @main.command()
@@ -300,6 +333,19 @@ def sweep(progress, study, jobs):
 
 
 @main.command()
+@click.argument("study", default=FIRST_CHAPTER)
+@_parameters
+def cells(study, parameters):
+    """Print the cells of a study's grid as JSON, for workflow/Snakefile; with parameters, all at that size."""
+    import json
+
+    from dpgan_lib.studies import registry, sweep
+
+    given = _fitted(parameters, _known(registry.study(study)), study)
+    click.echo(json.dumps(sweep.cells(study, given), indent=1))
+
+
+@main.command()
 @click.argument("chapter")
 @_parameters
 @click.option("--run", metavar="ID", help="The published run id to take, instead of the first with those parameters.")
@@ -328,17 +374,57 @@ def reproduce(progress, chapter, parameters, run):
                                               "fields that there are.")
 @click.pass_obj
 def verify(progress, record, deep, explain):
-    """Check what a record says, by its folder or <study>/<run id>. Opens no data unless --deep."""
-    from dpgan_lib.records import checks, verify, vouching
+    """Check what a record says, by its folder or <study>/<run id>, or an archive's. Opens no data unless --deep."""
+    from pathlib import Path
+
+    from dpgan_lib.records import archive, checks, verify, vouching
 
     if record is None and not explain:
         raise ValueError("there is nothing to verify: name a record, or ask with --explain what would be checked")
+    if record and archive.is_archive(Path(record)):
+        if deep or explain:
+            raise ValueError(f"{record} is an archive, which --deep and --explain do not take: unpack it, and name the "
+                             "folder of one of its records.")
+        _verify_archive(Path(record), progress)
+        return
     chosen = None if record is None else verify.find(record)
     found = [] if chosen is None else verify.check(chosen, deep=deep, progress=progress)
     lines = list(map(str, found)) + ([""] if found and explain else [])
     click.echo("\n".join(lines + (vouching.explain(chosen) if explain else [])))
     if any(check.outcome == checks.FAILED for check in found):
         raise click.exceptions.Exit(1)
+
+
+def _verify_archive(path, progress):
+    from tqdm import tqdm
+
+    from dpgan_lib.records import archive, checks, store, verify
+
+    with archive.unpacked(path) as results:
+        failed = [f"manifest: {problem}" for problem in store.check_manifest()]
+        folders = sorted(found.parent for found in results.glob(f"*/*/{store.RECORD}"))
+        for folder in tqdm(folders, desc="verifying", unit=" records", disable=not progress):
+            wrong = [check for check in verify.check(verify.find(str(folder))) if check.outcome == checks.FAILED]
+            failed += [f"{folder.parent.name}/{folder.name}: {check}" for check in wrong]
+    click.echo("\n".join([*failed, f"{len(folders)} records, {len(failed)} checks failed"]))
+    if failed:
+        raise click.exceptions.Exit(1)
+
+
+@main.command()
+@click.argument("file", type=click.Path(dir_okay=False))
+def archive(file):
+    """Write the published records, weights, manifest and environment into FILE, a plain tar: for an archive with a DOI.
+
+    `dpgan verify FILE` checks it, and needs nothing else.
+    """
+    import hashlib
+    from pathlib import Path
+
+    from dpgan_lib.records import archive
+
+    count = archive.write(Path(file))
+    click.echo(f"{file}: {count} records\nsha256 {hashlib.sha256(Path(file).read_bytes()).hexdigest()}")
 
 
 def _values(parameters) -> dict:

@@ -4,10 +4,17 @@
 
 reads FOLDER/run.json (a run's configuration) and FOLDER/data.npz (images, labels; people where they are the unit of
 privacy) and leaves FOLDER/checkpoint.safetensors. The next call goes on from there.
+
+    python -m dpgan_lib.remote --all FOLDER --max-minutes 9
+
+does so for every folder in FOLDER that holds a run.json, one after another, for so many minutes altogether. It ends
+with 0 when every run has all its steps, and with 75 when the next call has some to go on with.
 """
 
 import argparse
 import json
+import sys
+import time
 import zlib
 from pathlib import Path
 from zipfile import BadZipFile
@@ -18,19 +25,52 @@ from dpgan_lib.config import RunConfig, config_from
 from dpgan_lib.gan.state import hardware
 from dpgan_lib.warm_start.methods import train
 
+STOPPED_EARLY = 75  # as of `dpgan train`
+
 
 def main() -> None:
-    """Train a run whose configuration and data were laid out in a folder."""
+    """Train a run whose configuration and data were laid out in a folder, or all that lie in one."""
     parser = argparse.ArgumentParser(prog="python -m dpgan_lib.remote", description=main.__doc__)
     parser.add_argument("folder", type=Path, help="holds run.json and data.npz; the checkpoint is written here")
+    parser.add_argument("--all", action="store_true", help="FOLDER holds such folders: train each")
     parser.add_argument("--max-minutes", type=float, help="stop after this long; the next call resumes")
     arguments = parser.parse_args()
+    if arguments.all:
+        parser.exit(_train_all(arguments.folder, arguments.max_minutes))
     try:
-        config, images, labels, people = read(arguments.folder)
-        state = train(config, images, labels, arguments.folder, people=people, max_minutes=arguments.max_minutes)
+        _train(arguments.folder, arguments.max_minutes)
     except ValueError as refusal:
         parser.exit(2, f"{refusal}\n")
-    print(f"{state.step} of {config.privacy.steps} critic steps, {state.seconds:.0f} s on {hardware()}")
+
+
+def _train(folder: Path, max_minutes: float | None) -> bool:
+    """Whether the run has all its steps now."""
+    config, images, labels, people = read(folder)
+    state = train(config, images, labels, folder, people=people, max_minutes=max_minutes)
+    print(f"{state.step} of {config.privacy.steps} critic steps, {state.seconds:.0f} s on {hardware()}", flush=True)
+    return state.step == config.privacy.steps
+
+
+def _train_all(folder: Path, max_minutes: float | None) -> int:
+    """The exit status. A run that is refused, or diverges, is a line on stderr and spoils no other."""
+    runs = sorted(path.parent for path in folder.glob("*/run.json"))
+    if not runs:
+        print(f"{folder} does not hold a prepared run: make some with `dpgan train --prepare`, and copy their whole "
+              "folders into it.", file=sys.stderr)
+        return 2
+    started, failed, complete = time.monotonic(), False, True
+    for run in runs:
+        left = None if max_minutes is None else max(0, max_minutes - (time.monotonic() - started) / 60)
+        if left == 0 and not complete:  # however short the time, some run has gone on
+            break
+        print(f"{run.name}: ", end="", flush=True)
+        try:
+            complete &= _train(run, left)
+        except (ValueError, RuntimeError) as error:
+            print("failed", flush=True)
+            print(f"{run}: {' '.join(str(error).split())}", file=sys.stderr)
+            failed = True
+    return 1 if failed else 0 if complete else STOPPED_EARLY
 
 
 def read(folder: Path) -> tuple[RunConfig, np.ndarray, np.ndarray, np.ndarray | None]:

@@ -20,6 +20,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 from jupyter_book.config import get_final_config
+from snakemake.cli import get_argument_parser
 
 from dpgan_lib import cli, paths, remote
 from dpgan_lib.book import chapters, site
@@ -121,6 +122,16 @@ def check_dpgan(words):
     reader_values(values.get("parameters", ()))
 
 
+def check_snakemake(words):
+    values = get_argument_parser().parse_args(words)
+    assert (ROOT / values.snakefile).is_file()
+    for target in values.targets:
+        if target.endswith(".ipynb"):
+            chapters.chapter_path(Path(target).stem.split("_eps")[0])
+    for profile in (values.profile or "").split():
+        assert (ROOT / profile / "config.yaml").is_file()
+
+
 def check_python(words, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert words[:2] == ["-m", "dpgan_lib.remote"]
@@ -142,6 +153,8 @@ def test_a_command_in_the_text_is_understood(line, monkeypatch, tmp_path):
             check_papermill(words)
         case "dpgan":
             check_dpgan(words)
+        case "snakemake":
+            check_snakemake(words)
         case "python":
             check_python(words, monkeypatch, tmp_path)
         case _:

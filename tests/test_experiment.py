@@ -9,8 +9,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
-from dpgan_lib import data, paths, remote
+from dpgan_lib import cli, data, paths, remote
 from dpgan_lib.config import EvaluationConfig, RunConfig
 from dpgan_lib.gan import loop
 from dpgan_lib.measures import classifiers
@@ -162,6 +163,78 @@ def test_a_run_laid_out_for_another_machine_is_finished_here(store, monkeypatch)
     remote.main()
     monkeypatch.setattr(loop, "critic_step", lambda *_: pytest.fail("trained again"))
     assert STUDY.obtain(TINY, progress=False).run_id == STUDY.address(TINY)
+
+
+def laid_out(folder, *runs):
+    """Prepared runs, moved to another machine's folder."""
+    folder.mkdir()
+    return [prepared.rename(folder / prepared.name) for prepared in map(STUDY.prepare, runs)]
+
+
+def remote_all(folder, monkeypatch, *options) -> int:
+    monkeypatch.setattr("sys.argv", ["remote", "--all", str(folder), *options])
+    with pytest.raises(SystemExit) as ended:
+        remote.main()
+    return ended.value.code
+
+
+def test_all_runs_of_a_folder_are_trained_elsewhere_and_collected_here(store, monkeypatch, tmp_path):
+    runs = [TINY, replace(TINY, seed=1)]
+    box = tmp_path / "box"
+    laid_out(box, *runs)
+    monkeypatch.setenv("DPGAN_HOME", str(tmp_path / "box_home"))  # there is no store
+    assert remote_all(box, monkeypatch, "--max-minutes", "1e-9") == 75
+    assert remote_all(box, monkeypatch) == 0
+    monkeypatch.setenv("DPGAN_HOME", str(tmp_path))
+    whole = [STUDY.obtain(run, progress=False) for run in runs]
+    monkeypatch.setenv("DPGAN_HOME", str(tmp_path / "collected"))
+    monkeypatch.setattr(loop, "critic_step", lambda *_: pytest.fail("trained again"))
+    said = CliRunner().invoke(cli.main, ["--quiet", "collect", str(box)])
+    assert said.exit_code == 0, said.output
+    collected = [STUDY.find(run) for run in runs]
+    assert sorted(said.stdout.split()) == sorted(str(record.folder) for record in collected)
+    assert [(each.run_id, each.metrics, each.content["artefacts"]) for each in collected] == [
+        (each.run_id, each.metrics, each.content["artefacts"]) for each in whole]
+    assert CliRunner().invoke(cli.main, ["collect", str(box)]).exit_code == 0, "collected twice"
+
+
+def test_a_run_that_cannot_be_trained_or_collected_spoils_no_other(store, monkeypatch, tmp_path, capsys):
+    cut, whole, other, untrained = laid_out(tmp_path / "box", TINY, *(replace(TINY, seed=seed) for seed in (1, 2, 3)))
+    (cut / "data.npz").write_bytes(b"")
+    assert remote_all(tmp_path / "box", monkeypatch) == 1
+    said = capsys.readouterr()
+    assert said.err.startswith(str(cut)) and said.err.count("\n") == 1 and said.out.count("4 of 4") == 3
+    (untrained / "checkpoint.safetensors").unlink()
+    other.rename(other.with_name(".work-other"))
+    said = CliRunner().invoke(cli.main, ["--quiet", "collect", str(tmp_path / "box")])
+    lines = said.stdout.splitlines()
+    assert said.exit_code == 1 and sum(line.startswith("hole: .work") for line in lines) == 3 and len(lines) == 4
+    assert STUDY.find(replace(TINY, seed=1)) is not None
+    for name, reason in ((cut.name, "0 of 4"), (untrained.name, "0 of 4"), (".work-other", "laid out")):
+        assert reason in next(line for line in lines if f"hole: {name}:" in line)
+
+
+def test_what_lacks_steps_is_no_record(store, monkeypatch, tmp_path):
+    laid_out(tmp_path / "box", TINY)
+    assert remote_all(tmp_path / "box", monkeypatch, "--max-minutes", "1e-9") == 75
+    said = CliRunner().invoke(cli.main, ["--quiet", "collect", str(tmp_path / "box")])
+    assert said.exit_code == 1 and "2 of 4 critic steps: train it on" in said.stdout
+    [run] = (tmp_path / "box").iterdir()
+    (run / "checkpoint.safetensors").write_bytes(b"cut")
+    said = CliRunner().invoke(cli.main, ["--quiet", "collect", str(tmp_path / "box")])
+    assert said.exit_code == 1 and "is cut" in said.stdout
+
+
+@pytest.mark.parametrize("command", ["remote", "collect"])
+def test_a_folder_without_a_prepared_run_is_refused_in_one_line(tmp_path, monkeypatch, capsys, command):
+    if command == "remote":
+        assert remote_all(tmp_path, monkeypatch) == 2
+        line = capsys.readouterr().err
+    else:
+        refused = CliRunner().invoke(cli.main, ["collect", str(tmp_path)])
+        assert refused.exit_code == 2
+        line = refused.stderr
+    assert "does not hold a prepared run" in line and line.count("\n") == 1
 
 
 def test_a_folder_for_another_machine_that_is_absent_or_cut_is_one_line(tmp_path, monkeypatch, capsys):

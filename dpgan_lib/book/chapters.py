@@ -113,7 +113,7 @@ def _fit(key: str, value, known: dict, name: str):
         raise ValueError(f"{key!r} is not a parameter's name: it must be one of {', '.join(known)}")
     if key not in known:
         raise ValueError(f"{name} has no parameter {key!r}{_nearest(key, known)}")
-    kind = type(known[key])
+    kind = float if key == "epsilon" and known[key] == "inf" else type(known[key])
     if kind is float and type(value) is int:
         value = float(value)
     if kind is float and value in ("inf", math.inf) and key == "epsilon":

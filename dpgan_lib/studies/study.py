@@ -32,6 +32,7 @@ from dpgan_lib.records.provenance import MEASURING, TRAINING, measuring_source, 
 from dpgan_lib.records.store import RECORDS_ONLY, Record, strict
 from dpgan_lib.warm_start import methods
 
+ASKED = "asked.json"  # of a run that was laid out for another machine
 WEIGHTS, POSTERIOR, SAMPLES = "generator.safetensors", "posterior.safetensors", "samples.png"
 
 
@@ -287,6 +288,7 @@ class Study:
     def prepare(self, asked) -> Path:
         """Lay out run.json and data.npz for `python -m dpgan_lib.remote` on a machine without the rest of the stack.
 
+        Beside them ASKED says what was asked for, so that elsewhere.collect finds the study again.
         Raises ValueError for a study that has no training of its own.
         """
         if self.training_set is None:
@@ -297,6 +299,7 @@ class Study:
         people = {} if given.people is None else {"people": given.people}
         np.savez_compressed(folder / "data.npz", images=np.rint((given.images + 1) * 127.5).astype(np.uint8),
                             labels=given.labels, **people)  # type: ignore[arg-type]  # arrays by name
+        (folder / ASKED).write_text(json.dumps({"study": f"{self.chapter}/{self.kind}", "asked": _values(asked)}))
         (folder / "run.json").write_text(json.dumps(plan.run.to_dict(), indent=1))  # type: ignore[attr-defined]  # a RunConfig
         return folder
 
