@@ -106,6 +106,7 @@ def test_a_sum_is_bit_for_bit_the_sum_of_what_each_record_gives_alone(name, thre
         assert torch.equal(of(*(part[shuffled] for part in records)), sum(alone))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", SUMS)
 def test_one_thread_and_two_give_the_same_bits(name):
     of, records, before = SUMS[name][0], SUMS[name][1](), torch.get_num_threads()
@@ -402,6 +403,7 @@ def test_guards_stand_without_asserts():
 LAWS = "moves_a_batchs_sum and 17 or public_grid or three_copies or column"
 
 
+@pytest.mark.full
 def test_the_laws_hold_without_asserts(tmp_path):
     """python -O drops the asserts of the library, and not those of a test, which pytest makes raise: shown first."""
     (tmp_path / "test_fails.py").write_text("def test_it():\n    assert 1 == 2\n")

@@ -63,6 +63,7 @@ def threads(count: int):
     torch.set_num_threads(before)
 
 
+@pytest.mark.full
 def test_a_grid_killed_again_and_again_leaves_the_records_of_one_that_was_not(home, monkeypatch, tmp_path_factory):
     """All processes are killed at once; or Snakemake alone, and its job goes on. Each cell meets both."""
     targets = [cell["record"] for cell in sweep.cells(INFOGAN, SMALL)][: max(1, KILLS // 2)]
