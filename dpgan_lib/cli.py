@@ -153,10 +153,18 @@ def _show(record, status: str) -> None:
 
 
 @main.command()
-@click.argument("data", type=click.Path(dir_okay=False))
+@click.argument("data", type=click.Path())
 @click.option("--name", required=True, help="What the data is called in public.")
 @click.option("--records", type=int, required=True, help="N as declared in public.")
-@click.option("--classes", type=int, required=True, help="Labels are 0 to CLASSES - 1.")
+@click.option("--classes", required=True, metavar="NAMES",
+              help="As zero,one,two; or a number K, for labels 0 to K - 1.")
+@click.option("--side", type=int, help="Pixels that images are fitted to, a multiple of 4. Grey squares in an .npz, "
+                                       "with numbered classes, do without.")
+@click.option("--channels", type=click.IntRange(1, 3), default=1, show_default=True, help="1 for grey, 3 for colour.")
+@click.option("--fit", type=click.Choice(["pad", "resize"]), default="pad", show_default=True,
+              help="Keep the pixels, centred, and cut what stands out; or make the longer side fit.")
+@click.option("--ground", type=click.IntRange(0, 255), default=0, show_default=True,
+              help="The grey beside and behind an image, and of one that does not fit.")
 @click.option("--epsilon", type=float, required=True, help="Total, for adding or removing one record.")
 @click.option("--delta", type=float, required=True, help="Total, below 1 / N.")
 @click.option("--unit", default="one image with its label", show_default=True, help="What one record is.")
@@ -164,22 +172,25 @@ def _show(record, status: str) -> None:
 @click.option("--least-taken", type=float, default=0.9, show_default=True,
               help="Share of the critic steps below which nothing is released: crashes lose steps that stay charged.")
 @click.option("--out", default="releases", show_default=True, type=click.Path(file_okay=False), help="A folder for it.")
-@click.option("--public-test", type=click.Path(exists=True, dir_okay=False), metavar="FILE",
+@click.option("--public-test", type=click.Path(exists=True), metavar="PATH",
               help="Public data to test on, like DATA; its accuracies are not covered by epsilon.")
 @click.option("--max-minutes", type=click.FloatRange(min=0, min_open=True), help="Stop then; the next call goes on.")
 @click.pass_obj
 def release(progress, data, name, out, public_test, max_minutes, **declared):
-    """Train on private DATA (.npz: images uint8 (n, side, side), labels (n,)) without a seed, and record the generator.
+    """Train on private DATA without a seed, and record the generator.
 
-    Nothing else that is computed from the data is written or shown.
+    DATA is a folder with a folder for each class, or with labels.csv (file,label); a .csv, .parquet or .npz file; or
+    the IDX file of images. An image or a label that does not fit is passed over in silence. Nothing else that is
+    computed from the data is written or shown.
     """
     from pathlib import Path
 
     from dpgan_lib import release
 
-    images, labels = release.read_arrays(data)
-    test = release.read_arrays(public_test) if public_test else None
-    parameters = release.Parameters(dataset=name, side=images.shape[-1], **declared)
+    read, declared = release.reader(data, name, declared)
+    images, labels = read(data)
+    test = read(public_test) if public_test else None
+    parameters = release.Parameters(dataset=name, **{"side": images.shape[1]} | declared)
     record = release.obtain(parameters, images, labels, Path(out), max_minutes=max_minutes, progress=progress,
                             public_test=test)
     _show(record, record and release.status(record))

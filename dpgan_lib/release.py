@@ -6,14 +6,17 @@ records, hash, loss, batch, wall time or hour. The guarantee is for one release:
 its epsilon.
 
 No value in the data changes what is said: an image whose label is none of the declared classes belongs to none, and its
-score is 0. What kind of arrays a file holds is checked, and said, before anything is charged. Steps are charged by
+score is 0. How the input is laid out is checked, and said, before anything is charged. Steps are charged by
 gan.loop, in the file that privacy.ledger keeps.
 """
 
 import math
+import re
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +24,7 @@ from safetensors.torch import save
 from tqdm import tqdm
 
 from dpgan_lib.config import RunConfig
+from dpgan_lib.data import labelled_images
 from dpgan_lib.gan import loop
 from dpgan_lib.measures import classifiers, utility
 from dpgan_lib.privacy.streams import stream
@@ -32,6 +36,7 @@ from dpgan_lib.studies.parameters import RunParameters, configure, require
 from dpgan_lib.studies.study import privacy_statement
 
 STUDY = "release"
+SAMPLES = 10  # of each class, drawn in colour
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +45,7 @@ class Parameters(RunParameters):
 
     A wrong N spoils no guarantee: the rate and the divisor follow from the declared one.
     side: pixels; classes: labels 0..classes-1.  unit: what one record is, which the guarantee protects.
+    channels: 1 or 3.  class_names, fit, ground: as in data.labelled_images, where images were fitted.
     least_taken: share of the critic steps below which nothing is released: crashes lose steps that stay charged.
     """
 
@@ -49,6 +55,10 @@ class Parameters(RunParameters):
     classes: int
     delta: float
     unit: str = "one image with its label"
+    channels: int = 1
+    class_names: tuple[str, ...] | None = None
+    fit: str | None = None
+    ground: int | None = None
     least_taken: float = 0.9
     seed: None = None
 
@@ -61,6 +71,9 @@ class Parameters(RunParameters):
             value = getattr(self, name)
             require(type(value) is int and value >= least, name, value, f"must be a whole number, {least} or more")
         require(self.side % 4 == 0, "side", self.side, "must be a multiple of 4: pad the images")
+        require(self.channels in (1, 3), "channels", self.channels, "must be 1 for grey or 3 for colour")
+        require(self.class_names is None or len(self.class_names) == self.classes, "class_names", self.class_names,
+                f"must be as many as there are classes, {self.classes}")
         self.check_for(self.records)
         require(self.target_epsilon < math.inf, "epsilon", self.epsilon, "must be finite: a release is private")
         batch = PROFILES[self.profile].expected_batch
@@ -74,7 +87,7 @@ def plan(parameters: Parameters) -> RunConfig:
     parameters.check()
     config = configure(parameters, parameters.records)
     return replace(config, latent=replace(config.latent, categories=parameters.classes),
-                   model=replace(config.model, image_side=parameters.side))
+                   model=replace(config.model, image_side=parameters.side, channels=parameters.channels))
 
 
 def obtain(parameters: Parameters, images: np.ndarray, labels: np.ndarray, out: Path, *,
@@ -82,13 +95,16 @@ def obtain(parameters: Parameters, images: np.ndarray, labels: np.ndarray, out: 
            progress: bool = True) -> store.Record | None:
     """Train, and leave the record in out/release/<run id>/. None if the time was up; the same call resumes.
 
-    images (n, side, side) uint8, labels (n,) integers, whatever n is.  public_test: the like, of data that is public:
-    accuracies on it enter the record, and epsilon does not cover it.
+    images (n, side, side) uint8, or (n, side, side, 3) of 3 channels, labels (n,) integers, whatever n is.
+    public_test: the like, in grey, of data that is public: accuracies on it enter the record, and epsilon does not
+    cover it.
     Raises ValueError for arrays of another kind, and where that release exists already; RuntimeError where crashes lost
     more steps than was declared.
     """
-    check_arrays(images, labels, parameters.side, "the private data")
+    _check_planes(images, labels, parameters, "the private data")
     if public_test is not None:
+        require(parameters.channels == 1, "channels", parameters.channels, "must be 1 for accuracies on public data: "
+                                                                           "the classifiers read grey images")
         check_arrays(*public_test, parameters.side, "the public test data")
         wrong = np.setdiff1d(public_test[1], np.arange(parameters.classes))
         require(not wrong.size, "public test labels", wrong[:3].tolist(), f"must lie in 0..{parameters.classes - 1}")
@@ -106,6 +122,15 @@ def obtain(parameters: Parameters, images: np.ndarray, labels: np.ndarray, out: 
         finally:
             if folder.exists():  # nothing is left to guard
                 lock.unlink(missing_ok=True)
+
+
+def _check_planes(images, labels, parameters, source):
+    """check_arrays() of what an image has in each of its channels."""
+    if parameters.channels > 1:
+        require(images.ndim == 4 and images.shape[-1] == parameters.channels, "channels", parameters.channels,
+                f"must be the last size of {source}: give images of shape (n, side, side, channels)")
+        images = images[..., 0]
+    check_arrays(images, labels, parameters.side, source)
 
 
 def _refuse_another(folder, config):
@@ -146,9 +171,34 @@ def status(record: store.Record) -> str:
 
 def declared(parameters: Parameters) -> dict:
     """The data card of a release: public by the owner's declaration, and nothing that was read from the data."""
-    return {"name": parameters.dataset, "title": f"{parameters.dataset}, as declared by its owner",
+    card = {"name": parameters.dataset, "title": f"{parameters.dataset}, as declared by its owner",
             "records": parameters.records, "side": parameters.side, "classes": parameters.classes,
             "unit": parameters.unit}
+    if parameters.class_names is not None:
+        card |= {"class_names": list(parameters.class_names), "channels": parameters.channels, "fit": parameters.fit,
+                 "ground": parameters.ground}
+    return card
+
+
+def reader(path: str | Path, name: str, declared: dict) -> tuple[Callable, dict]:
+    """What reads images and labels from such a path, and of what was declared the fields of Parameters.
+
+    declared: those fields, but with classes as a text: names, or their number; and side None for an .npz file of grey
+    squares that are taken as they are. Opens no data. Raises ValueError for a declaration out of range.
+    """
+    if declared["side"] is None:
+        number = re.fullmatch(r"\s*(-?[0-9]+)\s*", declared["classes"])
+        require(number is not None and declared["channels"] == 1 and Path(path).suffix.lower() == ".npz", "side", None,
+                "must be declared: images are fitted to it. Grey squares in an .npz, with numbered classes, alone do "
+                "without")
+        return read_arrays, {each: declared[each] for each in declared.keys() - {"side", "fit", "ground"}} | {
+            "classes": int(number[1])}
+    names = labelled_images.class_names(declared["classes"])
+    declared = declared | {"classes": len(names), "class_names": names}
+    Parameters(dataset=name, **declared).check()
+    wanted = labelled_images.Declared(classes=names, **{each: declared[each] for each in (
+        "side", "channels", "fit", "ground")})
+    return partial(labelled_images.read, declared=wanted), declared
 
 
 def read_arrays(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
@@ -197,8 +247,9 @@ def _kind(array: np.ndarray) -> str:
 
 
 def scaled(images: np.ndarray) -> np.ndarray:
-    """uint8 (n, side, side) to float32 (n, 1, side, side) in [-1, 1]: fixed and public."""
-    return images[:, None].astype(np.float32) / 127.5 - 1
+    """uint8 (n, side, side), or (n, side, side, C), to float32 (n, 1 or C, side, side) in [-1, 1]: fixed and public."""
+    planes = images[:, None] if images.ndim == 3 else np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+    return planes.astype(np.float32) / 127.5 - 1
 
 
 def _on_public_test(config, state, public_test) -> dict:
@@ -213,5 +264,10 @@ def _on_public_test(config, state, public_test) -> dict:
 
 def _artefacts(config, state) -> dict[str, bytes]:
     generator = state.average.cpu()
-    grid = classifiers.sample_grid(generator, config.latent, stream(None, "evaluation"))
-    return {"generator.safetensors": save(generator.state_dict()), "samples.png": figures.png(grid)}
+    if config.model.channels == 1:
+        grid = figures.png(classifiers.sample_grid(generator, config.latent, stream(None, "evaluation")))
+    else:
+        asked = np.repeat(np.arange(config.latent.categories), SAMPLES)
+        drawn = classifiers.synthesise(generator, config.latent, asked, stream(None, "evaluation"))
+        grid = figures.colour_png(drawn.reshape(config.latent.categories, SAMPLES, *drawn.shape[1:]))
+    return {"generator.safetensors": save(generator.state_dict()), "samples.png": grid}
