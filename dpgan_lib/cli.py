@@ -174,9 +174,11 @@ def _show(record, status: str) -> None:
 @click.option("--out", default="releases", show_default=True, type=click.Path(file_okay=False), help="A folder for it.")
 @click.option("--public-test", type=click.Path(exists=True), metavar="PATH",
               help="Public data to test on, like DATA; its accuracies are not covered by epsilon.")
+@click.option("--budget", type=click.Path(dir_okay=False), metavar="FILE",
+              help="What `dpgan budget create` made: a release beyond it is refused before DATA is opened.")
 @click.option("--max-minutes", type=click.FloatRange(min=0, min_open=True), help="Stop then; the next call goes on.")
 @click.pass_obj
-def release(progress, data, name, out, public_test, max_minutes, **declared):
+def release(progress, data, name, out, public_test, budget, max_minutes, **declared):
     """Train on private DATA without a seed, and record the generator.
 
     DATA is a folder with a folder for each class, or with labels.csv (file,label); a .csv, .parquet or .npz file; or
@@ -188,12 +190,92 @@ def release(progress, data, name, out, public_test, max_minutes, **declared):
     from dpgan_lib import release
 
     read, declared = release.reader(data, name, declared)
-    images, labels = read(data)
-    test = read(public_test) if public_test else None
-    parameters = release.Parameters(dataset=name, **{"side": images.shape[1]} | declared)
-    record = release.obtain(parameters, images, labels, Path(out), max_minutes=max_minutes, progress=progress,
-                            public_test=test)
+    with release.reserved(budget and Path(budget), Path(out), dataset=name, **declared) as reservation:
+        images, labels = read(data)
+        test = read(public_test) if public_test else None
+        parameters = release.Parameters(dataset=name, **{"side": images.shape[1]} | declared)
+        record = release.obtain(parameters, images, labels, Path(out), max_minutes=max_minutes, progress=progress,
+                                public_test=test, reservation=reservation)
     _show(record, record and release.status(record))
+
+
+@main.group()
+def budget():
+    """Declare and look at a privacy budget that releases share: a file for each population."""
+
+
+_budget_file = click.argument("file", type=click.Path(dir_okay=False))
+
+
+@budget.command()
+@_budget_file
+@click.option("--population", required=True, help="Whose records it covers, in public, whatever file they lie in.")
+@click.option("--epsilon", type=float, required=True, help="Of all releases together, for one record more or less.")
+@click.option("--delta", type=float, required=True, help="Of all releases together, below 1 / N.")
+@click.option("--unit", default="one image with its label", show_default=True, help="What one record is.")
+def create(file, population, epsilon, delta, unit):
+    """Declare a budget in FILE, once. Nothing adds to it later."""
+    from pathlib import Path
+
+    from dpgan_lib.privacy import budget
+
+    made = budget.create(Path(file), population=population, epsilon=epsilon, delta=delta, unit=unit)
+    click.echo("\n".join(budget.summary(made)))
+
+
+@budget.command()
+@_budget_file
+def show(file):
+    """What the budget in FILE has granted, and to which releases."""
+    from pathlib import Path
+
+    from dpgan_lib.privacy import budget
+
+    click.echo("\n".join(budget.summary(budget.read(Path(file)))))
+
+
+@budget.command("verify")
+@_budget_file
+@click.option("--head", metavar="HASH", help="A last line's hash that was published: FILE must go on from it.")
+def verify_budget(file, head):
+    """Check every row of FILE: its hash, its place, whether it was allowed, and what its release costs.
+
+    This is evidence of tampering, and no lock: without --head, an older copy put back in its place passes.
+    """
+    from pathlib import Path
+
+    from dpgan_lib.privacy import renyi_filter
+
+    found = renyi_filter.verify(Path(file), head)
+    newest = f"ok  goes on from {head}" if head else "not checked  whether it is the newest: there is no --head"
+    click.echo(f"ok  {len(found.lines)} rows, each after the one before it, and all allowed")
+    click.echo(f"{newest}\nhead {found.head}")
+
+
+@budget.command()
+@_budget_file
+def export(file):
+    """Print the rows of FILE as lines of JSON, each with the SHA-256 of the one before; the last one's is the head."""
+    from pathlib import Path
+
+    from dpgan_lib.privacy import budget
+
+    found = budget.read(Path(file))
+    click.echo("\n".join(found.lines))
+    click.echo(f"head {found.head}", err=True)
+
+
+@budget.command("close")
+@_budget_file
+@click.argument("release")
+def close_release(file, release):
+    """End a RELEASE that will not be gone on with: what it reserved and never charged goes back."""
+    from pathlib import Path
+
+    from dpgan_lib.privacy import budget
+
+    budget.close(budget.find(Path(file), release))
+    click.echo("\n".join(budget.summary(budget.read(Path(file)))))
 
 
 @main.command()

@@ -3,17 +3,18 @@
 Noise and batches come from the operating system's entropy, so nobody can repeat them; there is no seed to publish and
 no random state on disk. The record says what was declared about the data, never what was found in it: no number of
 records, hash, loss, batch, wall time or hour. The guarantee is for one release: a second one of the same data adds
-its epsilon.
+its epsilon. A budget, where one is named, refuses a release that would bring all of them above what was declared.
 
 No value in the data changes what is said: an image whose label is none of the declared classes belongs to none, and its
 score is 0. How the input is laid out is checked, and said, before anything is charged. Steps are charged by
-gan.loop, in the file that privacy.ledger keeps.
+gan.loop, in the file that privacy.ledger keeps, or in the budget.
 """
 
 import math
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -27,6 +28,7 @@ from dpgan_lib.config import RunConfig
 from dpgan_lib.data import labelled_images
 from dpgan_lib.gan import loop
 from dpgan_lib.measures import classifiers, utility
+from dpgan_lib.privacy import budget, ledger, renyi_filter
 from dpgan_lib.privacy.streams import stream
 from dpgan_lib.profiles import PROFILES
 from dpgan_lib.records import locks, store
@@ -37,6 +39,7 @@ from dpgan_lib.studies.study import privacy_statement
 
 STUDY = "release"
 SAMPLES = 10  # of each class, drawn in colour
+LEAST_SIDE = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +70,7 @@ class Parameters(RunParameters):
         require(self.seed is None, "seed", self.seed, "is refused: whoever knows the seed of a release can subtract "
                                                       "its noise. Leave it out, or train a demonstration on public "
                                                       "data")
-        for name, least in (("records", 2), ("classes", 2), ("side", 8)):
+        for name, least in (("records", 2), ("classes", 2), ("side", LEAST_SIDE)):
             value = getattr(self, name)
             require(type(value) is int and value >= least, name, value, f"must be a whole number, {least} or more")
         require(self.side % 4 == 0, "side", self.side, "must be a multiple of 4: pad the images")
@@ -90,14 +93,45 @@ def plan(parameters: Parameters) -> RunConfig:
                    model=replace(config.model, image_side=parameters.side, channels=parameters.channels))
 
 
+@contextmanager
+def reserved(file: Path | None, out: Path, **public) -> Iterator[budget.Reservation | None]:
+    """Of the budget in that file, all that a release into out may cost, before any data is opened. No file, no budget.
+
+    public: as of Parameters; without a side, which changes no noise, it is read from the data. Call obtain() within
+    this context: a release that an error ends before it has charged anything gives back what was reserved.
+    Raises ValueError where the budget does not grant it, or a parameter is out of range.
+    """
+    if file is None:
+        yield None
+        return
+    parameters = Parameters(**{"side": LEAST_SIDE} | public)
+    privacy = plan(parameters).privacy
+    step = {"noise_multiplier": privacy.noise_multiplier, "sampling_rate": privacy.sampling_rate}
+    reservation = budget.reserve(file, _name(parameters, out), unit=parameters.unit, records=privacy.records,
+                                 steps=privacy.steps, costs=renyi_filter.costs(**step), **step)
+    try:
+        yield reservation
+    except BaseException:
+        with suppress(ValueError, RuntimeError):  # else too much stays reserved, which harms nobody
+            if budget.charged(reservation) == 0:
+                budget.close(reservation)
+        raise
+
+
+def _name(parameters: Parameters, out: Path) -> str:
+    """Of a release in a budget. Another folder makes it another release."""
+    any_side = replace(parameters, side=LEAST_SIDE)
+    return store.content_address(plan(any_side).to_dict(), declared(any_side) | {"out": str(out.resolve())})
+
+
 def obtain(parameters: Parameters, images: np.ndarray, labels: np.ndarray, out: Path, *,
            public_test: tuple[np.ndarray, np.ndarray] | None = None, max_minutes: float | None = None,
-           progress: bool = True) -> store.Record | None:
+           reservation: budget.Reservation | None = None, progress: bool = True) -> store.Record | None:
     """Train, and leave the record in out/release/<run id>/. None if the time was up; the same call resumes.
 
     images (n, side, side) uint8, or (n, side, side, 3) of 3 channels, labels (n,) integers, whatever n is.
     public_test: the like, in grey, of data that is public: accuracies on it enter the record, and epsilon does not
-    cover it.
+    cover it.  reservation: what reserved() gave for the same parameters and folder; the steps are charged to it.
     Raises ValueError for arrays of another kind, and where that release exists already; RuntimeError where crashes lost
     more steps than was declared.
     """
@@ -111,6 +145,8 @@ def obtain(parameters: Parameters, images: np.ndarray, labels: np.ndarray, out: 
         known = np.unique(public_test[1])
         require(known.size > 1, "public test labels", known.tolist(), "must be of two classes or more")
     config, card = plan(parameters), declared(parameters)
+    require(reservation is None or reservation.name.partition(".")[0] == _name(parameters, out), "reservation",
+            reservation, "must be what reserved() gave for these parameters and this folder")
     run_id = store.content_address(config.to_dict(), card)
     folder, work = out / STUDY / run_id, out / STUDY / f".work-{run_id}"
     _refuse_another(folder, config)
@@ -118,7 +154,11 @@ def obtain(parameters: Parameters, images: np.ndarray, labels: np.ndarray, out: 
     with locks.held(lock):  # else two calls at once would spend epsilon twice under one record
         try:
             _refuse_another(folder, config)
-            return _released(parameters, config, card, images, labels, public_test, out, work, max_minutes, progress)
+            ledger.draw_on(work, reservation)
+            record = _released(parameters, config, card, images, labels, public_test, out, work, max_minutes, progress)
+            if record and reservation:
+                budget.close(reservation)
+            return record
         finally:
             if folder.exists():  # nothing is left to guard
                 lock.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dpgan_lib.privacy import ledger
+from dpgan_lib.privacy import budget, ledger
 from dpgan_lib.records import checks, store, verify
 
 pytestmark = pytest.mark.full
@@ -71,6 +71,24 @@ def test_a_release_that_was_killed_says_what_it_lost_or_is_refused(private, tmp_
     assert 0.9 * steps["charged"] <= steps["taken"] <= steps["charged"]
     assert not [check for check in verify.check(records[0]) if check.outcome == checks.FAILED]
     assert len(records) == 1
+
+
+@pytest.mark.parametrize("kill", range(KILLS))
+def test_a_release_that_was_killed_costs_its_budget_one_release(private, tmp_path, kill):
+    """All its steps, once: those before the kill and those after it."""
+    path, seconds = private
+    file = tmp_path / "clinic.budget"
+    budget.create(file, population="clinic", epsilon=6.0, delta=1e-5, unit="one image with its label")
+    command = [*release(path, tmp_path / "out"), "--budget", str(file)]
+    run(command, tmp_path, points(seconds)[kill])
+    before = budget.read(file)
+    done = run(command, tmp_path)
+    assert done.returncode in (0, 1, 2) and done.stderr.count("\n") == (done.returncode > 0), done.stderr
+    found = budget.read(file)
+    (only,) = [release for release in found.releases.values() if release.granted]
+    assert only.charged == only.steps and found.granted == only.steps * only.cost >= before.granted
+    for each in tmp_path.glob("out/release/*/record.json"):
+        assert store.read(each.parent).content["steps"]["charged"] == only.charged
 
 
 # A demonstration

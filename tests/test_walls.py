@@ -89,7 +89,9 @@ def test_an_import_that_points_up_and_a_folder_without_a_floor_are_found(tmp_pat
 def test_the_training_loop_cannot_reach_data_results_or_evaluation():
     assert reached("gan.loop") == {
         "gan.loop", "gan.state", "gan.steps", "gan.networks", "gan.latent", "privacy.mechanism", "privacy.clipping",
-        "privacy.exact", "privacy.streams", "privacy.ledger", "config"}
+        "privacy.exact", "privacy.streams", "privacy.ledger", "privacy.budget", "config"}
+    assert {name for module in ("privacy.ledger", "privacy.budget") for name in packages(module)} <= {
+        *sys.stdlib_module_names, "dpgan_lib"}, "a bare machine has no more than torch, numpy and safetensors"
 
 
 def test_the_mechanism_knows_no_gan_and_the_accountant_no_torch():
