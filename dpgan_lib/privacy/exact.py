@@ -6,6 +6,7 @@ in which a row depends on itself alone (measured on CPUs, at every place and on 
 it). And they are added as multiples of a power of two, of which float64 adds so many exactly, in any order.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -27,9 +28,14 @@ def blocks(*records: Tensor) -> Iterator[tuple[tuple[Tensor, ...], int]]:
             yield tuple(F.pad(tensor, [0, 0] * (tensor.dim() - 1) + [0, BLOCK - count]) for tensor in rows), count
 
 
-def cut(rows: Tensor, grid: float = GRID) -> Tensor:
-    """Rows (B, width) float64, each number cut towards 0 to a multiple of the grid: no norm grows."""
-    return (rows / grid).trunc() * grid
+def on_grid(rows: Tensor, grid: float = GRID) -> Tensor:
+    """Rows (B, width) float64 of norm at most 1 as multiples of the grid, of norm at most 1 still.
+
+    Rounding adds to a norm at most half the grid times sqrt(width), so all are first shrunk by as much: alike, so that
+    ratios of sums keep their value, which cutting towards 0 would not leave them.
+    """
+    room = grid * math.sqrt(rows.shape[1]) / 2
+    return ((1 - room) * rows / grid).round() * grid
 
 
 def one_hot(categories: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dpgan_lib.privacy.exact import blocks, cut, one_hot
+from dpgan_lib.privacy.exact import blocks, on_grid, one_hot
 from dpgan_lib.privacy.mechanism import noisy_sum
 from dpgan_lib.warm_start.features import Features
 
@@ -83,7 +83,7 @@ def class_sums(features: Features, images: Tensor, categories: Tensor) -> Tensor
         phi = features(torch.nan_to_num(some_images).clamp(-1, 1))
         anchored = torch.nn.functional.pad(phi.double(), [0, 1], value=ANCHOR)
         anchored /= anchored.norm(dim=1, keepdim=True)  # so that phi's rounding is not in the bound
-        sums += one_hot(some_categories).double().T @ cut(anchored)
+        sums += one_hot(some_categories).double().T @ on_grid(anchored)
     return sums
 
 

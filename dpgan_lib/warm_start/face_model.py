@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from dpgan_lib.config import FaceModelConfig
-from dpgan_lib.privacy.exact import blocks, cut, one_hot
+from dpgan_lib.privacy.exact import blocks, on_grid, one_hot
 from dpgan_lib.privacy.mechanism import noisy_sum
 
 ANCHOR = 0.3  # the weight of the 1 in a record's row, which counts records
@@ -107,7 +107,7 @@ def bounded_rows(images: Tensor, signs: Tensor, frequencies: Tensor, settings: F
     signs = torch.nan_to_num(signs.double(), nan=0.0).clamp(-1, 1) * _sign_weight(settings, signs.shape[1])
     anchor = torch.full((len(low), 1), ANCHOR, dtype=torch.float64, device=low.device)
     rows = torch.cat([low, signs, anchor], 1) / _scale(settings)
-    return cut(rows / rows.norm(dim=1, keepdim=True).clamp(min=1), GRID)
+    return on_grid(rows / rows.norm(dim=1, keepdim=True).clamp(min=1), GRID)
 
 
 def norm_unit(settings: FaceModelConfig, side: int) -> float:

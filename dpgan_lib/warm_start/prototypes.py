@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dpgan_lib.config import PrototypeConfig
-from dpgan_lib.privacy.exact import blocks, cut, one_hot
+from dpgan_lib.privacy.exact import blocks, on_grid, one_hot
 from dpgan_lib.privacy.mechanism import noisy_sum
 from dpgan_lib.warm_start.deformations import (
     KNOTS,
@@ -155,7 +155,7 @@ def bounded_rows(aligned: Tensor, parameters: Tensor, level: float) -> Tensor:
     moved = _relative(parameters).double()
     anchor = torch.full((len(pixels), 1), ANCHOR, dtype=torch.float64, device=pixels.device)
     rows = torch.cat([pixels, anchor, MOMENTS * moved, MOMENTS * moved.square() * math.sqrt(PARAMETERS)], 1) / SCALE
-    return cut(rows / rows.norm(dim=1, keepdim=True).clamp(min=1))
+    return on_grid(rows / rows.norm(dim=1, keepdim=True).clamp(min=1))
 
 
 def _relative(parameters):
