@@ -6,7 +6,7 @@ had two published runs at different epsilon shared their noise, a difference of 
 configuration holds the seed, and who knows the seed can subtract the noise.
 
 In a release every key is fresh entropy of the operating system, used once and kept nowhere. What stays open: Philox is
-no cryptographic generator, and floating-point noise is not the real number of the proof (Mironov 2012).
+no cryptographic generator, and no proof covers the rounding of a sampler in floating point (Haney et al. 2022).
 """
 
 import hashlib
