@@ -573,7 +573,8 @@ Markdown(cards.source_in(laws, "law_the_generator_learns_from_published_critics_
 # %%
 label = 3
 settings = PrototypeConfig(rounds=1, candidates=8, level=0.35)
-learnt = prototypes.learn(digits.images, digits.categories, settings, 0.0, lambda _: None)
+learnt = prototypes.learn(digits.images, digits.categories, settings, 0.0,
+                          lambda number: stream(config.hash, "noise", number))
 halves = prototypes.split(learnt)
 maps = candidates(settings.candidates)
 templates = prototypes.deformed_prototypes(halves, label, maps)
@@ -612,8 +613,9 @@ def of_company(image, rows):
 
 # %% tags=["nbval-ignore-output"]
 companies = np.arange(1, 17)
-found = np.array([[int(of_company(image, rows).argmin()) // len(maps) for rows in companies]
-                  for image in ties])
+styles = [[int(of_company(image, rows).argmin()) // len(maps) for rows in companies]
+          for image in ties]
+found = np.array(styles)
 is_torn = (found != found[:, :1]).any(axis=1)
 print(f"{is_torn.sum()} of {len(ties)} near ties change their style in company")
 joins = np.flatnonzero((found[:, 1:] != found[:, :-1]).any(axis=0))
@@ -630,11 +632,12 @@ differences = [float(s[second] - s[first])
                for s in (of_company(image, rows) for rows in companies)]
 both = templates[1][[first, second]]
 exact_scores = both.square().sum(1) - 2 * (both @ levels) / prototypes.LEVELS
+exact_line = np.full(len(companies), float(exact_scores[1] - exact_scores[0]))
+shown_images = {"one style": both[0], "a near tie": image, "the other": both[1]}
 figures.near_tie(
-    {name: each.view(28, 28).numpy()
-     for name, each in {"one style": both[0], "a near tie": image, "the other": both[1]}.items()},
+    {name: each.view(28, 28).numpy() for name, each in shown_images.items()},
     {"float32, all records in one product": (companies, differences),
-     "exact": (companies, np.full(len(companies), float(exact_scores[1] - exact_scores[0])))},
+     "exact": (companies, exact_line)},
     xlabel="rows in the product: copies of the near tie",
     ylabel="difference of its two scores")
 
@@ -648,7 +651,7 @@ figures.near_tie(
 # ```
 #
 # A data set with four copies of one image is odd, but differential privacy promises something about *every* pair of
-# neighbours, and noise was sized for a move of 1. With noise of standard deviation $s$, one sum of this kind then costs:
+# neighbours, and noise was sized for a move of 1. With noise of standard deviation $s$, one such release then costs:
 
 # %%
 s = 5.3
@@ -667,7 +670,8 @@ for name, move in {"claimed": 1.0, "by the equation": 5 * row}.items():
     cost = accounting.epsilon_pld(noise_multiplier=s / move, sampling_rate=1.0, steps=1,
                                   delta=privacy.delta)
     print(f"{name:15}  move {move:.2f}, epsilon {numbers.rounded_up(cost)}")
-print(f"(total, delta = {numbers.plain(privacy.delta)}, add/remove one image with its label)")
+print(f"(total, delta = {numbers.plain(privacy.delta)}, "
+      "add/remove one image with its label, PLD)")
 assert 5 * row > 1
 
 # %% [markdown]
@@ -716,7 +720,7 @@ assert row <= 1
 # Multiplication by $s$ stretches the numbers apart, and where it does, it leaves some out: there are float64 numbers
 # that are $\text{fl}(s \, n)$ for no $n$. One record with $x$ in this entry gives $\text{fl}(x + \text{fl}(s \, n))$,
 # which can be such a number. So the attack is to count the entries that noise alone cannot have. One division finds the
-# only candidates for $n$:
+# candidates for $n$:
 
 # %% tags=["hide-input"]
 Markdown(cards.source(rounding.is_a_product))
@@ -735,18 +739,21 @@ def rounded(sums, rng):
 
 
 releases = 200
-one_digit = prototypes.style_sums(None, digits.images[:1], digits.categories[:1], settings)
-one_digit = one_digit[int(files.train_labels[0])]
+of_classes = prototypes.style_sums(None, digits.images[:1], digits.categories[:1],
+                                   settings)
+one_digit = of_classes[int(files.train_labels[0])]
 classes = {"no record": torch.zeros_like(one_digit), "one record": one_digit}
 
 # %%
 def impossible(release, first_step):
-    """In each of many releases of each class, how many entries no noise alone could have."""
+    """Of each class and in each release, how many entries no noise alone could have."""
     seen = {}
     for start, (name, sums) in enumerate(classes.items()):
-        steps = first_step + releases * start + np.arange(releases)
-        noisy = (release(sums, stream(config.hash, "noise", int(step))) for step in steps)
-        seen[name] = np.array([np.sum(~rounding.is_a_product(y.numpy(), s)) for y in noisy])
+        counts = []
+        for step in first_step + releases * start + np.arange(releases):
+            y = release(sums, stream(config.hash, "noise", int(step))).numpy()
+            counts.append(np.sum(~rounding.is_a_product(y, s)))
+        seen[name] = np.array(counts)
     return seen
 
 
@@ -755,8 +762,8 @@ after_rounding = impossible(rounded, first_step=2_000)
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Two histograms of the entries that no noise alone could have. Without rounding: all releases without a record at zero, and those with one record in a pile well apart from it. Rounded to a public grid: the two piles lie on each other"}}
 figures.histograms([
-    {"title": title, "xlabel": "entries that no noise alone could have", "ylabel": "releases",
-     "samples": seen}
+    {"title": title, "xlabel": "entries that no noise alone could have",
+     "ylabel": "releases", "samples": seen}
     for title, seen in {"unrounded": before_rounding,
                         "rounded to a public grid": after_rounding}.items()])
 
@@ -767,12 +774,14 @@ figures.histograms([
 # %%
 hits = int((before_rounding["one record"] > 0).sum())
 false_alarms = int((before_rounding["no record"] > 0).sum())
-print(f"true positives {hits} of {releases}, false positives {false_alarms} of {releases}")
+print(f"true positives {hits} of {releases}, "
+      f"false positives {false_alarms} of {releases}")
 assert hits == releases and false_alarms == 0
 
 # %% [markdown]
 # **How it was mended.** What is released is rounded to a grid whose step follows from $s$ alone: a power of two, at
-# least a million times finer than the noise. So accuracy does not suffer, and the bits that told the two apart are gone:
+# least a million times finer than the noise. So accuracy does not suffer, and the bits that told the two apart are
+# gone:
 
 # %% tags=["hide-input"]
 Markdown(cards.source(mechanism.noisy_sum))
@@ -786,7 +795,8 @@ Markdown(cards.source(mechanism.noisy_sum))
 of_none, of_one = after_rounding.values()
 luck = 5 * math.sqrt(2 * releases / 4)
 for threshold in np.unique(np.concatenate([of_none, of_one])):
-    assert abs(int((of_one >= threshold).sum()) - int((of_none >= threshold).sum())) <= luck
+    true, false = (int((each >= threshold).sum()) for each in (of_one, of_none))
+    assert abs(true - false) <= luck
 assert ks_2samp(of_none, of_one).pvalue > 1e-6
 step = 2.0 ** (math.floor(math.log2(s)) - mechanism.FINENESS)
 for sums in classes.values():
@@ -881,11 +891,11 @@ Markdown(cards.source(ledger.charge))
 #   an adversary who sees much of its output.
 # * **Floating point.** Two ways in which rounding broke the proof are mended above. What is left: the noise on the grid
 #   is a rounded Gaussian of float64, not a discrete Gaussian that is drawn exactly {cite}`canonne`, and no proof covers
-#   the rounding inside its sampler. Haney et al. attack samplers there, also some that were thought to be safe, and draw
+#   the rounding inside its sampler. Haney et al. attack libraries that had measures against Mironov's attack, and draw
 #   noise by intervals instead, with a proof {cite}`haney`. In the critic's step, a record's own gradient is bounded in
-#   any company, but the others' sum in float32 is rounded differently beside it: by a few parts in ten million of each
-#   of their lengths, where that was measured. Casacuberta et al. show how such differences can add up {cite}`casacuberta`.
-#   And that rows of one block do not depend on each other is measured on processors; no maker promises it.
+#   any company, but the others' sum in float32 is rounded differently beside it. Where that was measured, it came to
+#   less than $2^{-23} C$ for each of them; Casacuberta et al. exploit such differences in sums {cite}`casacuberta`. And
+#   that rows of one block do not depend on each other is measured on processors; no maker promises it.
 # * **The side doors.** How long a step takes, and how much memory, depends on the batch's size. Whoever watches the
 #   machine while it trains sees more than the release.
 # * **Choices.** Every setting is public and is assumed to be made without looking. {doc}`03_accountant` says what a

@@ -173,6 +173,13 @@ def test_products_are_known_and_what_lies_between_two_of_them_is_not_one(spread)
     assert 0.05 < np.mean(between) and not rounding.is_a_product(beside[between], spread).any()
 
 
+def test_a_product_that_is_a_power_of_two_is_known():
+    for spread in np.random.default_rng(0).uniform(1, 2, 300):
+        near = 2 / spread
+        reached = [n for n in (near, np.nextafter(near, 0), np.nextafter(near, 2)) if spread * n == 2]
+        assert rounding.is_a_product(np.array([2.0]), spread)[0] == bool(reached)
+
+
 def test_a_power_of_two_leaves_no_number_out():
     assert rounding.is_a_product(0.5 + np.random.default_rng(0).standard_normal(10_000), 4.0).all()
 

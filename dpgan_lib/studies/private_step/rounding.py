@@ -31,7 +31,7 @@ def near_ties(templates: Tensor, count: int, rng: np.random.Generator) -> Tensor
 def is_a_product(values: np.ndarray, spread: float) -> np.ndarray:
     """Which values are fl(spread * n) for some float64 n, with fl the rounding to float64: a boolean for each.
 
-    Only the neighbours of values / spread can be such an n, for rounding moves the quotient by half a step at most.
+    The quotient values / spread is such an n if there is one or, where a value is a power of two, a neighbour of it.
     """
     near = values / spread
     return np.any([spread * n == values for n in (near, np.nextafter(near, np.inf), np.nextafter(near, -np.inf))], 0)
