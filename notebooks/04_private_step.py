@@ -684,11 +684,11 @@ Markdown(cards.source(prototypes.match))
 
 # %% [markdown]
 # Not everything about a record can be had in whole numbers; an embedding has cosines. Such rows are computed in blocks
-# of one shape, whoever is there, so that the kernel is always the same. Then they are cut to a grid, on which sums are
-# exact:
+# of one shape, whoever is there, so that the kernel is always the same. Then they are rounded to a grid, on which sums
+# are exact:
 
 # %% tags=["hide-input"]
-Markdown("\n\n".join(map(cards.source, (exact.blocks, exact.cut))))
+Markdown("\n\n".join(map(cards.source, (exact.blocks, exact.on_grid))))
 
 # %% [markdown]
 # Now a near tie has one style, whatever company it is in, and a further copy moves the sums by its own row:
@@ -892,7 +892,7 @@ Markdown(cards.source(ledger.charge))
 # * **Floating point.** Two ways in which rounding broke the proof are mended above. What is left: the noise on the grid
 #   is a rounded Gaussian of float64, not a discrete Gaussian that is drawn exactly {cite}`canonne`, and no proof covers
 #   the rounding inside its sampler. Haney et al. attack libraries that had measures against Mironov's attack, and draw
-#   noise by intervals instead, with a proof {cite}`haney`. In the critic's step, a record's own gradient is bounded in
+#   noise by intervals instead, with a proof {cite}`haney22`. In the critic's step, a record's own gradient is bounded in
 #   any company, but the others' sum in float32 is rounded differently beside it. Where that was measured, it came to
 #   less than $2^{-23} C$ for each of them; Casacuberta et al. exploit such differences in sums {cite}`casacuberta`. And
 #   that rows of one block do not depend on each other is measured on processors; no maker promises it.
