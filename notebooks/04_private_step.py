@@ -892,8 +892,8 @@ Markdown(cards.source(ledger.charge))
 # * **Floating point.** Two ways in which rounding broke the proof are mended above. What is left: the noise on the grid
 #   is a rounded Gaussian of float64, not a discrete Gaussian that is drawn exactly {cite}`canonne`, and no proof covers
 #   the rounding inside its sampler. Haney et al. attack libraries that had measures against Mironov's attack, and draw
-#   noise by intervals instead, with a proof {cite}`haney22`. In the critic's step, a record's own gradient is bounded in
-#   any company, but the others' sum in float32 is rounded differently beside it. Where that was measured, it came to
+#   noise by intervals instead, with a proof {cite}`haney22`. In the critic's step, a record's own gradient is bounded
+#   in any company, but the others' sum in float32 is rounded differently beside it. Where that was measured, it came to
 #   less than $2^{-23} C$ for each of them; Casacuberta et al. exploit such differences in sums {cite}`casacuberta`. And
 #   that rows of one block do not depend on each other is measured on processors; no maker promises it.
 # * **The side doors.** How long a step takes, and how much memory, depends on the batch's size. Whoever watches the
