@@ -291,7 +291,7 @@ def unrounded(sums, spread, rng):
 @pytest.mark.parametrize("spread", [1.84, 5.3, 0.7])
 def test_the_last_bits_do_not_tell_none_from_one(spread):
     row = torch.randn(2001, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    none, one = torch.zeros(2001, dtype=torch.float64), exact.on_grid(row / row.norm())
+    none, one = torch.zeros(2001, dtype=torch.float64), exact.on_grid(row[None] / row.norm())[0]
     assert looks(unrounded, none, spread).max() == 0 < looks(unrounded, one, spread).min()  # the attack is a good one
     of_none, of_one = (looks(noisy_sum, sums, spread) for sums in (none, one))
     assert stats.ks_2samp(of_none, of_one).pvalue > RARE
