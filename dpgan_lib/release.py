@@ -13,14 +13,12 @@ gan.loop, in the file that privacy.ledger keeps, or in the budget.
 import math
 import re
 import shutil
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from safetensors.torch import save
@@ -246,7 +244,7 @@ def reader(path: str | Path, name: str, declared: dict) -> tuple[Callable, dict]
 def read_arrays(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     """Images and labels of an .npz file, both checked for their kind; never says how many there are.
 
-    Raises ValueError for a file that is none or lacks one of them.
+    Raises ValueError for a file that is none or lacks one of them, in one line that holds nothing from inside it.
     """
     repair = "np.savez(FILE, images=..., labels=...) writes such a file"
     if not Path(path).is_file():
@@ -256,19 +254,24 @@ def read_arrays(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
             found = {name: arrays[name] for name in ("images", "labels") if name in arrays}
     except (AttributeError, TypeError):  # what np.load gives for an .npy file
         raise ValueError(f"{path} holds one array without a name, and must hold images and labels: {repair}.") from None
-    except (ValueError, EOFError, OSError, BadZipFile, zlib.error):  # Python objects are refused by a ValueError too
+    except MemoryError:  # NumPy's own message has the array's shape
+        raise ValueError(f"{path} does not fit into memory: give this process more of it.") from None
+    except Exception:  # zipfile and NumPy promise no set of errors; Python objects are refused by a ValueError too
         raise ValueError(f"{path} is cut, or no .npz file of plain arrays: {repair}.") from None
     images, labels = (found.get(name) for name in ("images", "labels"))
     if not (isinstance(images, np.ndarray) and isinstance(labels, np.ndarray)):
         raise ValueError(f"{path} must hold two arrays, images and labels: {repair}.")
-    check_arrays(images, labels, images.shape[-1] if images.ndim == 3 else None, str(path))
+    check_arrays(images, labels, None, str(path))
     return images, labels
 
 
 def check_arrays(images: np.ndarray, labels: np.ndarray, side: int | None, source: str) -> None:
-    """Raises ValueError for arrays of another kind than obtain() takes, in one line without any number of records."""
+    """Raises ValueError for arrays of another kind than obtain() takes, in one line without any number of records.
+
+    side: what was declared; None for any, and then no message has one, for it could be a number of records.
+    """
     wanted = "(n, side, side)" if side is None else f"(n, {side}, {side})"
-    if images.dtype != np.uint8 or images.ndim != 3 or images.shape[1:] != (side, side):
+    if images.dtype != np.uint8 or images.ndim != 3 or images.shape[1:] != 2 * (side or images.shape[-1],):
         raise ValueError(f"{source}: images are {_kind(images)} and must be uint8 of shape {wanted}, one grey square "
                          "each. Resize, grey and scale them to 0..255 first.")
     if labels.dtype.kind not in "iu" or labels.ndim != 1:
@@ -279,8 +282,8 @@ def check_arrays(images: np.ndarray, labels: np.ndarray, side: int | None, sourc
 
 
 def _kind(array: np.ndarray) -> str:
-    """Not the sizes, which would tell how many records there are."""
-    return f"{array.dtype}, {array.ndim}-dimensional,"
+    """Not the sizes, which would tell how many records there are, nor how long the longest word is."""
+    return f"{array.dtype.type.__name__}, {array.ndim}-dimensional,"
 
 
 def scaled(images: np.ndarray) -> np.ndarray:

@@ -333,7 +333,7 @@ MUTANTS = [
     ("data/files", "np.float32(127.5)", "np.float32(128)",
      ALL - measured("celeba_specificity", "wasserstein toy", "audit mutants") - TRAINED["faces"]),
     ("data/celeba", "Resampling.BICUBIC", "Resampling.BILINEAR", measured("celeba_specificity") | TRAINED["faces"]),
-    ("measures/classifiers", "CNN_RATE = 1e-3", "CNN_RATE = 2e-3", MEASURED - measured(
+    ("measures/classifiers", "batch=128, rate=1e-3", "batch=128, rate=2e-3", MEASURED - measured(
         "audit", "celeba_specificity", "private_step norms", "wasserstein toy")),
     ("measures/utility", "LINEAR = 3 ", "LINEAR = 2 ", measured("mnist_tradeoff")),
     ("measures/codes", "np.where(images > 0, 1, -1)", "np.where(images > 0.5, 1, -1)",

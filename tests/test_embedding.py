@@ -9,6 +9,7 @@ import torch
 from torch.nn.functional import one_hot
 
 from dpgan_lib import data
+from dpgan_lib.privacy import exact
 from dpgan_lib.warm_start import embedding
 from dpgan_lib.warm_start.embedding import (
     Embedding,
@@ -22,7 +23,7 @@ from dpgan_lib.warm_start.embedding import (
 from dpgan_lib.warm_start.features import Features
 
 CLASSES = 10
-ROUNDING = 1e-9  # of float64 sums of some thousand numbers below 1
+CUT = 1e-8  # a row of 61 numbers, each cut by less than 2^-30, is shorter by less than sqrt(61) * 2^-30
 
 
 @pytest.fixture(scope="module")
@@ -61,9 +62,9 @@ def test_a_record_moves_the_sums_by_at_most_1(phi, digits, image, label):
     images, categories = (part[:20] for part in digits)
     more = torch.cat([images, ADVERSARIAL[image][None]]), torch.cat([categories, LABELS[label][None]])
     moved = class_sums(phi, *more) - class_sums(phi, images, categories)
-    assert moved.norm() <= 1 + ROUNDING
+    assert moved.norm() <= 1
     if label == "a class":
-        assert moved.norm() == pytest.approx(1, abs=ROUNDING)  # the bound is the sensitivity
+        assert moved.norm() > 1 - CUT  # the bound is the sensitivity
 
 
 def test_each_digit_moves_the_sums_by_1_in_its_class(phi, digits):
@@ -72,13 +73,13 @@ def test_each_digit_moves_the_sums_by_1_in_its_class(phi, digits):
     for row in range(len(images)):
         rest = torch.arange(len(images)) != row
         moved = whole - class_sums(phi, images[rest], categories[rest])
-        assert moved.norm() == pytest.approx(1, abs=ROUNDING)
-        assert moved[categories[row] == 0].abs().max() < ROUNDING
+        assert 1 - CUT < moved.norm() <= 1
+        assert not moved[categories[row] == 0].any()
 
 
-def test_chunks_change_nothing(phi, digits, monkeypatch):
+def test_blocks_of_another_size_change_nothing(phi, digits, monkeypatch):
     whole = class_sums(phi, *digits)
-    monkeypatch.setattr(embedding, "CHUNK", 7)
+    monkeypatch.setattr(exact, "BLOCK", 7)
     # float32 features by other kernels
     torch.testing.assert_close(class_sums(phi, *digits), whole, rtol=1e-5, atol=1e-5)
 
@@ -194,7 +195,7 @@ def test_the_witness_is_the_best_critic():
     assert penalised(best) == pytest.approx((target - generated).square().sum().item())
     # and in the unit ball no direction scores a class higher than its own
     directions = torch.nn.functional.normalize(torch.from_numpy(rng.standard_normal((1000, 3, 5))), dim=2)
-    assert ((directions * best).sum(2) <= best.norm(dim=1) + ROUNDING).all()
+    assert ((directions * best).sum(2) <= best.norm(dim=1) + 1e-12).all()
 
 
 def test_scores_read_the_witness_of_the_label():

@@ -63,6 +63,23 @@ def test_pictures_have_titles():
     assert [axis.get_title() for axis in figure.axes] == ["a", "b", "c", ""]
 
 
+def test_a_near_tie_is_drawn_with_its_curves_around_zero():
+    images = {name: np.eye(8) for name in "abc"}
+    figure = figures.near_tie(images, {"one": ([1, 2], [3.0, -3.0]), "exact": ([1, 2], [0.0, 0.0])}, "rows", "score")
+    *pictures, axis = figure.axes
+    assert [each.get_title() for each in pictures] == ["a", "b", "c"]
+    assert [list(line.get_ydata()) for line in axis.lines[1:]] == [[3.0, -3.0], [0.0, 0.0]]
+
+
+def test_a_histogram_counts_every_value_in_bins_of_one_width():
+    samples = {"one": np.arange(70), "other": np.array([3, 3, 99])}
+    axis, = figures.histograms([{"title": "t", "xlabel": "x", "ylabel": "y", "samples": samples}]).axes
+    one, _, other, _ = axis.patches
+    widths = np.diff(np.unique(one.get_xy()[:, 0]))
+    assert np.allclose(widths, 4) and np.all(np.unique(one.get_xy()[:, 0]) % 1 == 0.5)
+    assert one.get_xy()[:, 1].max() == 4 and other.get_xy()[:, 1].max() == 2
+
+
 def test_no_figure_is_left_to_pyplot():
     figures.panels([panel()])
     figures.pictures({"a": np.eye(8)})

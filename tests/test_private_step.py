@@ -21,7 +21,7 @@ from dpgan_lib.records.store import staleness
 from dpgan_lib.report import cards, figures
 from dpgan_lib.studies import registry
 from dpgan_lib.studies.parameters import parameters_from
-from dpgan_lib.studies.private_step import study, tables
+from dpgan_lib.studies.private_step import rounding, study, tables
 
 USUAL = asdict(study.Parameters())
 SMALL = dict(epsilon=3.0, dataset="digits", profile="smoke", steps=8)
@@ -147,6 +147,41 @@ def test_the_noises_length_is_that_of_an_empty_batch(live):
     # A chi of d degrees of freedom: its relative spread is 1 / sqrt(2 d). Six of them.
     assert float(noise.norm()) == pytest.approx(tables.noise_length(config, len(noise), 0.5),
                                                 rel=6 / math.sqrt(2 * len(noise)))
+
+
+# Rounding
+
+def test_near_ties_are_bytes_that_resemble_both_templates_equally():
+    rng = np.random.default_rng(0)
+    templates = torch.from_numpy(rng.random((2, 100))).float()
+    ties = rounding.near_ties(templates, 50, rng)
+    levels = ties.double() * 255
+    assert ties.dtype == torch.float32 and 0 <= ties.min() and ties.max() <= 1 and len(ties.unique(dim=0)) == 50
+    assert (levels - levels.round()).abs().max() < 1e-4  # float32 holds a 255th to 3e-8
+    one, other = ((ties.double() - template).square().sum(1) for template in templates.double())
+    start = (rng.uniform(-3, 3, (50, 100)) / 255) @ (templates[1] - templates[0]).double().numpy()
+    assert (one - other).abs().max() < np.abs(start).mean() / 100  # where a search of 40 rounds began
+
+
+@pytest.mark.parametrize("spread", [5.3, 1.84, 0.7])
+def test_products_are_known_and_what_lies_between_two_of_them_is_not_one(spread):
+    n = np.random.default_rng(0).standard_normal(10_000)
+    assert rounding.is_a_product(spread * n, spread).all()
+    around = [np.nextafter(n, side) for side in (-np.inf, np.inf)]
+    beside = np.nextafter(spread * n, np.inf)
+    between = (spread * around[0] < beside) & (beside < spread * around[1]) & (beside != spread * n)
+    assert 0.05 < np.mean(between) and not rounding.is_a_product(beside[between], spread).any()
+
+
+def test_a_product_that_is_a_power_of_two_is_known():
+    for spread in np.random.default_rng(0).uniform(1, 2, 300):
+        near = 2 / spread
+        reached = [n for n in (near, np.nextafter(near, 0), np.nextafter(near, 2)) if spread * n == 2]
+        assert rounding.is_a_product(np.array([2.0]), spread)[0] == bool(reached)
+
+
+def test_a_power_of_two_leaves_no_number_out():
+    assert rounding.is_a_product(0.5 + np.random.default_rng(0).standard_normal(10_000), 4.0).all()
 
 
 # The records, in small

@@ -352,6 +352,21 @@ def test_labels_of_another_kind_are_refused_before_anything_is_charged(tmp_path,
                                                        for count in (len(IMAGES), len(IMAGES) - 1))
 
 
+def test_no_number_from_inside_a_file_is_in_a_message(tmp_path, monkeypatch):
+    """Images that lie the wrong way round, words as labels, and a file that is larger than memory."""
+    def too_large(*_, **__):
+        raise np._core._exceptions._ArrayMemoryError((7331, 28, 28), np.dtype(np.uint8))
+
+    for images, labels in ((np.zeros((28, 28, 7331), np.uint8), np.zeros(7331, int)), (IMAGES, ["x" * 7331] * 60)):
+        with pytest.raises(ValueError) as refusal:
+            release.read_arrays(saved(tmp_path / "x.npz", images, np.asarray(labels)))
+        assert "7331" not in str(refusal.value).replace(str(tmp_path), "")
+    monkeypatch.setattr(np, "load", too_large)
+    with pytest.raises(ValueError, match="does not fit into memory") as refusal:
+        release.read_arrays(saved(tmp_path / "x.npz", IMAGES, LABELS))
+    assert "7331" not in str(refusal.value).replace(str(tmp_path), "")
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint64, ">i4", np.int16])
 def test_integers_of_any_width_are_labels(tmp_path, dtype):
     assert (release.read_arrays(saved(tmp_path / "x.npz", IMAGES, LABELS.astype(dtype)))[1] == LABELS).all()

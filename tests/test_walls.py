@@ -89,18 +89,19 @@ def test_an_import_that_points_up_and_a_folder_without_a_floor_are_found(tmp_pat
 def test_the_training_loop_cannot_reach_data_results_or_evaluation():
     assert reached("gan.loop") == {
         "gan.loop", "gan.state", "gan.steps", "gan.networks", "gan.latent", "privacy.mechanism", "privacy.clipping",
-        "privacy.streams", "privacy.ledger", "privacy.budget", "config"}
+        "privacy.exact", "privacy.streams", "privacy.ledger", "privacy.budget", "config"}
     assert {name for module in ("privacy.ledger", "privacy.budget") for name in packages(module)} <= {
         *sys.stdlib_module_names, "dpgan_lib"}, "a bare machine has no more than torch, numpy and safetensors"
 
 
 def test_the_mechanism_knows_no_gan_and_the_accountant_no_torch():
-    assert imports("privacy.mechanism") == {"privacy.clipping"}
-    assert imports("privacy.clipping") == imports("privacy.accounting") == set()
+    assert imports("privacy.mechanism") == {"privacy.clipping", "privacy.exact"}
+    assert imports("privacy.clipping") == imports("privacy.exact") == imports("privacy.accounting") == set()
     for module in ("privacy.accounting", "privacy.calibration", "records.store", "records.provenance", "data"):
         assert "torch" not in set().union(*map(packages, reached(module))), module
 
 
 def test_the_warm_start_reads_public_features_that_read_nothing():
-    assert imports("warm_start.embedding") == {"warm_start.features"} and imports("warm_start.features") == set()
+    assert imports("warm_start.embedding") == {"warm_start.features", "privacy.exact", "privacy.mechanism"}
+    assert imports("warm_start.features") == set()
     assert packages("warm_start.features") == {"math", "numpy", "torch"}

@@ -89,7 +89,9 @@ def on_device(config: RunConfig, images: np.ndarray, labels: np.ndarray, people:
     """
     of_each = None if people is None else _rows_of_each(people)
     found = len(images) if of_each is None else len(of_each)
-    if len(labels) != len(images) or (found != config.privacy.records and not config.is_release):
+    if labels.shape != (len(images),):
+        raise ValueError("there must be one label for each image, in a row: one-hot labels need an argmax.")
+    if found != config.privacy.records and not config.is_release:
         raise ValueError(f"{len(images)} images and {len(labels)} labels" + (people is not None) * f" of {found} people"
                          + f" do not match the declared N = {config.privacy.records}: the noise was calibrated for "
                          "that N; plan the run anew.")

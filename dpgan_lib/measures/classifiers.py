@@ -3,6 +3,8 @@
 Every recipe is fixed beforehand and the same for synthetic data, for real data (the ceiling) and at every epsilon.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
@@ -13,8 +15,21 @@ from dpgan_lib.config import LatentConfig
 from dpgan_lib.gan.latent import make_code
 from dpgan_lib.gan.networks import Generator
 
-CNN_BATCH = 128
-CNN_RATE = 1e-3
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How a CNN learns, by Adam. batch: images a step.  rate: of the first step.  falls: on a line, to 0 at the end."""
+
+    batch: int
+    rate: float
+    falls: bool
+
+
+STEADY = Schedule(batch=128, rate=1e-3, falls=False)
+# On real images as accurate as STEADY, at under half its cost. Learning from 50,000 of the training set and tested on
+# the others: ten classes 98.9% after 2,100 steps against 98.8% after 1,400, pairs 99.7% after 150 against 99.6% after
+# 100.
+FALLING = Schedule(batch=32, rate=2e-3, falls=True)
 
 
 @torch.no_grad()
@@ -54,7 +69,8 @@ def _flat(images):
     return images.reshape(len(images), -1)
 
 
-def train_cnn(images: np.ndarray, labels: np.ndarray, steps: int, rng: np.random.Generator) -> nn.Module:
+def train_cnn(images: np.ndarray, labels: np.ndarray, steps: int, rng: np.random.Generator,
+              schedule: Schedule = STEADY) -> nn.Module:
     """The literature's CNN: two convolutions and one hidden layer, Adam, a fixed number of steps, no early stop."""
     side, classes = images.shape[-1], int(labels.max()) + 1
     with torch.random.fork_rng(devices=[]):
@@ -63,9 +79,11 @@ def train_cnn(images: np.ndarray, labels: np.ndarray, steps: int, rng: np.random
             nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
             nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
             nn.Linear(64 * (side // 4) ** 2, 128), nn.ReLU(), nn.Linear(128, classes))
-    optimiser = torch.optim.Adam(model.parameters(), CNN_RATE)
-    for _ in range(steps):
-        batch = rng.integers(len(images), size=CNN_BATCH)
+    optimiser = torch.optim.Adam(model.parameters(), schedule.rate)
+    for step in range(steps):
+        if schedule.falls:
+            optimiser.param_groups[0]["lr"] = schedule.rate * (1 - step / steps)
+        batch = rng.integers(len(images), size=schedule.batch)
         loss = F.cross_entropy(model(torch.from_numpy(images[batch])), torch.from_numpy(labels[batch]))
         optimiser.zero_grad()
         loss.backward()

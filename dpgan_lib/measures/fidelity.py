@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from dpgan_lib.measures.classifiers import train_cnn
+from dpgan_lib.measures.classifiers import FALLING, train_cnn
 
 NEIGHBOURS = 5  # k of the balls that estimate where a law has mass; that of Naeem et al.
 BALLS = 5000  # images, of each kind, that precision to coverage are computed from
@@ -19,7 +19,7 @@ BALLS = 5000  # images, of each kind, that precision to coverage are computed fr
 
 def feature_network(images: np.ndarray, labels: np.ndarray, steps: int, rng: np.random.Generator) -> nn.Module:
     """The literature's CNN trained on real images, without its last layer: images -> 128 numbers, at least 0."""
-    return train_cnn(images, labels, steps, rng)[:-1]
+    return train_cnn(images, labels, steps, rng, FALLING)[:-1]
 
 
 @torch.no_grad()

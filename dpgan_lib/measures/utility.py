@@ -77,7 +77,7 @@ def of_images(images: np.ndarray, labels: np.ndarray, test: tuple[np.ndarray, np
     """
     few = slice(len(images) // LINEAR)
     pairs = _pairs(images[few], labels[few], test, classifiers.logistic_accuracy)
-    cnn = classifiers.train_cnn(images, labels, recipe.cnn_steps, rng)
+    cnn = classifiers.train_cnn(images, labels, recipe.cnn_steps, rng, classifiers.FALLING)
     metrics = {
         "ten_cnn": classifiers.cnn_accuracy(cnn, *test),
         "ten_mlp": _or_constant_guess(_mlp_accuracy(int(rng.integers(2**32))))(images, labels, *test),
@@ -86,7 +86,8 @@ def of_images(images: np.ndarray, labels: np.ndarray, test: tuple[np.ndarray, np
     if pair_cnns:
         def accuracy(images, labels, test_images, test_labels):
             is_larger = (labels == labels.max()).astype(np.int64)
-            cnn = classifiers.train_cnn(images, is_larger, recipe.cnn_steps // PAIR_STEPS, rng)
+            cnn = classifiers.train_cnn(images, is_larger, recipe.cnn_steps // PAIR_STEPS, rng,
+                                        classifiers.FALLING)
             return classifiers.cnn_accuracy(cnn, test_images, (test_labels == labels.max()).astype(np.int64))
 
         cnn_pairs = _pairs(images, labels, test, accuracy)

@@ -74,9 +74,11 @@ def p_value(*, correct: int, guesses: int, canaries: int, epsilon: float, delta:
 
     With v correct of r guesses about m canaries and W ~ Binomial(r, e^epsilon / (1 + e^epsilon)):
     P[W >= v] + 2 m delta max_(i=1..m) P[v - i <= W < v] / i.   Beyond i = v the maximum cannot lie.
-    Source: Steinke et al. 2023, Theorem 5.2 and its Corollary 5.4.
+    Source: Steinke et al. 2023, Theorem 5.2 and its Corollary 5.4.  Raises ValueError for impossible numbers.
     """
-    assert 0 <= correct <= guesses <= canaries
+    if not 0 <= correct <= guesses <= canaries:
+        raise ValueError(f"{correct} correct of {guesses} guesses about {canaries} canaries: each number must be at "
+                         "most the next.")
     accuracy = expit(epsilon)
     below = np.cumsum(binom.pmf(np.arange(correct)[::-1], guesses, accuracy))  # i = 1, ..., v
     steepest = np.max(below / np.arange(1, correct + 1), initial=0)

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 # keeps half as much for each row, and so takes twice as many rows in the same memory.
 PASS = {"cpu": 256, "cuda": 1024}
 PADDING = {"cpu": 16, "cuda": 128}
+MARGIN = 2.0**-17  # of the clip norm, left for the rounding of a record's own norm and products in float32
 
 
 def clipped_sum(model: nn.Module, inputs: tuple[Tensor, ...], clip_norm: float) -> dict[str, Tensor]:
@@ -26,6 +27,9 @@ def clipped_sum(model: nn.Module, inputs: tuple[Tensor, ...], clip_norm: float) 
     model: maps inputs to one score a record, (B,); check_separable(model) holds.  inputs: tensors whose first axis is
     the batch, which may be empty.  clip_norm: > 0, inf for none.
     Returns name -> tensor of the parameter's shape.  A record whose gradient is not finite contributes 0.
+    Rounding: a record's own part has norm at most clip_norm, with a margin of 2^-17, and its norm the same bits whoever
+    shares the batch. The others' float32 sum is rounded differently beside it, by less than batch * 2^-23 clip_norm
+    where that was measured, so in the worst case a record moves the sum by clip_norm (1 + batch * 2^-23).
     """
     parameters = dict(model.named_parameters())
     sums = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
@@ -66,7 +70,7 @@ def _clipped_pass(model, rows, is_there, clip_norm):
         factors = [_factors(*each) for each in zip(layers.values(), activations, output_gradients)]
         norms = sum(squares for squares, _ in factors).sqrt()
         counted = norms.isfinite() & is_there
-        weights = torch.where(counted, (clip_norm / norms).clamp(max=1), 0)
+        weights = torch.where(counted, ((1 - MARGIN) * clip_norm / norms).clamp(max=1), 0)
         sums = {}
         for (name, layer), a, g, (_, gradients) in zip(layers.items(), activations, output_gradients, factors):
             part = (_weighted_product(layer, _kept(a, counted), _kept(g, counted) * _column(weights, g))
@@ -79,16 +83,18 @@ def _clipped_pass(model, rows, is_there, clip_norm):
 def tape(model: nn.Module, rows: tuple[Tensor, ...]) -> tuple[dict[str, nn.Module], list[Tensor], list[Tensor]]:
     """One forward and one backward pass: layers, each one's input, and the gradient of the summed scores at its output.
 
-    Raises ValueError for a layer that the pass uses twice.
+    Raises ValueError for a layer that the pass uses twice, for one whose input or output is changed in place, and for a
+    model that does not give one score a record.
     """
     layers = trainable_layers(model)
-    activations, outputs = {}, {}
+    activations, outputs, versions = {}, {}, {}
 
     def remember(layer, layer_inputs, output):
         if layer in outputs:
             raise ValueError(f"{layer} is used twice in one pass, so its per-example gradient has cross terms: "
                              "use two layers.")
         activations[layer], outputs[layer] = layer_inputs[0].detach(), output
+        versions[layer] = layer_inputs[0]._version, output._version
 
     hooks = [layer.register_forward_hook(remember) for layer in layers.values()]
     try:
@@ -96,7 +102,12 @@ def tape(model: nn.Module, rows: tuple[Tensor, ...]) -> tuple[dict[str, nn.Modul
     finally:
         for hook in hooks:
             hook.remove()
-    assert scores.shape == (len(rows[0]),), "the model gives one score a record"
+    if scores.shape != (len(rows[0]),):
+        raise ValueError("the model must give one score a record: one row of each input belongs to a record.")
+    for layer, before in versions.items():
+        if (activations[layer]._version, outputs[layer]._version) != before:
+            raise ValueError(f"the input or output of {layer} is changed in place, so its per-example gradient would "
+                             "be another tensor's: use inplace=False.")
     gradients = torch.autograd.grad(scores.sum(), [outputs[layer] for layer in layers.values()])
     return layers, [activations[layer] for layer in layers.values()], list(gradients)
 

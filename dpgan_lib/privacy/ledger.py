@@ -32,13 +32,27 @@ def charge(folder: Path, steps: int) -> None:
 
 
 def _write(folder: Path, name: str, text: str) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+    for missing in [each for each in (folder, *folder.parents) if not each.exists()][::-1]:
+        missing.mkdir(exist_ok=True)
+        _sync(missing.parent)
     temporary = folder / f"{name}.{os.getpid()}.part"
     with temporary.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, folder / name)
+    _sync(folder)  # the file's new name
+
+
+def _sync(folder: Path) -> None:
+    """Wait until a folder's entries are on disk. Windows opens no folders, and has no such call."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def charged(folder: Path) -> int:

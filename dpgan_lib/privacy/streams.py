@@ -6,7 +6,7 @@ had two published runs at different epsilon shared their noise, a difference of 
 configuration holds the seed, and who knows the seed can subtract the noise.
 
 In a release every key is fresh entropy of the operating system, used once and kept nowhere. What stays open: Philox is
-no cryptographic generator, and floating-point noise is not the real number of the proof (Mironov 2012).
+no cryptographic generator, and no proof covers the rounding of a sampler in floating point (Haney et al. 2022).
 """
 
 import hashlib
@@ -21,9 +21,11 @@ def stream(randomness: str | None, purpose: str, step: int = 0) -> np.random.Gen
     """The random numbers of one purpose at one step.
 
     randomness: RunConfig.randomness; None for numbers that no other call gives.  purpose: one of PURPOSES.
-    step: 0 or more.
+    step: 0 or more.  Raises ValueError for another purpose or step, which could be another stream's numbers.
     """
-    assert purpose in PURPOSES and step >= 0
+    if purpose not in PURPOSES or step < 0:
+        raise ValueError(f"no stream has purpose {purpose!r} and step {step}: name one of {PURPOSES}, and a step of 0 "
+                         "or more.")
     if randomness is None:
         return np.random.Generator(np.random.Philox(key=secrets.randbits(128)))
     key = hashlib.sha256(f"{randomness}/{purpose}".encode()).digest()[:16]

@@ -12,6 +12,7 @@ from matplotlib.ticker import LogFormatter
 EPSILON_RANGE = (0.1, 30.0)  # of the colour scale: one colour an epsilon in the whole book
 INFINITY_GAP = 4.0  # the run without privacy stands this factor to the right of the largest epsilon
 GRIDS_IN_A_ROW = 3
+BINS = 30  # of a histogram, at most
 MARKERS = ("o", "s", "^", "D")
 # So that no curve is told by its colour alone.
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (1, 3)))
@@ -164,6 +165,49 @@ def pictures(images: dict[str, np.ndarray]) -> Figure:
     for axis, (title, image) in zip(axes.flat, images.items()):
         axis.imshow(image, cmap="gray_r", interpolation="nearest")
         axis.set(title=title, xticks=[], yticks=[])
+    return _closed(figure)
+
+
+def near_tie(images: dict[str, np.ndarray], curves: dict[str, tuple], xlabel: str, ylabel: str) -> Figure:
+    """Grey images in [0, 1] side by side, white ink on black, and below them curves around zero.
+
+    images: title -> (height, width).  curves: name -> (x, y); where one is above zero and another below, they disagree.
+    """
+    figure = plt.figure(figsize=(6.4, 5.6), layout="constrained")
+    above, below = figure.subfigures(2, 1, height_ratios=(2, 3))
+    for axis, (title, image) in zip(above.subplots(1, len(images)), images.items()):
+        axis.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        axis.set(title=title, xticks=[], yticks=[])
+    axis = below.subplots()
+    axis.axhline(0, color="black", linewidth=0.8)
+    for (name, (x, y)), colour, dash, marker in zip(curves.items(), seaborn.color_palette("colorblind"), DASHES,
+                                                    MARKERS):
+        axis.plot(x, y, color=colour, linestyle=dash, marker=marker, markersize=4, label=name)
+    axis.set(xlabel=xlabel, ylabel=ylabel)
+    axis.grid(alpha=0.3)
+    axis.legend(frameon=False)
+    return _closed(figure)
+
+
+def histograms(table: list[dict]) -> Figure:
+    """How often whole numbers were seen, panels side by side.
+
+    table: dicts with title, xlabel, ylabel (the first's is shown) and samples, name -> whole numbers.
+    A panel's samples share its bins, each of which holds equally many whole numbers.
+    """
+    figure, axes = plt.subplots(1, len(table), figsize=(7, 3.4), layout="constrained", squeeze=False)
+    for axis, row in zip(axes.flat, table):
+        values = np.concatenate(list(row["samples"].values()))
+        width = math.ceil((np.ptp(values) + 1) / BINS)
+        bins = np.arange(values.min(), values.max() + width + 1, width) - 0.5
+        for (name, values), colour, dash in zip(row["samples"].items(), seaborn.color_palette("colorblind"), DASHES):
+            axis.hist(values, bins, histtype="stepfilled", alpha=0.3, color=colour)
+            axis.hist(values, bins, histtype="step", color=colour, linestyle=dash, linewidth=1.5, label=name)
+        axis.set(title=row["title"], xlabel=row["xlabel"])
+        axis.grid(alpha=0.3)
+    axes.flat[0].set(ylabel=table[0]["ylabel"])
+    handles, names = axes.flat[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=len(names), frameon=False)
     return _closed(figure)
 
 

@@ -14,11 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dpgan_lib.privacy.exact import blocks, on_grid, one_hot
+from dpgan_lib.privacy.mechanism import noisy_sum
 from dpgan_lib.warm_start.features import Features
 
 ANCHOR = 0.3  # a in (phi, a): more counts better, and costs the features a factor sqrt(1 + a^2) of noise
 SHARE = ANCHOR / math.sqrt(1 + ANCHOR**2)  # of a record's unit norm that counts it
-CHUNK = 1000  # records embedded at a time
 
 
 @dataclass(frozen=True)
@@ -66,32 +67,24 @@ def noisy_sums(features: Features, images: Tensor, categories: Tensor, noise_mul
     images (N, channels, side, side), categories (N, K) one-hot, of any values.  rng: used here alone.
     Guarantee, add/remove one record: a Gaussian mechanism of that noise multiplier (accounting's release_noise).
     """
-    sums = class_sums(features, images, categories)
-    noise = torch.from_numpy(rng.standard_normal(tuple(sums.shape))).to(sums.device)
-    return Embedding(sums + noise_multiplier * noise, noise_multiplier)
+    return Embedding(noisy_sum(class_sums(features, images, categories), noise_multiplier, rng), noise_multiplier)
 
 
 @torch.no_grad()
 def class_sums(features: Features, images: Tensor, categories: Tensor) -> Tensor:
     """Sums over each class of (phi, a) / sqrt(1 + a^2): (K, width + 1) float64, moved by one record by at most 1 (L2).
 
+    The sums are exact, and a record's row has the same bits whoever else is there (see privacy.exact).
     Nothing is raised for a record's sake: pixels outside [-1, 1] are clipped, those that are no number count as 0, and
-    a row of categories is scaled to norm at most 1, or to 0 if it is not finite.
+    a record whose category is not one of the classes counts nowhere.
     """
     sums = torch.zeros(categories.shape[1], features.width + 1, dtype=torch.float64, device=images.device)
-    for some_images, some_categories in zip(images.split(CHUNK), categories.split(CHUNK)):
-        if len(some_images):  # an empty data set splits into one empty part
-            phi = features(torch.nan_to_num(some_images).clamp(-1, 1))
-            anchored = torch.nn.functional.pad(phi.double(), [0, 1], value=ANCHOR)
-            anchored /= anchored.norm(dim=1, keepdim=True)  # so that phi's rounding is not in the bound
-            sums += _bounded(some_categories.double()).T @ anchored
+    for (some_images, some_categories), _ in blocks(images, categories):  # rows of zeros are of no class
+        phi = features(torch.nan_to_num(some_images).clamp(-1, 1))
+        anchored = torch.nn.functional.pad(phi.double(), [0, 1], value=ANCHOR)
+        anchored /= anchored.norm(dim=1, keepdim=True)  # so that phi's rounding is not in the bound
+        sums += one_hot(some_categories).double().T @ on_grid(anchored)
     return sums
-
-
-def _bounded(rows: Tensor) -> Tensor:
-    """Rows scaled to L2 norm at most 1; a row that is not finite becomes 0."""
-    norms = rows.norm(dim=1, keepdim=True)
-    return torch.where(norms.isfinite(), rows / norms.clamp(min=1), 0)
 
 
 def draw_labels(shares: Tensor, count: int, rng: np.random.Generator) -> Tensor:

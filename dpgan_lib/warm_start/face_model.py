@@ -14,9 +14,11 @@ import torch
 from torch import Tensor
 
 from dpgan_lib.config import FaceModelConfig
+from dpgan_lib.privacy.exact import blocks, on_grid, one_hot
+from dpgan_lib.privacy.mechanism import noisy_sum
 
 ANCHOR = 0.3  # the weight of the 1 in a record's row, which counts records
-CHUNK = 2000  # records summed at a time
+GRID = 2.0**-16  # of a record's row: sums of 2^20 products of two take 52 of float64's 53 bits
 
 # Brightness, and two differences of colour: orthonormal, so that no pixel's norm grows.
 COLOURS = ((1 / math.sqrt(3),) * 3, (1 / math.sqrt(2), 0, -1 / math.sqrt(2)),
@@ -71,26 +73,30 @@ def noisy_sums(images: Tensor, categories: Tensor, attributes: int, settings: Fa
     and sqrt(2) times what is above it: as such a vector it has its Frobenius norm, which a record moves by at most 1.
     """
     sums = second_moments(images, categories, attributes, settings)
-    normal = torch.from_numpy(rng.standard_normal(tuple(sums.shape))).to(sums.device)
-    return sums + noise_multiplier * (normal + normal.T) / 2  # standard deviations s, and off the diagonal s / sqrt(2)
+    scale = torch.full_like(sums, math.sqrt(2)).fill_diagonal_(1)
+    above = noisy_sum(scale * sums, noise_multiplier, rng).triu() / scale
+    return above + above.triu(1).T
 
 
 @torch.no_grad()
 def second_moments(images: Tensor, categories: Tensor, attributes: int, settings: FaceModelConfig) -> Tensor:
-    """Sum of the outer products of bounded_rows: moved by one record by at most 1 (Frobenius)."""
+    """Sum of the outer products of bounded_rows: moved by one record by at most 1 (Frobenius).
+
+    The sum is exact, and a record's row has the same bits whoever else is there (see privacy.exact).
+    """
     frequencies = basis(settings, images.shape[-1]).to(images.device)
     signs = combinations(attributes).to(images.device)
     width = settings.width + attributes + 1
     sums = torch.zeros(width, width, dtype=torch.float64, device=images.device)
-    for part, of_part in zip(images.split(CHUNK), categories.split(CHUNK)):
-        rows = bounded_rows(part, of_part @ signs, frequencies, settings)
+    for (part, of_part), count in blocks(images, categories):
+        rows = bounded_rows(part, one_hot(of_part).float() @ signs, frequencies, settings)[:count]
         sums += rows.T @ rows
     return sums
 
 
 def bounded_rows(images: Tensor, signs: Tensor, frequencies: Tensor, settings: FaceModelConfig) -> Tensor:
-    """(low frequencies, attributes, 1) of each record, each part by its weight: (B, width + A + 1) float64, norm at
-    most 1.
+    """(low frequencies, attributes, 1) of each record, each part by its weight: (B, width + A + 1) float64 on GRID,
+    norm at most 1.
 
     images (B, 3, side, side) and signs (B, A) of any values: nothing is raised for a record's sake. Pixels outside
     [-1, 1] are clipped, those that are no number count as 0, and so do attributes.
@@ -101,7 +107,7 @@ def bounded_rows(images: Tensor, signs: Tensor, frequencies: Tensor, settings: F
     signs = torch.nan_to_num(signs.double(), nan=0.0).clamp(-1, 1) * _sign_weight(settings, signs.shape[1])
     anchor = torch.full((len(low), 1), ANCHOR, dtype=torch.float64, device=low.device)
     rows = torch.cat([low, signs, anchor], 1) / _scale(settings)
-    return rows / rows.norm(dim=1, keepdim=True).clamp(min=1)
+    return on_grid(rows / rows.norm(dim=1, keepdim=True).clamp(min=1), GRID)
 
 
 def norm_unit(settings: FaceModelConfig, side: int) -> float:

@@ -19,6 +19,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dpgan_lib.config import PrototypeConfig
+from dpgan_lib.privacy.exact import blocks, on_grid, one_hot
+from dpgan_lib.privacy.mechanism import noisy_sum
 from dpgan_lib.warm_start.deformations import (
     KNOTS,
     PARAMETERS,
@@ -36,7 +38,8 @@ SCALE = math.sqrt(1 + ANCHOR**2 + 2 * MOMENTS**2)
 REACH = 2.5  # standard deviations of a deformation at which its moments are clipped
 FEWEST, CLEAR = 30, 4  # a style needs so many records, and so many standard deviations of its noisy count
 NUDGE = 0.12  # half-sides: standard deviation of the displacements that tell two halves of a style apart
-CHUNK = 2000  # records matched at a time
+LEVELS = 255  # grey levels above black in which a record is matched
+FINENESS = 2.0**-20  # of the templates that it is matched with
 
 
 @dataclass(frozen=True)
@@ -76,8 +79,7 @@ def learn(images: Tensor, categories: Tensor, settings: PrototypeConfig, noise_m
 def noisy_sums(before: Prototypes | None, images: Tensor, categories: Tensor, settings: PrototypeConfig,
             noise_multiplier: float, rng: np.random.Generator) -> Tensor:
     """One round: split every style, match and align the records, and publish noisy sums over styles."""
-    sums = style_sums(split(before), images, categories, settings)
-    return sums + noise_multiplier * torch.from_numpy(rng.standard_normal(tuple(sums.shape))).to(sums.device)
+    return noisy_sum(style_sums(split(before), images, categories, settings), noise_multiplier, rng)
 
 
 def split(prototypes: Prototypes | None) -> Prototypes | None:
@@ -101,43 +103,59 @@ def style_sums(guess: Prototypes | None, images: Tensor, categories: Tensor, set
     """Sums over styles of the records' rows: (classes * styles, width) float64, moved by one record by at most 1 (L2).
 
     A row is (aligned pixels, 1, deformation, its square), each part by its weight. A record enters one style of one
-    class. Nothing is raised for its sake: pixels outside [-1, 1] are clipped, those that are no number count as -1,
-    and a record whose category is not one of the classes counts nowhere.
+    class. The sums are exact, and a record's style and row have the same bits whoever else is there (see match and
+    privacy.exact). Nothing is raised for its sake: pixels outside [-1, 1] are clipped, those that are no number count
+    as -1, and a record whose category is not one of the classes counts nowhere.
     """
     pixels = (torch.nan_to_num(images, nan=-1.0, posinf=1.0, neginf=-1.0).clamp(-1, 1) + 1) / 2
     styles = 1 if guess is None else guess.images.shape[1]
     maps = candidates(settings.candidates).to(images.device)
+    undone, member = inverse(affine(maps)), one_hot(categories)
     sums = torch.zeros(categories.shape[1] * styles, math.prod(images.shape[1:]) + 1 + 2 * PARAMETERS,
                        dtype=torch.float64, device=images.device)
     for label in range(categories.shape[1]):
-        member = (categories[:, label] == 1) & (categories.nan_to_num(2.0).abs().sum(1) == 1)
-        for part in pixels[member].split(CHUNK):
-            style, chosen = match(guess, label, part, maps)
-            rows = bounded_rows(warp(part, inverse(affine(maps[chosen]))), maps[chosen], settings.level)
-            sums.index_add_(0, label * styles + style, rows)
+        templates = None if guess is None else deformed_prototypes(guess, label, maps)
+        for (part,), count in blocks(pixels[member[:, label]]):
+            style, chosen = match(templates, part, len(maps))
+            rows = bounded_rows(warp(part, undone[chosen]), maps[chosen], settings.level)
+            sums.index_add_(0, label * styles + style[:count], rows[:count])
     return sums
 
 
-def match(guess: Prototypes | None, label: int, pixels: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:
-    """The style and the candidate map, each (B,), whose deformed prototype is nearest to each record of a class."""
-    if guess is None:
-        return torch.zeros(2, len(pixels), dtype=torch.long, device=pixels.device).unbind()
+def deformed_prototypes(guess: Prototypes, label: int, maps: Tensor) -> tuple[Tensor, Tensor]:
+    """The styles of a class that were not given up, (S,), and each under every map, (S * len(maps), width) float64.
+
+    They are multiples of FINENESS; of released sums alone, and the same for every record.
+    """
     alive = guess.counts[label].nonzero()[:, 0]
-    images = guess.images[label, alive]
-    templates = torch.cat([warp(image.expand(len(maps), -1, -1, -1), affine(maps)) for image in images]).flatten(1)
-    nearest = (templates.square().sum(1) - 2 * pixels.flatten(1) @ templates.T).argmin(1)
-    return alive[nearest // len(maps)], nearest % len(maps)
+    templates = torch.cat([warp(image.expand(len(maps), -1, -1, -1), affine(maps))
+                           for image in guess.images[label, alive]])
+    return alive, (templates.flatten(1).double() / FINENESS).round() * FINENESS
+
+
+def match(templates: tuple[Tensor, Tensor] | None, pixels: Tensor, maps: int) -> tuple[Tensor, Tensor]:
+    """The style and the number of the map, each (B,), whose deformed prototype is nearest to each record of a class.
+
+    pixels (B, ...) in [0, 1], compared in whole 255ths. So all products are multiples of 2^-20 below 2^18, which
+    float64 adds exactly in any order: who resembles two templates almost equally is matched alike in any company.
+    """
+    if templates is None:
+        return torch.zeros(2, len(pixels), dtype=torch.long, device=pixels.device).unbind()
+    alive, of_each = templates
+    levels = (pixels.flatten(1).double() * LEVELS).round()
+    nearest = (LEVELS * of_each.square().sum(1) - 2 * (levels @ of_each.T)).argmin(1)
+    return alive[nearest // maps], nearest % maps
 
 
 def bounded_rows(aligned: Tensor, parameters: Tensor, level: float) -> Tensor:
-    """What each record adds to its style's sum, (B, width) float64, of L2 norm at most 1 (to float64's rounding)."""
+    """What each record adds to its style's sum, (B, width) float64 on exact.GRID, of L2 norm at most 1."""
     pixels = aligned.flatten(1).double()
     pixels = pixels / (level * math.sqrt(pixels.shape[1]))
     pixels = pixels / pixels.norm(dim=1, keepdim=True).clamp(min=1)
     moved = _relative(parameters).double()
     anchor = torch.full((len(pixels), 1), ANCHOR, dtype=torch.float64, device=pixels.device)
     rows = torch.cat([pixels, anchor, MOMENTS * moved, MOMENTS * moved.square() * math.sqrt(PARAMETERS)], 1) / SCALE
-    return rows / rows.norm(dim=1, keepdim=True).clamp(min=1)
+    return on_grid(rows / rows.norm(dim=1, keepdim=True).clamp(min=1))
 
 
 def _relative(parameters):

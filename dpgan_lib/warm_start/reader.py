@@ -26,6 +26,7 @@ from dpgan_lib.gan.loop import CHECKPOINT_SECONDS, Records, on_device
 from dpgan_lib.gan.networks import Posterior, Reader
 from dpgan_lib.gan.state import State, read_tensors
 from dpgan_lib.gan.steps import reader_step
+from dpgan_lib.privacy.exact import blocks
 from dpgan_lib.privacy.ledger import charge, charged
 from dpgan_lib.privacy.streams import stream
 from dpgan_lib.warm_start import training
@@ -42,6 +43,7 @@ PENALTY, ITERATIONS = 1e-5, 60  # of the fit to generated images: on half the sq
 class WhitenedFeatures(nn.Module):
     """phi: images (B, channels, side, side) of any values -> (B, directions), of mean square norm 1 for the generator.
 
+    An image's row has the same bits whoever else is there (see privacy.exact).
     Nothing is raised for an image's sake: pixels outside [-1, 1] are clipped, those that are no number count as 0.
     """
 
@@ -53,8 +55,11 @@ class WhitenedFeatures(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        return torch.cat([(self.scattering(torch.nan_to_num(part).clamp(-1, 1)) - self.mean) @ self.whitening
-                          for part in images.split(CHUNK)])
+        rows = images.new_zeros(len(images), self.whitening.shape[1])
+        for number, ((part,), count) in enumerate(blocks(images)):
+            found = (self.scattering(torch.nan_to_num(part).clamp(-1, 1)) - self.mean) @ self.whitening
+            rows[number * len(part) :][:count] = found[:count]
+        return rows
 
 
 class ReadingPosterior(nn.Module):

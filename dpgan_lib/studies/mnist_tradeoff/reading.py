@@ -35,7 +35,7 @@ def measure(asked, plan: Plan, trained: Trained, files: data.Dataset, progress) 
     progress()
 
     images, agreement = drawing.faithful(generator, posterior, latent, labels, _rng(config, 0), tries=1)
-    cnn = classifiers.train_cnn(images, labels, recipe.cnn_steps, _rng(config, 1))
+    cnn = classifiers.train_cnn(images, labels, recipe.cnn_steps, _rng(config, 1), classifiers.FALLING)
     metrics["plain"] = {"synthetic": {"ten_cnn": classifiers.cnn_accuracy(cnn, *test)}, "fidelity": near(images, 2),
                         "agreement": agreement}
     progress()

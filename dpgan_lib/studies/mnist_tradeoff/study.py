@@ -61,9 +61,9 @@ SIZES = {  # profile -> what its warm start and its evaluation take
     "smoke": dict(most_rounds=2, candidates=8, frequencies=100, fit_steps=5, batch=60, steps=24, images=600,
                   cnn_steps=14),
     "laptop": dict(most_rounds=6, candidates=64, frequencies=1_000, fit_steps=300, batch=200, steps=600, images=60_000,
-                   cnn_steps=1_400),
+                   cnn_steps=2_100),
     "paper": dict(most_rounds=6, candidates=256, frequencies=4_000, fit_steps=3_000, batch=500, steps=20_000,
-                  images=60_000, cnn_steps=5_000),
+                  images=60_000, cnn_steps=7_500),
 }
 
 
