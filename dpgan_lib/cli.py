@@ -298,8 +298,8 @@ def bench(progress, measured, as_json):
 @main.command()
 @click.argument("chapter", required=False)
 @_timeout
-@click.option("--holes", is_flag=True, help="Compute nothing: a cell of the grid without a current record stays a "
-                                            "hole.")
+@click.option("--holes", is_flag=True, help="Compute nothing: a cell without a record stays a hole, and a stale "
+                                            "record that is published stays, marked as stale.")
 @click.pass_obj
 def publish(progress, chapter, timeout, holes):
     """Replace a chapter's published notebook and records, or every chapter's, if all of it succeeds."""

@@ -89,12 +89,16 @@ def test_publishing_replaces_the_notebook_and_the_records(study):
     assert "DPGAN_PUBLISHED" not in os.environ
 
 
-def test_with_holes_nothing_is_computed_and_what_is_not_current_is_left_out(study, executing, found, monkeypatch):
-    found |= {"bbbb": [], "cccc": ["source changed"]}
-    give(monkeypatch, ("bbbb", "cccc", "dddd"))
+def test_with_holes_nothing_is_computed_and_nothing_stale_comes_in(study, executing, found, monkeypatch):
+    """What was published before stays, though it has become stale; a stale run that was not published does not come."""
+    found |= {"aaaa": ["source changed"], "bbbb": [], "cccc": ["source changed"]}
+    before = SimpleNamespace(folder=study.published / "aaaa", run_id="aaaa", reasons=["source changed"])
+    monkeypatch.setattr(store, "published", lambda chapter: [before])
+    give(monkeypatch, ("aaaa", "bbbb", "cccc", "dddd"))
     study.chapter("07_tiny", "1 + 1")
     publish.publish_chapter("tiny", progress=False, holes=True)
-    assert os.listdir(study.published) == ["bbbb"] and Tiny.computed == []
+    assert sorted(os.listdir(study.published)) == ["aaaa", "bbbb"] and Tiny.computed == []
+    assert (study.published / "aaaa" / "record.json").read_text() == "old"
 
 
 @pytest.mark.parametrize("break_at", ["execute", "_tidy"])
@@ -264,7 +268,15 @@ def test_a_chapter_rests_on_its_study_and_on_those_it_names(tmp_path, published,
               lambda record: ["source changed", "card changed"] if record.endswith("2") else [])
     path = tmp_path / f"{name}.ipynb"
     nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)]), path)
-    assert publish.stale_records(path) == ["tiny 2: source changed; card changed"]
+    assert publish.stale_records(path) == ["tiny, tiny 2: source changed; card changed"]
+
+
+def test_many_stale_records_are_one_line(tmp_path, published):
+    published(lambda study: [f"{study} {index}" for index in range(9)],
+              lambda record: [] if record.endswith("8") else ["other hardware"] if record.endswith("7") else ["older"])
+    path = tmp_path / "07_tiny.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[]), path)
+    assert publish.stale_records(path) == ["tiny, 7 of 9 records: older", "tiny, tiny 7: other hardware"]
 
 
 def test_a_page_that_asks_which_studies_there_are_rests_on_all(tmp_path, published):
@@ -272,7 +284,7 @@ def test_a_page_that_asks_which_studies_there_are_rests_on_all(tmp_path, publish
     path = tmp_path / "11_records.ipynb"
     code = nbformat.v4.new_code_cell("store.published_studies()")
     nbformat.write(nbformat.v4.new_notebook(cells=[code]), path)
-    assert publish.stale_records(path) == ["cost: older", "other: older", "tiny: older"]
+    assert publish.stale_records(path) == ["cost, cost: older", "other, other: older", "tiny, tiny: older"]
 
 
 @pytest.mark.full

@@ -15,13 +15,15 @@ from dpgan_lib.book.chapters import chapter_path, execute, read_notebook, read_s
 from dpgan_lib.records import locks, store
 from dpgan_lib.report import cards
 
+FEW = 3  # stale records are named, up to so many of a study for the same reasons
+
 
 def publish_chapter(name: str, timeout: float = 3600, progress: bool = True, holes: bool = False) -> Path:
     """Replace a chapter's published notebook and its study's records, and return the notebook's path.
 
-    Records that are missing or stale are trained first (resumable) or, with holes, left out; then the chapter is
-    executed from a staged copy of the store, where training raises. Nothing published changes unless all of it
-    succeeds.
+    Records that are missing or stale are trained first (resumable) or, with holes, left as they are: nothing stale
+    comes in, and what was published stays, marked as stale. Then the chapter is executed from a staged copy of the
+    store, where training raises. Nothing published changes unless all of it succeeds.
     """
     from dpgan_lib.studies import registry  # late: it loads torch
 
@@ -145,7 +147,7 @@ def out_of_date(notebook: Path) -> list[str]:
 
 
 def stale_records(notebook: Path) -> list[str]:
-    """The published records behind a published notebook that are out of date, one line each with the reasons.
+    """The published records behind a published notebook that are out of date: a line for each study and reasons.
 
     These are the records of its own study and of every study that its code names; all, if it asks which there are.
     """
@@ -153,9 +155,15 @@ def stale_records(notebook: Path) -> list[str]:
     own = notebook.stem.split("_", 1)[1]
     asks_all = "published_studies()" in code
     behind = [chapter for chapter in store.published_studies() if asks_all or chapter == own or f'"{chapter}"' in code]
-    records = [record for chapter in behind for record in store.published(chapter)]
-    return [f"{cards.run_name(record)}: {'; '.join(reasons)}" for record in records
-            if (reasons := store.staleness(record))]
+    lines = []
+    for chapter in behind:
+        alike: dict[str, list[str]] = {}
+        records = store.published(chapter)
+        for record in records:
+            alike.setdefault("; ".join(store.staleness(record)), []).append(cards.run_name(record))
+        lines += [f"{chapter}, {', '.join(names) if len(names) <= FEW else f'{len(names)} of {len(records)} records'}: "
+                  f"{reasons}" for reasons, names in alike.items() if reasons]
+    return lines
 
 
 def edited(notebook: Path) -> list[str]:

@@ -311,11 +311,16 @@ class Study:
         return [asked for asked, record in found if record is None or store.staleness(record)]
 
     def to_publish(self, progress: bool = True, holes: bool = False) -> list[Record]:
-        """The records of the grid, computed where missing or stale; with holes, those that are there and current."""
+        """The records of the grid, computed where missing or stale.
+
+        With holes, nothing is computed: those that are current, and stale ones that were published before.
+        """
         if not holes:
             return [self.refresh(asked, progress=progress) for asked in self.grid]
         found = [store.find(self.chapter, self.address(asked)) for asked in self.grid]
-        return [record for record in found if record and not store.staleness(record)]
+        before = {record.run_id: record for record in store.published(self.chapter)}
+        kept = [before.get(record.run_id) if store.staleness(record) else record for record in found if record]
+        return [record for record in kept if record]
 
     def states(self) -> Iterator[str]:
         """A line for each cell of the grid: current, stale (and why), missing, or computed here and not published."""

@@ -117,7 +117,7 @@ class MachineStudy(Study):
         """One record for each machine: those made here before those published, current before stale."""
         if not holes and all(map(store.staleness, self._latest())):  # none is current, or there is none
             benchmark()
-        return [record for record in self._latest() if not (holes and store.staleness(record))]
+        return self._latest()
 
     def _latest(self) -> list[Record]:
         chosen: dict[str, Record] = {}
