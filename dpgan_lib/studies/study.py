@@ -32,6 +32,7 @@ from dpgan_lib.records.provenance import MEASURING, TRAINING, measuring_source, 
 from dpgan_lib.records.store import RECORDS_ONLY, Record, strict
 from dpgan_lib.warm_start import methods
 
+CURRENT, TRAIN, MEASURE = "current", "train", "measure"  # what there is to do for a record
 ASKED = "asked.json"  # of a run that was laid out for another machine
 WEIGHTS, POSTERIOR, SAMPLES = "generator.safetensors", "posterior.safetensors", "samples.png"
 
@@ -189,14 +190,20 @@ class Study:
                 return found
             return self._compute(asked, max_minutes, progress)
 
+    def to_do(self, found: Record | None) -> str:
+        """CURRENT, or what makes a record so: MEASURE where that is enough, else TRAIN, as where there is none."""
+        reasons = None if found is None else store.staleness(found)
+        if reasons == []:
+            return CURRENT
+        return MEASURE if reasons == [store.CHANGED[MEASURING]] and self.can_measure(found) else TRAIN
+
     def refresh(self, asked, *, progress: bool = True) -> Record:
-        """A current record: a stale one is measured again if that is enough, else computed, as a missing one is."""
+        """A current record: found, measured again or computed, as to_do says."""
         found = self.find(asked)
-        if found and not (reasons := store.staleness(found)):
-            return found
-        if found and reasons == [store.CHANGED[MEASURING]] and self.can_measure(found):
-            return self.measure_again(found, progress=progress)
-        return self.obtain(asked, fresh=True, progress=progress)  # type: ignore[return-value]  # None comes of max_minutes alone
+        to_do = self.to_do(found)
+        if found is None or to_do == TRAIN:
+            return self.obtain(asked, fresh=True, progress=progress)  # type: ignore[return-value]  # None comes of max_minutes alone
+        return found if to_do == CURRENT else self.measure_again(found, progress=progress)
 
     def _compute(self, asked, max_minutes, progress):
         plan = self.plan(asked)

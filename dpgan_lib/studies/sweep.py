@@ -13,12 +13,10 @@ from dataclasses import asdict, replace
 
 from dpgan_lib import paths
 from dpgan_lib.records import store
-from dpgan_lib.records.provenance import MEASURING
-from dpgan_lib.records.store import Record, strict
+from dpgan_lib.records.store import strict
 from dpgan_lib.studies import registry
-from dpgan_lib.studies.study import Study
+from dpgan_lib.studies.study import CURRENT, Study
 
-CURRENT, TRAIN, MEASURE = "current", "train", "measure"
 # What a job asks a cluster for, by profile: cores, GPUs, and the minutes of training in one slice.
 ASKS = {"smoke": {"threads": 1, "gpu": 0, "minutes": 10}, "laptop": {"threads": 2, "gpu": 0, "minutes": 60},
         "paper": {"threads": 4, "gpu": 1, "minutes": 60}}
@@ -34,7 +32,7 @@ def cells(name: str, given: dict) -> list[dict]:
     """Every cell of the grids of a chapter, or of one study named "chapter/kind", for a workflow manager.
 
     given: parameters by name that every cell takes instead of its own, such as a smaller profile.
-    A cell is {"study": "chapter/kind", "run": its id, "state": CURRENT, or else what makes it so, TRAIN or MEASURE,
+    A cell is {"study": "chapter/kind", "run": its id, "state": of Study.to_do,
     "record": the path of its record.json, where it is or will be, "found": the folder of the one that is there, stale
     or not, or None, "parameters": by name, and what ASKS says}.
     Raises ValueError if there is no such grid, or if a parameter is unknown or makes no sense.
@@ -60,19 +58,11 @@ def _resized(study: Study, given: dict) -> list:
 def _described(study: Study, asked) -> dict:
     run = study.address(asked)
     found = store.find(study.chapter, run)
-    state = _state(study, found)
+    state = study.to_do(found)
     folder = found.folder if found and state == CURRENT else paths.runs() / study.chapter / run
     return {"study": f"{study.chapter}/{study.kind}", "run": run, "state": state,
             "record": str(folder / store.RECORD), "found": found and str(found.folder),
             "parameters": strict(asdict(asked))} | ASKS[asked.profile]
-
-
-def _state(study: Study, found: Record | None) -> str:
-    """As Study.refresh decides."""
-    reasons = None if found is None else store.staleness(found)
-    if found is None or reasons:
-        return MEASURE if reasons == [store.CHANGED[MEASURING]] and study.can_measure(found) else TRAIN
-    return CURRENT
 
 
 def compute(chapter: str, cells: list, jobs: int = 1) -> Iterator[tuple[object, str | None]]:

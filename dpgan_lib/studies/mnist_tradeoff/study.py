@@ -301,4 +301,5 @@ def plan_with_reader(asked: ReadParameters) -> Plan:
 
 READING = Study(chapter="mnist_tradeoff", kind="reader", asked=ReadParameters, plan=plan_with_reader,
                 measure=reading.measure,
-                grid=tuple(ReadParameters(epsilon=epsilon, seed=seed) for seed in SEEDS for epsilon in SEEDED))
+                grid=tuple(ReadParameters(epsilon=epsilon, seed=seed) for seed in SEEDS
+                           for epsilon in (BETWEEN[0], *SEEDED)))

@@ -242,21 +242,21 @@ def reading_targets_table(rows: list[dict]) -> str:
 
 
 def budget_table(records: list[Record]) -> str:
-    """What releases and steps of runs would spend alone, of what they spend together, as HTML."""
+    """What each part of runs would spend alone, beside what they spend together, as HTML."""
     from dpgan_lib.privacy import accounting
+
+    def alone(privacy: dict, **part: float) -> str:
+        return numbers.rounded_up(accounting.epsilon_pld(**part, delta=privacy["delta"]))
 
     lines = []
     for record in records:
-        privacy = record.privacy
-        alone = dict(delta=privacy["delta"])
-        parts = ["none", "none"]
-        if "release_noise" in privacy:
-            parts[0] = numbers.rounded_up(accounting.epsilon_pld(
-                noise_multiplier=number(privacy["release_noise"]), sampling_rate=1.0, steps=1, **alone))
-        if privacy["steps"]:
-            parts[1] = numbers.rounded_up(accounting.epsilon_pld(
-                noise_multiplier=privacy["noise_multiplier"], sampling_rate=privacy["sampling_rate"],
-                steps=privacy["steps"], **alone))
+        privacy, none = record.privacy, "none"
+        parts = [
+            alone(privacy, noise_multiplier=number(privacy["release_noise"]), sampling_rate=1.0, steps=1)
+            if "release_noise" in privacy else none,
+            alone(privacy, **privacy["reader"]) if "reader" in privacy else none,
+            alone(privacy, **{name: privacy[name] for name in ("noise_multiplier", "sampling_rate", "steps")})
+            if privacy["steps"] else none]
         lines.append(html.table_row(name(record), [*parts, numbers.rounded_up(record.epsilon_spent)]))
-    return html.table("Epsilon of each part alone, and of both together (PLD accountant)",
-                      ["run", "releases alone", "DP-SGD alone", "together"], lines)
+    return html.table("Epsilon of each part alone, and of all together (PLD accountant)",
+                      ["run", "noisy sums alone", "reader alone", "DP-SGD alone", "together"], lines)
