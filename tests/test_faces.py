@@ -272,10 +272,10 @@ def test_of_a_model_of_real_faces_without_privacy_nothing_is_shown():
 @pytest.mark.parametrize("unit", cards.UNITS)
 def test_a_record_of_drawings(store, unit):
     """Train, small, and read: the metrics are whole, and every table and panel can be made of them."""
-    started = time.monotonic()
+    started = time.process_time()  # of this process alone, whatever else the machine does
     parameters = Parameters(**DRAWN, epsilon=10.0, unit=unit)
     record = registry.obtain("celeba_specificity", parameters, fresh=True, progress=False)
-    assert time.monotonic() - started < SMOKE_SECONDS
+    assert time.process_time() - started < SMOKE_SECONDS
     assert record.run_id == study.STUDY.address(parameters) and staleness(record) == []
     assert record.card["unit"] == record.privacy["unit"] == cards.UNITS[unit]
     metrics = record.metrics
