@@ -11,7 +11,7 @@
 # ---
 
 # %% [markdown]
-# # The tenfold, undone
+# # Time and memory: must privacy be ten times slower?
 #
 # After this chapter you can say where the time of a private training step goes, derive a per-example gradient's norm
 # without forming the gradient, and measure on your own machine what privacy costs.

@@ -11,7 +11,7 @@
 # ---
 
 # %% [markdown]
-# # What an audit can show
+# # Audits: how much of a leak can be shown
 #
 # After this chapter you can test a generator for copies of its training images, prove from a single training run that a
 # mechanism's epsilon is *at least* so large, say how large that proof could have become at best and what each assumption

@@ -212,7 +212,7 @@ figures.effects(record.metrics["effects"], names)
 # One number sums it up: of all that codes move, the share that lies on the diagonal. Here it is
 # {glue:text}`independence`; it stands in the table above for every run.
 #
-# ## What the data hardly holds
+# ## Combinations that are rare in the data
 #
 # Men with blond hair are rare in CelebA, men without glasses are not. A generator that merely repeated the data would
 # fail where the data is thin. These counts of training images were not released by the run; they are disclosed here,

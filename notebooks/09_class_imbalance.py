@@ -11,7 +11,7 @@
 # ---
 
 # %% [markdown]
-# # What the data hardly holds
+# # Class imbalance: can a code bring back a rare digit?
 #
 # After this chapter you can say whether private synthetic images help a classifier to find a rare class, against which
 # plain remedies that must be judged, and how many records a private generator needs before it is worth its while.

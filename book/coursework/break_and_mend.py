@@ -17,7 +17,7 @@
 # true. Here are five such lines. For each you first *show* that it is broken, then mend it. At the end you state what
 # your mended mechanism spends, and audit it.
 #
-# **Before:** the chapters "What privacy costs", "The private step" and "What an audit can show". **You need** the
+# **Before:** the chapters "What privacy costs", "The private step" and "Audits". **You need** the
 # book's library, and neither data nor a GPU.
 #
 # **How it works.** Replace every `raise NotImplementedError()`. A cell of checks follows each task. It shows some of
