@@ -16,24 +16,24 @@
 # After this chapter you can train a differentially private GAN at an epsilon of your choice, say what that epsilon
 # promises and to whom, and measure what it costs in accuracy.
 #
-# **What the paper claims.** imdpGAN {cite}`imdpgan`, in its later rewording {cite}`rewording`, says: on MNIST, binary
-# classification on pairs of digits gets worse as privacy gets stronger, "slightly"; and latent codes let you ask for
-# what you want generated.
+# **What the paper claims.** imdpGAN {cite}`imdpgan`, in its later rewording {cite}`rewording`, makes two claims about
+# MNIST: telling two digits apart gets "slightly" worse as privacy gets stronger, and latent codes let you ask for the
+# digit that you want.
 #
-# **How we test it.** We train the paper's objective at several epsilons, as the paper does and by a method of this
-# book, ask each generator for the same number of images of every digit, train classifiers on these images alone, and
-# test them on real test images that nobody trained on. The same classifiers, trained on as many real images (or all
-# there are, if fewer), are the ceiling.
+# **How we test it.** We train the paper's objective at several epsilons, once as the paper does and once by a method of
+# our own. Each generator then draws the same number of images of every digit, classifiers learn from these images
+# alone, and we test them on real test images that nothing was trained on. The ceiling is what the same classifiers
+# reach when they learn from as many real images (or from all there are, if there are fewer).
 #
 # **What epsilon promises.** A training run $M$ is $(\varepsilon, \delta)$-differentially private if, for any two data
 # sets $D$ and $D'$ that differ by one record, and any set $S$ of outcomes,
 #
 # $$\Pr[M(D) \in S] \le e^{\varepsilon} \, \Pr[M(D') \in S] + \delta .$$
 #
-# So whoever sees the trained generator can hardly tell whether your record was in the data: a small $\varepsilon$
-# keeps the two probabilities close, and $\delta$ is the small part of them that escapes the bound. Here a record is one
-# image with its label, and neighbours differ by adding or removing one. The [glossary](../book/glossary.md) has every
-# term.
+# So somebody who sees the trained generator can hardly tell whether your record was in the data: a small $\varepsilon$
+# keeps the two probabilities close, and $\delta$ is the small part of them that the bound does not cover. A record here
+# is one image with its label, and two data sets are neighbours if one has a record more than the other. The
+# [glossary](../book/glossary.md) explains every term.
 
 # %% [markdown]
 # ## Your parameters
@@ -53,8 +53,8 @@ method = "both"  # this book's; or its halves, "releases" and "dp_sgd"; or "pape
 ablation = "none"  # or an ingredient to leave out of "both": "unaligned", "one_style", "unfitted", "no_witness", ...
 
 # %% [markdown]
-# A name or a value that makes no sense is refused here, before any data is opened. The noise is calibrated here too:
-# it depends on public numbers alone.
+# The next cell refuses names and values that make no sense, before any data is opened. It also calibrates the noise,
+# which depends on public numbers alone.
 
 # %% tags=["remove-output"]
 from dpgan_lib.studies.mnist_tradeoff import study
@@ -98,34 +98,37 @@ print(f"noise multiplier of what is released before the first step: {release_noi
 # \end{aligned}
 # ```
 #
-# A generator $G$ turns noise $z$ and a code $c$ into an image. A critic $f_w$ scores images; its best gap between real
-# and generated ones, over the weights in a compact set $W$, estimates a Wasserstein distance from below and up to
-# scale {cite}`wgan`, and $G$ makes it small. The posterior $Q$ reads the code back from the image, and $L_I$, a lower
-# bound on the information that an image keeps about its code, rewards codes that can be read {cite}`infogan`.
+# A generator $G$ turns noise $z$ and a code $c$ into an image. A critic $f_w$ scores images: the largest gap that it
+# can open between real and generated ones, with weights in a compact set $W$, estimates a Wasserstein distance from
+# below and up to scale {cite}`wgan`. $G$ tries to make that gap small. The posterior $Q$ reads the code back from the
+# image, and $L_I$, a lower bound on how much the image says about its code, rewards codes that can be read
+# {cite}`infogan`.
 #
-# The code $c$ is one class and two continuous numbers.
+# The code $c$ has two parts: a class, and two continuous numbers.
 #
-# **As in the paper** the critic sees images alone, and DP-SGD {cite}`abadi` trains it from the first step. What a class
-# of the code means is then for the generator to choose. We name it afterwards by what a public judge, a network
-# trained on scikit-learn's digits, sees in most of its images, as in {doc}`01_mutual_information`. From there come its
-# settings too, with $\lambda = 1$, as InfoGAN has it for a class. Two codes may mean the same digit, and then
-# some digit has none.
+# **In the paper's method** the critic sees images alone, and DP-SGD {cite}`abadi` trains it from the first step.
+# Nothing then says which digit a class of the code should mean, so the generator chooses. We name each class
+# afterwards: a public judge, a network trained on scikit-learn's digits, looks at its images, and the commonest digit
+# gives the name, as in {doc}`01_mutual_information`. The settings come from that chapter too, with $\lambda = 1$, which
+# is InfoGAN's value for a class. Two classes may end up with the same digit, and some digit with none.
 #
 # **This book's method** differs in three ways.
 #
-# 1. The critic sees pairs $(x, y)$ of image and label, so that an image of the wrong digit scores as badly as an ugly
-#    one, and the code's class is the digit.
-# 2. Before the first step a few *releases* say as much of the data as one Gaussian mechanism allows. Each is the
-#    closed form of a critic that is linear in fixed features: its best weights are a difference of means, and the
-#    private half of it is a noisy sum. The first releases are rounds of *prototypes*, mean images of aligned digits;
-#    the last is a *mean embedding* of each class, as in DP-MERF {cite}`dpmerf` with other features. A generator that
-#    slants, bends and redraws the prototypes is fitted to that embedding. This reads no data again, so it costs nothing.
-# 3. DP-SGD then trains what a critic may add to that closed form, starting from 0.
+# 1. The critic sees an image together with its label, $(x, y)$. An image of the wrong digit then scores as badly as an
+#    ugly one, so a class of the code means its digit.
+# 2. Before training starts, a few *releases* describe the data as well as a Gaussian mechanism allows. Each release is
+#    a noisy sum, and each is half of a critic that can be written down at once: if a critic is linear in fixed
+#    features, its best weights are a difference of two means, and only one of the two means needs private data. The
+#    first releases are rounds of *prototypes*, mean images of aligned digits. The last is a *mean embedding* of each
+#    class, as in DP-MERF {cite}`dpmerf` but with other features. We then fit a generator that slants, bends and redraws
+#    the prototypes to that embedding. The fit does not look at the data again, so it costs no privacy.
+# 3. DP-SGD then trains a network that is added to this closed-form critic and starts from 0.
 #
-# So $f_w$ is a sum: the closed-form critic, which is released, and a network, which is trained. Epsilon is accounted for
-# both together, as one composition of a Gaussian mechanism and $T$ subsampled ones.
+# So $f_w$ is the sum of a critic that was released and a network that is trained. Epsilon covers both: it is computed
+# for one composition of a Gaussian mechanism and $T$ subsampled ones.
 #
-# Only $\mathbb{E}_x f_w(x)$ in {eq}`eq-objective` reads data. Here is each place where it does. First the releases:
+# Of all terms of {eq}`eq-objective`, only $\mathbb{E}_x f_w(x)$ reads data, and here is each place in the code where
+# that happens. First the releases:
 
 # %% tags=["hide-input"]
 Markdown("\n\n".join(map(cards.source, (prototypes.noisy_sums, prototypes.style_sums, embedding.noisy_sums))))
@@ -137,9 +140,9 @@ Markdown("\n\n".join(map(cards.source, (prototypes.noisy_sums, prototypes.style_
 Markdown(cards.source(steps.critic_step))
 
 # %% [markdown]
-# `noisy_mean` is the differentially private part of it. Each image's gradient is scaled to norm at most $C$, the sum
-# gets Gaussian noise of standard deviation $\sigma C$, and the divisor is the *expected* batch size: the true one is
-# random and secret.
+# `noisy_mean` is the private part. It scales each image's gradient to a norm of at most $C$, adds Gaussian noise of
+# standard deviation $\sigma C$ to the sum, and divides by the *expected* batch size, because the true one is random and
+# must stay secret.
 
 # %% tags=["hide-input"]
 Markdown(cards.source(mechanism.noisy_mean))
@@ -147,8 +150,8 @@ Markdown(cards.source(mechanism.noisy_mean))
 # %% [markdown]
 # ## The run
 #
-# A run is named by a hash of its configuration and of the data's card. If a record with that name exists it is
-# loaded; else the run is trained now, in resumable pieces, and evaluated.
+# The name of a run is a hash of its configuration and of the data's card. If there is a record with that name, the next
+# cell loads it. If not, it trains the run now, in pieces that can be resumed, and measures it.
 
 # %%
 record = registry.obtain("mnist_tradeoff", parameters)
@@ -170,12 +173,13 @@ glue("real_ten", f"{real['ten_cnn']:.1%}", display=False)
 glue("real_pairs", f"{real['pairs_logistic']:.1%}", display=False)
 
 # %% [markdown]
-# Asked for epsilon {glue:text}`epsilon_asked`, the run spent {glue:text}`epsilon_spent` (PLD accountant, delta
-# {glue:text}`delta`, add/remove one record). A convolutional network that saw only its images names
-# {glue:text}`accuracy_ten` of the real test images, against {glue:text}`real_ten` when trained on real images; over
-# all pairs of classes, logistic regression gets {glue:text}`accuracy_pairs` against {glue:text}`real_pairs`.
+# You asked for epsilon {glue:text}`epsilon_asked`, and the run spent {glue:text}`epsilon_spent` (PLD accountant, delta
+# {glue:text}`delta`, add/remove one record). A convolutional network that learnt from the generated images alone names
+# {glue:text}`accuracy_ten` of the real test images correctly; one that learnt from real images names
+# {glue:text}`real_ten`. For pairs of classes, logistic regression reaches {glue:text}`accuracy_pairs` on average with
+# generated images and {glue:text}`real_pairs` with real ones.
 #
-# By the accountant that we report, PLD, the run never spends more than was asked:
+# By PLD, the accountant that we report, a run never spends more than you asked for:
 
 # %%
 assert record.epsilon_spent <= privacy.epsilon
@@ -183,9 +187,10 @@ assert record.epsilon_spent <= privacy.epsilon
 # %% [markdown]
 # ## The trade-off
 #
-# Each mark is one seed; lines join means. The published runs of this data set and profile are drawn with this run; a run
-# of your own is a star, ringed in red. The run without privacy neither adds noise nor clips gradients, so the last step
-# of a curve shows both. A pair of digits has a CNN of its own at epsilon 1, at 10 and without privacy.
+# Each mark is one seed, and lines join the means. You see all published runs of this data set and profile; a run of
+# your own is a star with a red ring. The run without privacy has neither noise nor clipping, so the last step of each
+# curve shows what the two cost together. At epsilon 1, at 10 and without privacy we also train a CNN for each pair of
+# digits.
 
 # %%
 published = study.STUDY.comparable(store.published("mnist_tradeoff"), parameters)
@@ -213,10 +218,11 @@ glue("sweep_caption", HTML(f"<p><em>{cards.sweep_caption(by_privacy)}</em></p>")
 HTML(tables.accuracy_table(rows, real))
 
 # %% [markdown]
-# **Targets.** These were set before the method was written, for a run of at most 15 minutes on two cores; a GPU's
-# targets are higher, and were not measured. Published are the best GANs, and what is best of all, at delta 1e-5 on the
-# same ten classes {cite}`revisited,dpdm,dpimagebench`; they are other machines and other recipes of the classifier. A
-# method may fit MNIST alone, so the same settings should hold on Fashion-MNIST, by `dataset`; its files were not at hand.
+# **Targets.** We set these before the method was written, for runs of at most 15 minutes on two cores. The targets for
+# a GPU are higher; nobody has measured them yet. The last column has the best results published for a GAN, and for any
+# method, at delta 1e-5 on the same ten classes {cite}`revisited,dpdm,dpimagebench`. They were computed on larger
+# machines and with other recipes for the classifier. A method may also happen to suit MNIST and nothing else, so we set
+# a target for Fashion-MNIST with the same settings (`dataset`).
 
 # %%
 fashion = [tables.row(other) for other in study.trained(store.published("mnist_tradeoff"))
@@ -224,23 +230,24 @@ fashion = [tables.row(other) for other in study.trained(store.published("mnist_t
 HTML(tables.targets_table(rows, fashion))
 
 # %% [markdown]
-# **What each half adds.** A run of the whole spends its epsilon on releases and on DP-SGD; each half alone has all of it.
-# A difference near zero says that this half alone does as well: what the whole adds to it bought nothing.
+# **What each half adds.** The whole method spends part of its epsilon on releases and part on DP-SGD. Here each half
+# has all of epsilon to itself. Where the difference is near zero, that half alone does as well as the whole, and the
+# other half has added nothing.
 
 # %%
 HTML(tables.halves_table(rows))
 
 # %% [markdown]
-# Epsilons of composed mechanisms add up to less than their sum:
+# Mechanisms that are composed spend less together than the sum of what each would spend alone:
 
 # %%
 HTML(tables.budget_table([other for other in by_privacy if math.isfinite(other.config.privacy.epsilon)
                           and other.config.seed == config.seed and other.asked["method"] != "paper"]))
 
 # %% [markdown]
-# **What each ingredient adds.** One run each, with one ingredient taken out, where there is a run. A row above the first
-# says that at this epsilon, on one seed, the method would have done better without that ingredient. It stays in: test
-# images choose nothing here.
+# **What each ingredient adds.** Each row below is one run with one ingredient left out. If such a run does better than
+# the first row, then the method would have done better without that ingredient, at this epsilon and with this seed. We
+# keep the ingredient all the same, because test images must not choose the method.
 
 # %%
 HTML(tables.ablation_table(rows, study.ABLATED_AT))
@@ -248,11 +255,13 @@ HTML(tables.ablation_table(rows, study.ABLATED_AT))
 # %% [markdown]
 # ## Fidelity
 #
-# How near are the images to real ones? FID is the squared Fréchet distance of two Gaussians fitted to features
-# {cite}`fid`. Precision is the share of generated images that lie near some real test image, recall the share of real
-# ones near some generated image {cite}`precision_recall`; density and coverage are less easily misled by outliers
-# {cite}`density_coverage`. The features are those of the last hidden layer of a small network trained on real training
-# images, so the numbers compare with each other and with no other paper's. On private data each would be a release.
+# How close are the generated images to real ones? FID fits a Gaussian to the features of each set and takes the squared
+# Fréchet distance between the two {cite}`fid`. Precision is the share of generated images that lie near some real test
+# image, and recall is the share of real images that lie near some generated one {cite}`precision_recall`. Density and
+# coverage ask the same two questions in a way that outliers disturb less {cite}`density_coverage`. Our features come
+# from the last hidden layer of a small network trained on real training images, so you can compare these numbers with
+# each other but not with those of other papers. If the data were private, each of these numbers would need a budget of
+# its own.
 
 # %%
 HTML(tables.fidelity_table(rows))
@@ -260,33 +269,34 @@ HTML(tables.fidelity_table(rows))
 # %% [markdown]
 # ## A private reader
 #
-# The paper's $Q$ learns from generated images alone. So it can tell codes apart, but what a code *means* it knows only as
-# far as the generator does. ss-InfoGAN {cite}`ssinfogan` lets $Q$ learn from labelled real images as well, and that can be
-# done privately. Beside {eq}`eq-objective` stands then
+# The paper's $Q$ learns from generated images alone. It can tell codes apart, but it knows no more than the generator
+# does about what a code *means*. ss-InfoGAN {cite}`ssinfogan` lets $Q$ learn from labelled real images as well, and
+# that can be done privately. We then have a second objective beside {eq}`eq-objective`:
 #
 # ```{math}
 # :label: eq-reader
 # \max_Q \; \mathbb{E}_{(x, y)} \log Q(y \mid \phi(x)),
 # ```
 #
-# where $\phi$ are fixed features and $Q$ is a softmax that is linear in them. It has few weights, so little noise is
-# needed for each, and DP-SGD trains it in seconds, as {cite}`tramer21` found. It is the second step of training that is
-# handed real images, and like the first it returns nothing:
+# Here $\phi$ is a set of fixed features, and $Q$ is a softmax that is linear in them. Such a model has few weights, so
+# noise does it little harm, and DP-SGD trains it in seconds {cite}`tramer21`. This step is the only one beside the
+# critic's that is given real images, and like the critic's it returns nothing:
 
 # %% tags=["hide-input"]
 Markdown(cards.source(steps.reader_step))
 
 # %% [markdown]
-# It learns between the releases and the critic's first step. Epsilon is that of all three, in one composition. What makes
-# it good costs nothing: the generator that the releases have made draws as many images as one likes, and these are
-# post-processing. Their covariance says in which directions features vary, and a reader fitted to them is where DP-SGD
-# starts. Afterwards the reader is $Q$'s categorical part, and stays as it is, while $\lambda L_I$ pulls each class's images
-# towards what its label means.
+# The reader learns after the releases and before the critic's first step, and epsilon is computed for all three
+# together. What makes the reader good costs no privacy at all. The generator that was fitted to the releases can draw
+# as many images as we like, and these are post-processing. From their covariance we learn in which directions features
+# vary, and a reader fitted to these images is where DP-SGD starts. Once it is trained, the reader serves as the
+# categorical part of $Q$ and no longer changes, while $\lambda L_I$ pulls the images of each class towards the meaning
+# of its label.
 #
-# **It reads images, so it can choose them.** A *faithful* set is drawn as asked for; an image that the reader takes for
-# something else is drawn again, a few times at most. A *wide* set takes $z$ and the continuous codes from further out, and
-# its labels from the reader: the images look worse, and cover more of what people write. Both are post-processing, so the
-# labels are as private as the reader is.
+# **A reader can also choose images.** For a *faithful* set we draw images as they are asked for, and draw an image
+# again, a few times at most, if the reader takes it for another digit. For a *wide* set we take $z$ and the continuous
+# codes from a wider range than in training and let the reader label the images. These look worse, but they cover more
+# of the ways in which people write. Both sets are post-processing, so their labels are as private as the reader.
 
 # %% tags=["hide-input"]
 Markdown(cards.source(drawing.faithful) + "\n\n" + cards.source(drawing.wide))
@@ -298,9 +308,10 @@ reading_rows = list(map(tables.reading_row, reading))
 HTML(tables.reading_table(reading_rows))
 
 # %% [markdown]
-# Whoever wants only a classifier should take the reader itself: in each of these runs it reads more digits right than the
-# students of its images do. What images add is the rest: any other classifier, other tasks, and something to look at. And
-# what teaches well looks worse: each row is one set of images, with its accuracies and its FID together.
+# If all you want is a classifier, take the reader itself: in each of these runs it reads more digits correctly than the
+# classifiers that learn from its images. Images are for everything else: other classifiers, other tasks, and something
+# to look at. Notice also that the set that teaches best looks worst. That is why each row of the table is one set of
+# images, with its accuracies and its FID side by side.
 
 # %%
 for each in reading_rows:
@@ -311,6 +322,12 @@ for each in reading_rows:
 # %%
 HTML(tables.reading_targets_table(reading_rows))
 
+# %% [markdown]
+# This is how much of epsilon each of the three parts would spend if it were alone:
+
+# %%
+HTML(tables.budget_table([other for other in reading if other.asked["seed"] == 0 and math.isfinite(other.epsilon_spent)]))
+
 # %% mystnb={"image": {"alt": "Two grids of generated digits for each run with a reader: as asked for, and wide ones with the label that the reader gave them, one row a digit"}}
 first_seed = sorted((other for other in reading if other.asked["seed"] == 0),
                     key=lambda other: other.config.privacy.epsilon)
@@ -319,15 +336,16 @@ pictures = {f"{words}, {cards.run_name(other)}": store.read_samples(other, file)
 figures.sample_grids(pictures) if pictures else Markdown("No run with a reader is published for this data set.")
 
 # %% [markdown]
-# **Where it breaks.** A reader that is wrong about a digit does harm twice: it has good draws of it drawn again, and names
-# wide ones wrongly. It reads what $\phi$ shows it; another kind of image needs other features. And its share of epsilon is
-# taken from the releases and the critic, so the generator learns from noisier ones. How to split epsilon was not tuned.
+# **Where it breaks.** A reader that is wrong about a digit does harm twice: it rejects good images of that digit, and
+# it mislabels wide ones. It can only see what $\phi$ shows, so another kind of image needs other features. And its
+# share of epsilon is taken away from the releases and the critic, which get more noise. We did not tune how epsilon is
+# split.
 
 # %% [markdown]
 # ## What the paper claimed, and what came out
 #
-# Verdicts come from the published runs alone, never from yours, by rules in the library. They stand with all other
-# claims in {doc}`10_claims`, which says when the rules were written.
+# These verdicts come from the published runs alone, never from yours, and rules in the library decide them. All claims
+# are collected in {doc}`10_claims`, which also says when the rules were written.
 
 # %%
 HTML(claims.table(claims.PAPER, store.published, "mnist_tradeoff"))
@@ -335,9 +353,9 @@ HTML(claims.table(claims.PAPER, store.published, "mnist_tradeoff"))
 # %% [markdown]
 # ## What was asked for, and what came
 #
-# One grid a run, and in it one row a class of the code, the same latent vector down each column, uncurated: what you see
-# is the first draw. A generator that ignores its code would draw the same thing in every row. As in the paper, a row's
-# meaning is the generator's choice. The scope of the epsilons is the one above.
+# There is one grid for each run. A row is a class of the code, a column is one latent vector, and nothing was selected:
+# you see the first draw. If a generator ignored its code, all rows would look alike. For the paper's method, the
+# generator chooses what a row means. The epsilons mean what they mean above.
 
 # %% mystnb={"image": {"alt": "Grids of generated images, one for each run: one row a requested class, ten columns of fixed latent vectors"}}
 shown = [other for other in by_privacy if other.config.seed == config.seed
@@ -349,7 +367,8 @@ glue("fig_samples", figures.sample_grids(grids))
 # %% [markdown]
 # ## Which pairs are hard
 #
-# The paper's task, all pairs, for this run. A cell is the accuracy, in percent, of telling two classes apart.
+# This is the paper's task, for all pairs and for this run. Each cell is the accuracy, in percent, of telling two
+# classes apart.
 
 # %% mystnb={"image": {"alt": "Heat map of the accuracy of logistic regression for every pair of classes, trained on synthetic and tested on real images"}}
 figures.pair_heatmap(synthetic["pairs"])
@@ -357,10 +376,11 @@ figures.pair_heatmap(synthetic["pairs"])
 # %% [markdown]
 # ## Does the code carry information?
 #
-# $L_I$ bounds from below what an image says about its whole code, class and continuous numbers together, in nats. It
-# is computed from generated images alone, so looking at it costs no privacy. The dotted line, for scale, is the
-# entropy of the class alone. A curve above it says that $Q$ reads more than a class from an image. It does not say that
-# the class is the one a person would see: $Q$ was trained along with $G$, the classifiers above were not.
+# $L_I$ is a lower bound, in nats, on what an image says about its whole code, the class and the continuous numbers
+# together. It is computed from generated images alone, so looking at it costs no privacy. The dotted line shows the
+# entropy of the class alone for comparison. A curve above that line means that $Q$ reads more than a class from an
+# image. It does not mean that the class is what a person would see, because $Q$ was trained together with $G$, unlike
+# the classifiers above.
 
 # %% mystnb={"image": {"alt": "The bound L_I in nats over critic steps for each run, with the entropy of the class code as a dotted line for scale"}}
 curves = [{"name": tables.name(other), "epsilon": other.config.privacy.epsilon, "history": other.content["history"]}
@@ -370,25 +390,29 @@ figures.information(curves, class_entropy=math.log(config.latent.categories))
 # %% [markdown]
 # ## What it costs, and where it breaks
 #
-# * **Time.** Every record below says how long it trained. A private critic step does more work than a plain one: it
-#   needs each image's gradient norm. {doc}`06_cost` measures how much more.
+# * **Time.** Every record below says how long it trained. A private critic step does more work than a plain one,
+#   because it needs the norm of each image's gradient. {doc}`06_cost` measures how much more.
 # * **Tuning is not in the epsilon.** This book's method was tuned on distorted copies of scikit-learn's public digits
-#   (`dataset = "grown_digits"`) and on the last 10,000 images of MNIST's *training* set, held out; MNIST's test set chose
-#   nothing there. The private reader's learning rate, clip and whitening were chosen on those 10,000 images as well, with
-#   published generators, which had been trained on them; its batch, its steps and its directions follow earlier trials that
-#   did look at test images. The method as in the paper has the settings of {doc}`01_mutual_information`, which were tried on the grown
-#   digits. For DP-SGD alone, learning rates, the weight clip and the critic steps were chosen by a handful of short runs on
-#   the grown digits; $C$ and the clipping of both halves follow earlier trials that did look at MNIST, test set
-#   included. MNIST is public; on private data such choices have a price, and it would be missing from the epsilon.
-# * **The accuracies and the ceiling read data.** MNIST is public. On private data, an accuracy on real test images, and
-#   the ceiling, which is trained on real training images, are releases like any other: they are not in the epsilon.
+#   (`dataset = "grown_digits"`) and on the last 10,000 images of MNIST's *training* set, held out; MNIST's test set
+#   chose nothing there. The private reader's learning rate, clip and whitening were chosen on those 10,000 images as
+#   well, with published generators, which had been trained on them; its batch, its steps and its directions follow
+#   earlier trials that did look at test images. The method as in the paper has the settings of
+#   {doc}`01_mutual_information`, which were tried on the grown digits. For DP-SGD alone, learning rates, the weight
+#   clip and the critic steps were chosen by a handful of short runs on the grown digits; $C$ and the clipping of both
+#   halves follow earlier trials that did look at MNIST, test set included. MNIST is public; on private data such
+#   choices have a price, and it would be missing from the epsilon.
+# * **The accuracies and the ceiling read data.** MNIST is public, so this does no harm here. On private data, an
+#   accuracy on real test images would reveal something, and so would the ceiling, which is trained on real images.
+#   Neither is covered by epsilon.
 # * **The unit is one image with its label.** A person with several images has less protection.
-# * **A seeded run is a demonstration, not a release.** Who knows the seed can subtract the noise.
+# * **A seeded run is a demonstration, not a release.** Anybody who knows the seed can compute the noise and subtract
+#   it.
 #
 # ## Exercises
 #
 # 1. Re-run the chapter at epsilon 3. Where does your point fall, and is one seed enough to say so?
-# 2. Set `info_weight` to 0. Do you expect the digit to be obeyed still? And the continuous codes? Say why, then run it.
+# 2. Set `info_weight` to 0. Do you expect to get the digit that you ask for? And do the continuous codes still do
+#    something? Give your reasons first, then run it.
 # 3. Halve `delta`. How much does the noise multiplier change, and why so little?
 #
 # ```{dropdown} Solutions
