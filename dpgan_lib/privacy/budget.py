@@ -324,7 +324,7 @@ def _check_charge(release: Release, part: str | None, steps, where: str) -> None
     if release.closed:
         raise ValueError(f"{where} is at its end, and nothing more can be charged to it: give the command again.")
     if part is None or part not in release.charged:
-        raise ValueError(f"{where} has reserved nothing for {part!r}, but for {', '.join(release.charged)}: go on with "
+        raise ValueError(f"{where} has reserved nothing for {part!r}, but for {', '.join(release.steps)}: go on with "
                          "the version that began it.")
     before, reserved = release.charged[part], release.steps[part]
     if not (type(steps) is int and before < steps <= reserved):

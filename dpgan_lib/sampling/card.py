@@ -14,7 +14,7 @@ import numpy as np
 
 from dpgan_lib.config import mechanisms
 from dpgan_lib.records.store import Record, number
-from dpgan_lib.report.numbers import rounded_up
+from dpgan_lib.report.numbers import plain, rounded_up
 from dpgan_lib.sampling.draw import DRAWS, Samples
 
 README, CROISSANT, CHECKSUMS, LIST = "README.md", "croissant.json", "SHA256SUMS", "labels.csv"
@@ -53,7 +53,7 @@ def promise(record: Record) -> str:
                 "seed can draw the same noise and subtract it.")
     pld, rdp, moments = (rounded_up(number(said["epsilon_spent"][name])) for name in ("pld", "rdp", "moments"))
     return (f"To everybody whose record is in the data, or is not: had it been left out, or added, no outcome would be "
-            f"more than e^epsilon times as likely, but for a probability of delta = {said['delta']:g}, with epsilon = "
+            f"more than e^epsilon times as likely, but for a probability of delta = {plain(said['delta'])}. Epsilon is "
             f"{pld} in all ({said['adjacency']}; one record is {said['unit']}). That epsilon is by privacy loss "
             f"distributions; by Renyi divergences it is {rdp}, by the moments accountant {moments}.")
 
@@ -109,7 +109,7 @@ A noise multiplier is the noise's standard deviation over what one record can mo
 * **Fairness.** Noise hides what few records show. Rare classes and unusual images come out worse, or not at all, and
   nothing here measures for whom.
 * **Anything but the label.** Which other attributes the real images have, how often and together with which, need not
-  show. Classes are drawn equally often, whatever their real shares.
+  show. How often a class was drawn says nothing of its real share.
 * **That a label is right.** An image may show another class than its label says.
 * **Secrets of many.** The promise is for one record. What holds of many, such as how a class looks, is what the images
   are there to show; and whoever has k records in the data has a weaker promise, which falls with k.
