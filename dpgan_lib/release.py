@@ -35,6 +35,7 @@ from dpgan_lib.records import locks, store
 from dpgan_lib.records.provenance import TRAINING, provenance, training_source
 from dpgan_lib.report import figures
 from dpgan_lib.sampling import draw
+from dpgan_lib.sampling.card import accuracies
 from dpgan_lib.studies.celeba_specificity import study as faces
 from dpgan_lib.studies.mnist_tradeoff import study as digits
 from dpgan_lib.studies.parameters import RunParameters, configure, require, require_one_of
@@ -304,10 +305,9 @@ def status(record: store.Record) -> str:
     """In a line: that it is released, and what crashes cost it; and in another, accuracies on public data."""
     lost = [f"{steps['charged'] - steps['taken']} of {steps['charged']} {part} were charged and lost"
             for part, steps in record.content["steps"].items() if steps["taken"] < steps["charged"]]
-    accuracies = [f"{way} {100 * found['ten_cnn']:.1f} %"
-                  for way, found in record.metrics.get("public_test", {}).items()]
-    measured = [f"a CNN that learnt from its images, on the public test images: {', '.join(accuracies)}"]
-    return "\n".join(["; ".join(["released", *lost]), *measured[: len(accuracies)]])
+    told = accuracies(record)
+    measured = [f"a CNN that learnt from its images, on the public test images: {told}"] if told else []
+    return "\n".join(["; ".join(["released", *lost]), *measured])
 
 
 def declared(parameters: Parameters) -> dict:

@@ -488,8 +488,8 @@ def short(monkeypatch):
 
 
 def released(path: Path, out: Path, *more: str):
-    arguments = ["--quiet", "release", str(path), "--name", "zoo", "--records", "1500", "--epsilon", "3",
-                 "--delta", "1e-5", "--profile", "smoke", "--out", str(out), *more]
+    arguments = ["--quiet", "release", str(path), "--name", "zoo", "--kind", "plain", "--records", "1500",
+                 "--epsilon", "3", "--delta", "1e-5", "--profile", "smoke", "--out", str(out), *more]
     return CliRunner().invoke(main, arguments)
 
 

@@ -60,12 +60,16 @@ def promise(record: Record) -> str:
 
 def fitness(record: Record) -> str:
     """What is known of how well classifiers learn from such images."""
-    found = record.metrics.get("public_test")
-    if not found:
-        return "How well a classifier learns from these images was not measured for this card. Measure first."
-    told = ", ".join(f"{draw} {100 * each['ten_cnn']:.1f} %" for draw, each in found.items())
-    return ("Of public test images, a CNN that learnt from images of this generator alone gave this share their label: "
-            f"{told}. For anything else, measure first.")
+    if told := accuracies(record):
+        return ("Of public test images, a CNN that learnt from images of this generator alone gave this share their "
+                f"label: {told}. For anything else, measure first.")
+    return "How well a classifier learns from these images was not measured for this card. Measure first."
+
+
+def accuracies(record: Record) -> str:
+    """Of a CNN that learnt from each set of a release's images, on public test images; nothing where there are none."""
+    found = record.metrics.get("public_test", {})
+    return ", ".join(f"{way} {100 * found[way]['ten_cnn']:.1f} %" for way in DRAWS if way in found)
 
 
 def readme(record: Record, drawn: Samples, publisher: Publisher) -> str:
