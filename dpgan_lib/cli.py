@@ -192,8 +192,9 @@ def release(progress, data, name, out, public_test, budget, max_minutes, **decla
     from pathlib import Path
 
     from dpgan_lib import release
+    from dpgan_lib.studies.kinds import DIGITS, PLAIN
 
-    declared["kind"] = declared["kind"] or (release.DIGITS if declared["channels"] == 1 else release.PLAIN)
+    declared["kind"] = declared["kind"] or (DIGITS if declared["channels"] == 1 else PLAIN)
     read, declared = release.reader(data, name, declared)
     with release.reserved(budget and Path(budget), Path(out), dataset=name, **declared) as reservation:
         images, labels = read(data)

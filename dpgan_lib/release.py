@@ -36,9 +36,8 @@ from dpgan_lib.records.provenance import TRAINING, provenance, training_source
 from dpgan_lib.report import figures
 from dpgan_lib.sampling import draw
 from dpgan_lib.sampling.card import accuracies
-from dpgan_lib.studies.celeba_specificity import study as faces
-from dpgan_lib.studies.mnist_tradeoff import study as digits
-from dpgan_lib.studies.parameters import RunParameters, configure, require, require_one_of
+from dpgan_lib.studies.kinds import DIGITS, KINDS, PLAIN
+from dpgan_lib.studies.parameters import RunParameters, require, require_one_of
 from dpgan_lib.studies.study import SAMPLES, Trained, privacy_statement, weights
 from dpgan_lib.warm_start import methods, training
 from dpgan_lib.warm_start import reader as private_reader
@@ -47,54 +46,6 @@ STUDY = "release"
 FOLDERS = {SUMS: training.FOLDER, READER: private_reader.FOLDER, CRITIC: ""}  # below a run's, where each is charged
 COLUMNS = 10  # samples of each class, drawn in colour
 LEAST_SIDE, ANY_SIDE = 8, 28  # the latter is what every kind takes
-PLAIN, DIGITS, PHOTOS = "plain", "digits", "photos"
-LARGEST_SIDE = 64  # the features' matrices grow with its fourth power, and have half a gigabyte there
-# The reader keeps 800 directions of 81 features at every fourth pixel; the faces' model up to 24 frequencies a side.
-LEAST_DIGITS, LEAST_PHOTOS = 16, 24
-DARK = 127  # a ground up to which strokes are the lighter part
-
-
-@dataclass(frozen=True, kw_only=True)
-class Kind:
-    """What images are declared to be, and how a release of such images is trained.
-
-    words: for whom.  run_of: (parameters, N) -> the run, but for its categories and the shape of its images.
-    limits: parameters -> rows (condition, name, what its value must be), of which all must hold.  info_weight: lambda.
-    """
-
-    words: str
-    run_of: Callable[[RunParameters, int], RunConfig]
-    limits: Callable[["Parameters"], list[tuple[bool, str, str]]] = lambda asked: []
-    info_weight: float = RunParameters.info_weight
-
-
-def _of_photos(asked: RunParameters, records: int) -> RunConfig:
-    """By the study of faces, with one attribute: whether an image is of the second class."""
-    return faces.configure_faces(asked, records, attributes="second class", unit="image")
-
-
-def _limits_of_digits(asked: "Parameters") -> list[tuple[bool, str, str]]:
-    most = digits.SIZES[asked.profile]["batch"] // 2 - 1  # a step of the fit takes two images of each class and more
-    return [(asked.channels == 1, "channels", "must be 1"),
-            (LEAST_DIGITS <= asked.side <= LARGEST_SIDE, "side", f"must lie in {LEAST_DIGITS}..{LARGEST_SIDE}"),
-            (asked.classes <= most, "classes", f"must be {most} or fewer"),
-            (asked.ground is None or asked.ground <= DARK, "ground",
-             f"must be {DARK} or less, for strokes are light on a dark ground: invert the images")]
-
-
-def _limits_of_photos(asked: "Parameters") -> list[tuple[bool, str, str]]:
-    return [(asked.channels == 3, "channels", "must be 3"),
-            (LEAST_PHOTOS <= asked.side <= LARGEST_SIDE, "side", f"must lie in {LEAST_PHOTOS}..{LARGEST_SIDE}"),
-            (asked.classes == 2, "classes", "must be 2: with more, a mean image would have to be a sum of attributes")]
-
-
-KINDS = {
-    DIGITS: Kind(words="grey strokes on a dark, plain ground: noisy sums, a private reader, then DP-SGD",
-                 run_of=digits.configure_with_reader, limits=_limits_of_digits),
-    PHOTOS: Kind(words="colour images of two classes, framed alike: noisy second moments, then DP-SGD",
-                 run_of=_of_photos, limits=_limits_of_photos, info_weight=faces.INFO_WEIGHT),
-    PLAIN: Kind(words="any images: DP-SGD alone", run_of=configure),
-}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,7 @@ from dpgan_lib.config import CRITIC, READER, SUMS, charges, mechanisms
 from dpgan_lib.gan import loop
 from dpgan_lib.privacy import accounting, budget
 from dpgan_lib.records import checks, store, verify
+from dpgan_lib.studies import kinds
 from dpgan_lib.studies.celeba_specificity import study as faces
 from dpgan_lib.studies.mnist_tradeoff import study as digits
 from dpgan_lib.warm_start import reader
@@ -250,9 +251,9 @@ def test_it_is_refused_before_data_is_opened(tmp_path, side):
 @pytest.mark.parametrize("profile", ["smoke", "laptop", "paper"])
 def test_the_limits_are_those_of_the_code_that_they_speak_of(profile):
     """What would break beyond them."""
-    scattering = NormalisedScattering(side=release.LEAST_DIGITS, channels=1)
+    scattering = NormalisedScattering(side=kinds.LEAST_DIGITS, channels=1)
     assert scattering.outputs >= digits.READERS[profile]["directions"]
-    assert max(faces.SIZES[profile]["luma"], faces.SIZES[profile]["chroma"]) <= release.LEAST_PHOTOS
+    assert max(faces.SIZES[profile]["luma"], faces.SIZES[profile]["chroma"]) <= kinds.LEAST_PHOTOS
     assert faces.SIZES[profile]["components"] > 2
 
 
