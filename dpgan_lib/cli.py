@@ -165,12 +165,16 @@ def _show(record, status: str) -> None:
               help="Keep the pixels, centred, and cut what stands out; or make the longer side fit.")
 @click.option("--ground", type=click.IntRange(0, 255), default=0, show_default=True,
               help="The grey beside and behind an image, and of one that does not fit.")
+@click.option("--kind", type=click.Choice(["digits", "photos", "plain"]),
+              help="digits: grey strokes, light on a dark and plain ground; photos: colour images of two classes, "
+                   "framed alike; plain: any images, by DP-SGD alone. Unless given, digits for grey, plain for colour.")
 @click.option("--epsilon", type=float, required=True, help="Total, for adding or removing one record.")
 @click.option("--delta", type=float, required=True, help="Total, below 1 / N.")
 @click.option("--unit", default="one image with its label", show_default=True, help="What one record is.")
 @click.option("--profile", default="laptop", show_default=True)
 @click.option("--least-taken", type=float, default=0.9, show_default=True,
-              help="Share of the critic steps below which nothing is released: crashes lose steps that stay charged.")
+              help="Share of the reader's and of the critic's steps below which nothing is released: crashes lose "
+                   "steps that stay charged.")
 @click.option("--out", default="releases", show_default=True, type=click.Path(file_okay=False), help="A folder for it.")
 @click.option("--public-test", type=click.Path(exists=True), metavar="PATH",
               help="Public data to test on, like DATA; its accuracies are not covered by epsilon.")
@@ -179,7 +183,7 @@ def _show(record, status: str) -> None:
 @click.option("--max-minutes", type=click.FloatRange(min=0, min_open=True), help="Stop then; the next call goes on.")
 @click.pass_obj
 def release(progress, data, name, out, public_test, budget, max_minutes, **declared):
-    """Train on private DATA without a seed, and record the generator.
+    """Train on private DATA without a seed, and record the networks.
 
     DATA is a folder with a folder for each class, or with labels.csv (file,label); a .csv, .parquet or .npz file; or
     the IDX file of images. An image or a label that does not fit is passed over in silence. Nothing else that is
@@ -188,7 +192,9 @@ def release(progress, data, name, out, public_test, budget, max_minutes, **decla
     from pathlib import Path
 
     from dpgan_lib import release
+    from dpgan_lib.studies.kinds import DIGITS, PLAIN
 
+    declared["kind"] = declared["kind"] or (DIGITS if declared["channels"] == 1 else PLAIN)
     read, declared = release.reader(data, name, declared)
     with release.reserved(budget and Path(budget), Path(out), dataset=name, **declared) as reservation:
         images, labels = read(data)
@@ -197,6 +203,33 @@ def release(progress, data, name, out, public_test, budget, max_minutes, **decla
         record = release.obtain(parameters, images, labels, Path(out), max_minutes=max_minutes, progress=progress,
                                 public_test=test, reservation=reservation)
     _show(record, record and release.status(record))
+
+
+@main.command()
+@click.argument("record")
+@click.option("--count", type=click.IntRange(min=1), required=True, help="How many images.")
+@click.option("--out", required=True, type=click.Path(), metavar="PATH",
+              help="A .npz file, a .parquet file, or else a folder for PNG files; nothing is overwritten.")
+@click.option("--draw", type=click.Choice(["plain", "faithful", "wide"]),
+              help="faithful: images that are what their label says; wide: for training classifiers; plain: as asked "
+                   "for, without a reader. Unless given, faithful where the record keeps a reader.")
+@click.option("--seed", type=click.IntRange(min=0), help="Draw the same images again; else nobody can.")
+@click.option("--license", "licence", default="not stated", show_default=True, help="Of the images: its address.")
+@click.option("--creator", default="not stated", show_default=True, help="Who publishes the images.")
+@click.option("--url", default="not stated", show_default=True, help="Where they are published.")
+def sample(record, count, out, draw, seed, **publisher):
+    """Draw labelled images from a RECORD's networks into files, with a card, checksums and metadata.
+
+    A record is named by its folder, its <study>/<run id> or a unique run id; a release by its folder. Drawing reads no
+    data and costs no privacy.
+    """
+    from pathlib import Path
+
+    from dpgan_lib.records import verify
+    from dpgan_lib.sampling import card, files
+
+    click.echo(files.write(verify.find(record), count, Path(out), draw=draw, seed=seed,
+                           publisher=card.Publisher(**publisher)))
 
 
 @main.group()

@@ -339,6 +339,35 @@ class FaceRunConfig(WarmRunConfig):
         return tuple(self.attributes.split(","))
 
 
+SUMS, READER, CRITIC = "noisy sums", "reader steps", "critic steps"  # parts of a run that a release is charged for
+
+
+def mechanisms(config: RunConfig) -> tuple[tuple[str, dict], ...]:
+    """All that a run spends epsilon on, in order: (SUMS, READER or CRITIC, {noise_multiplier, sampling_rate, steps}).
+
+    What is charged as one part may be of several mechanisms, for the last noisy sum has other noise than those before.
+    """
+    found = []
+    if isinstance(config, WarmRunConfig):
+        start = config.warm_start
+        found = [(SUMS, {"noise_multiplier": noise, "sampling_rate": 1.0, "steps": steps})
+                 for noise, steps in ((start.round_noise, start.first_rounds), (start.embedding_noise, 1))]
+    if reader := reader_steps(config):
+        found.append((READER, reader))
+    privacy = config.privacy
+    critic = {"noise_multiplier": privacy.noise_multiplier, "sampling_rate": privacy.sampling_rate,
+              "steps": privacy.steps}
+    return (*found, (CRITIC, critic))
+
+
+def charges(config: RunConfig) -> dict[str, int]:
+    """How many steps, or sums, a release is charged for in all, by part."""
+    found: dict[str, int] = {}
+    for part, mechanism in mechanisms(config):
+        found[part] = found.get(part, 0) + mechanism["steps"]
+    return found
+
+
 @dataclass(frozen=True, kw_only=True)
 class InfoGANConfig:
     """What an InfoGAN has beside a run's networks and optimisers (Chen et al. 2016, section 7 and appendix C).

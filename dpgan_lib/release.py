@@ -1,13 +1,15 @@
-"""Release mode: training on private data. Only the generator, and what is drawn from it, leaves.
+"""Release mode: training on private data. Only networks and noisy numbers, and what is drawn from them, leave.
 
-Noise and batches come from the operating system's entropy, so nobody can repeat them; there is no seed to publish and
-no random state on disk. The record says what was declared about the data, never what was found in it: no number of
+How it is trained follows from the declared kind of images (KINDS), and never from the data. Noise and batches come from
+the operating system's entropy, so nobody can repeat them; there is no seed to publish and no random state on disk. The
+record says what was declared about the data, never what was found in it: no number of
 records, hash, loss, batch, wall time or hour. The guarantee is for one release: a second one of the same data adds
 its epsilon. A budget, where one is named, refuses a release that would bring all of them above what was declared.
 
 No value in the data changes what is said: an image whose label is none of the declared classes belongs to none, and its
-score is 0. How the input is laid out is checked, and said, before anything is charged. Steps are charged by
-gan.loop, in the file that privacy.ledger keeps, or in the budget.
+score is 0. How the input is laid out is checked, and said, before anything is charged. Noisy sums, the reader's steps
+and the critic's are charged where they are computed (warm_start.training, warm_start.reader, gan.loop), in the files
+that privacy.ledger keeps, or in the budget.
 """
 
 import math
@@ -21,12 +23,10 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from safetensors.torch import save
 from tqdm import tqdm
 
-from dpgan_lib.config import RunConfig
+from dpgan_lib.config import CRITIC, READER, SUMS, ReadRunConfig, RunConfig, WarmRunConfig, charges, mechanisms
 from dpgan_lib.data import labelled_images
-from dpgan_lib.gan import loop
 from dpgan_lib.measures import classifiers, utility
 from dpgan_lib.privacy import budget, ledger, renyi_filter
 from dpgan_lib.privacy.streams import stream
@@ -34,22 +34,30 @@ from dpgan_lib.profiles import PROFILES
 from dpgan_lib.records import locks, store
 from dpgan_lib.records.provenance import TRAINING, provenance, training_source
 from dpgan_lib.report import figures
-from dpgan_lib.studies.parameters import RunParameters, configure, require
-from dpgan_lib.studies.study import privacy_statement
+from dpgan_lib.sampling import draw
+from dpgan_lib.sampling.card import accuracies
+from dpgan_lib.studies.kinds import DIGITS, KINDS, PLAIN
+from dpgan_lib.studies.parameters import RunParameters, require, require_one_of
+from dpgan_lib.studies.study import SAMPLES, Trained, privacy_statement, weights
+from dpgan_lib.warm_start import methods, training
+from dpgan_lib.warm_start import reader as private_reader
 
 STUDY = "release"
-SAMPLES = 10  # of each class, drawn in colour
-LEAST_SIDE = 8
+FOLDERS = {SUMS: training.FOLDER, READER: private_reader.FOLDER, CRITIC: ""}  # below a run's, where each is charged
+COLUMNS = 10  # samples of each class, drawn in colour
+LEAST_SIDE, ANY_SIDE = 8, 28  # the latter is what every kind takes
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parameters(RunParameters):
     """What the owner declares in public. dataset: a name for the data.  records: N, known or chosen without looking.
+    kind: of KINDS.
 
     A wrong N spoils no guarantee: the rate and the divisor follow from the declared one.
     side: pixels; classes: labels 0..classes-1.  unit: what one record is, which the guarantee protects.
     channels: 1 or 3.  class_names, fit, ground: as in data.labelled_images, where images were fitted.
-    least_taken: share of the critic steps below which nothing is released: crashes lose steps that stay charged.
+    least_taken: share of the steps, of the reader's and of the critic's, below which nothing is released: crashes lose
+    steps that stay charged.  info_weight: None for the kind's.
     """
 
     dataset: str
@@ -57,6 +65,7 @@ class Parameters(RunParameters):
     side: int
     classes: int
     delta: float
+    kind: str = DIGITS
     unit: str = "one image with its label"
     channels: int = 1
     class_names: tuple[str, ...] | None = None
@@ -64,6 +73,7 @@ class Parameters(RunParameters):
     ground: int | None = None
     least_taken: float = 0.9
     seed: None = None
+    info_weight: float | None = None
 
     def check(self) -> None:
         """Raises ValueError: one line with the value, what is expected and the repair."""
@@ -77,18 +87,28 @@ class Parameters(RunParameters):
         require(self.channels in (1, 3), "channels", self.channels, "must be 1 for grey or 3 for colour")
         require(self.class_names is None or len(self.class_names) == self.classes, "class_names", self.class_names,
                 f"must be as many as there are classes, {self.classes}")
-        self.check_for(self.records)
+        require_one_of("kind", self.kind, KINDS)
+        self.as_of_study().check_for(self.records)
         require(self.target_epsilon < math.inf, "epsilon", self.epsilon, "must be finite: a release is private")
         batch = PROFILES[self.profile].expected_batch
         require(batch < self.records, "records", self.records, f"must be above the profile's expected batch of {batch}")
         require(0 < self.least_taken <= 1, "least_taken", self.least_taken,
-                "must lie in (0, 1]: it is a share of the critic steps")
+                "must lie in (0, 1]: it is a share of the steps")
+        for holds, name, rest in KINDS[self.kind].limits(self):
+            require(holds, name, getattr(self, name), f"{rest}, for kind {self.kind!r}. Or declare another kind: "
+                                                      f"{PLAIN!r} takes any images, by DP-SGD alone")
+
+    def as_of_study(self) -> RunParameters:
+        """What is asked of the kind's own study."""
+        weight = KINDS[self.kind].info_weight if self.info_weight is None else self.info_weight
+        return RunParameters(dataset=self.dataset, profile=self.profile, epsilon=self.epsilon, delta=self.delta,
+                             seed=self.seed, info_weight=weight)
 
 
 def plan(parameters: Parameters) -> RunConfig:
     """The run, its noise calibrated. Opens no data. Raises ValueError for a parameter out of range."""
     parameters.check()
-    config = configure(parameters, parameters.records)
+    config = KINDS[parameters.kind].run_of(parameters.as_of_study(), parameters.records)
     return replace(config, latent=replace(config.latent, categories=parameters.classes),
                    model=replace(config.model, image_side=parameters.side, channels=parameters.channels))
 
@@ -104,11 +124,10 @@ def reserved(file: Path | None, out: Path, **public) -> Iterator[budget.Reservat
     if file is None:
         yield None
         return
-    parameters = Parameters(**{"side": LEAST_SIDE} | public)
-    privacy = plan(parameters).privacy
-    step = {"noise_multiplier": privacy.noise_multiplier, "sampling_rate": privacy.sampling_rate}
-    reservation = budget.reserve(file, _name(parameters, out), unit=parameters.unit, records=privacy.records,
-                                 steps=privacy.steps, costs=renyi_filter.costs(**step), **step)
+    parameters = Parameters(**{"side": ANY_SIDE} | public)
+    asked = [renyi_filter.mechanism(part, **each) for part, each in mechanisms(plan(parameters))]
+    reservation = budget.reserve(file, _name(parameters, out), unit=parameters.unit, records=parameters.records,
+                                 mechanisms=asked)
     try:
         yield reservation
     except BaseException:
@@ -120,7 +139,7 @@ def reserved(file: Path | None, out: Path, **public) -> Iterator[budget.Reservat
 
 def _name(parameters: Parameters, out: Path) -> str:
     """Of a release in a budget. Another folder makes it another release."""
-    any_side = replace(parameters, side=LEAST_SIDE)
+    any_side = replace(parameters, side=ANY_SIDE)
     return store.content_address(plan(any_side).to_dict(), declared(any_side) | {"out": str(out.resolve())})
 
 
@@ -132,8 +151,9 @@ def obtain(parameters: Parameters, images: np.ndarray, labels: np.ndarray, out: 
     images (n, side, side) uint8, or (n, side, side, 3) of 3 channels, labels (n,) integers, whatever n is.
     public_test: the like, in grey, of data that is public: accuracies on it enter the record, and epsilon does not
     cover it.  reservation: what reserved() gave for the same parameters and folder; the steps are charged to it.
+    max_minutes: cuts neither the noisy sums short nor the reader.
     Raises ValueError for arrays of another kind, and where that release exists already; RuntimeError where crashes lost
-    more steps than was declared.
+    more steps than was declared, or a noisy sum.
     """
     _check_planes(images, labels, parameters, "the private data")
     if public_test is not None:
@@ -154,7 +174,9 @@ def obtain(parameters: Parameters, images: np.ndarray, labels: np.ndarray, out: 
     with locks.held(lock):  # else two calls at once would spend epsilon twice under one record
         try:
             _refuse_another(folder, config)
-            ledger.draw_on(work, reservation)
+            for part in charges(config):
+                ledger.draw_on(work / FOLDERS[part], reservation and reservation.of(part))
+            _refuse_lost_sum(config, work, reservation)
             record = _released(parameters, config, card, images, labels, public_test, out, work, max_minutes, progress)
             if record and reservation:
                 budget.close(reservation)
@@ -179,34 +201,64 @@ def _refuse_another(folder, config):
                          f"{config.privacy.epsilon:g} once more. Name another folder if that is meant.")
 
 
+def _refuse_lost_sum(config, work, reservation):
+    """A release that was killed between charging a noisy sum and storing it has spent that, and cannot go on."""
+    folder = work / FOLDERS[SUMS]
+    if not isinstance(config, WarmRunConfig) or ledger.charged(folder) <= training.stored(config, folder):
+        return
+    repair = (f"End it with `dpgan budget close {reservation.path} {reservation.name}`, and name another folder"
+              if reservation else f"Delete {work}")
+    raise RuntimeError("a noisy sum was charged and then lost when this release was ended by force: its share of "
+                       "epsilon is spent, and the release cannot go on. "
+                       f"{repair} to begin another, which spends epsilon anew.")
+
+
 def _released(parameters, config, card, images, labels, public_test, out, work, max_minutes, progress):
-    origin, steps = provenance({TRAINING: training_source("plain")}), config.privacy.steps
-    with tqdm(total=steps, desc="training a release", unit=" critic steps", disable=not progress) as bar:
-        state = loop.train(config, scaled(images), labels, work, max_minutes=max_minutes,
-                           progress=lambda step: bar.update(step - bar.n))
-    if state.step < steps:
+    origin = provenance({TRAINING: training_source(methods.name_of(config))})
+    with tqdm(total=config.privacy.steps, desc="training a release", unit=" critic steps", disable=not progress) as bar:
+        state = methods.train(config, scaled(images), labels, work, max_minutes=max_minutes,
+                              progress=lambda step: bar.update(step - bar.n))
+    if state.step < config.privacy.steps:
         return None
-    if state.taken < parameters.least_taken * steps:
-        raise RuntimeError(f"{state.taken} of {steps} critic steps are in this generator: crashes lost the others, and "
-                           f"their share of epsilon is spent. It is not released below {parameters.least_taken:g} of "
-                           f"them. Declare a smaller least_taken to release it, or name another folder to begin anew.")
+    steps = _steps(config, state, work)
+    for part, of_part in steps.items():
+        _check_taken(part, **of_part, least_taken=parameters.least_taken)
+    trained = Trained(state.average.cpu(), state.posterior.cpu())
     content = {"mode": "release", "asked": asdict(parameters), "config": config.to_dict(), "card": card, "seconds": {},
-               "steps": {"charged": steps, "taken": state.taken},
-               "provenance": origin,
+               "steps": steps, "provenance": origin,
                "created": datetime.now(UTC).strftime("%Y-%m-%d"),  # the hour would tell how long it took
                "privacy": privacy_statement(config, parameters.unit),
-               "metrics": _on_public_test(config, state, public_test)}
-    record = store.write(STUDY, store.content_address(config.to_dict(), card), content, _artefacts(config, state),
+               "metrics": _on_public_test(config, trained, public_test)}
+    if state.start is not None:
+        content["released"] = {"shares": state.start.shares.tolist()}
+    record = store.write(STUDY, store.content_address(config.to_dict(), card), content, _artefacts(config, trained),
                          store=out)
     shutil.rmtree(work)
     return record
 
 
+def _steps(config, state, work) -> dict[str, dict[str, int]]:
+    """Of each part, how many steps were charged, and how many of them the networks have seen. No sum is ever lost."""
+    taken = {CRITIC: state.taken}
+    if isinstance(config, ReadRunConfig):
+        taken[READER] = private_reader.taken(config, work / FOLDERS[READER])
+    return {part: {"charged": charged, "taken": taken.get(part, charged)} for part, charged in charges(config).items()}
+
+
+def _check_taken(part: str, *, charged: int, taken: int, least_taken: float) -> None:
+    if taken < least_taken * charged:
+        raise RuntimeError(f"{taken} of {charged} {part} are in these networks: crashes lost the others, and their "
+                           f"share of epsilon is spent. They are not released below {least_taken:g} of them. Declare a "
+                           "smaller least_taken to release them, or name another folder to begin anew.")
+
+
 def status(record: store.Record) -> str:
-    """In one line: that it is released, and what crashes cost it."""
-    steps = record.content["steps"]
-    lost = steps["charged"] - steps["taken"]
-    return "released" + (f"; {lost} of {steps['charged']} critic steps were charged and lost" if lost else "")
+    """In a line: that it is released, and what crashes cost it; and in another, accuracies on public data."""
+    lost = [f"{steps['charged'] - steps['taken']} of {steps['charged']} {part} were charged and lost"
+            for part, steps in record.content["steps"].items() if steps["taken"] < steps["charged"]]
+    told = accuracies(record)
+    measured = [f"a CNN that learnt from its images, on the public test images: {told}"] if told else []
+    return "\n".join(["; ".join(["released", *lost]), *measured])
 
 
 def declared(parameters: Parameters) -> dict:
@@ -231,8 +283,10 @@ def reader(path: str | Path, name: str, declared: dict) -> tuple[Callable, dict]
         require(number is not None and declared["channels"] == 1 and Path(path).suffix.lower() == ".npz", "side", None,
                 "must be declared: images are fitted to it. Grey squares in an .npz, with numbered classes, alone do "
                 "without")
-        return read_arrays, {each: declared[each] for each in declared.keys() - {"side", "fit", "ground"}} | {
+        declared = {each: declared[each] for each in declared.keys() - {"side", "fit", "ground"}} | {
             "classes": int(number[1])}
+        Parameters(dataset=name, side=ANY_SIDE, **declared).check()
+        return read_arrays, declared
     names = labelled_images.class_names(declared["classes"])
     declared = declared | {"classes": len(names), "class_names": names}
     Parameters(dataset=name, **declared).check()
@@ -292,22 +346,25 @@ def scaled(images: np.ndarray) -> np.ndarray:
     return planes.astype(np.float32) / 127.5 - 1
 
 
-def _on_public_test(config, state, public_test) -> dict:
+def _on_public_test(config, trained, public_test) -> dict:
+    """What classifiers that learn from each set of images can tell of the public ones; each set by the same recipe."""
     if public_test is None:
         return {}
-    count, (images, labels) = config.evaluation.images, public_test
-    asked = np.arange(count) % config.latent.categories
-    drawn = classifiers.synthesise(state.average.cpu(), config.latent, asked, stream(None, "evaluation"))
-    return {"public_test": utility.of_images(drawn, asked, (scaled(images), labels), config.evaluation,
-                                             stream(None, "evaluation"), pair_cnns=False)}
+    images, labels = public_test
+    recipe, found = config.evaluation, {}
+    for way in draw.DRAWS if isinstance(config, ReadRunConfig) else (draw.PLAIN,):
+        drawn, asked = draw.drawn(trained, config.latent, way, recipe.images, stream(None, "evaluation"))
+        found[way] = utility.of_images(drawn, asked, (scaled(images), labels), recipe, stream(None, "evaluation"),
+                                        pair_cnns=False)
+    return {"public_test": found}
 
 
-def _artefacts(config, state) -> dict[str, bytes]:
-    generator = state.average.cpu()
+def _artefacts(config, trained) -> dict[str, bytes]:
+    generator = trained.average
     if config.model.channels == 1:
         grid = figures.png(classifiers.sample_grid(generator, config.latent, stream(None, "evaluation")))
     else:
-        asked = np.repeat(np.arange(config.latent.categories), SAMPLES)
+        asked = np.repeat(np.arange(config.latent.categories), COLUMNS)
         drawn = classifiers.synthesise(generator, config.latent, asked, stream(None, "evaluation"))
-        grid = figures.colour_png(drawn.reshape(config.latent.categories, SAMPLES, *drawn.shape[1:]))
-    return {"generator.safetensors": save(generator.state_dict()), "samples.png": grid}
+        grid = figures.colour_png(drawn.reshape(config.latent.categories, COLUMNS, *drawn.shape[1:]))
+    return {SAMPLES: grid} | weights(trained, with_posterior=isinstance(config, ReadRunConfig))

@@ -831,7 +831,7 @@ assert first_number(None) != first_number(None)
 # name for the data, and a number of records.
 
 # %%
-clinic = dict(dataset="a clinic's digits", records=1_500, side=28, classes=10,
+clinic = dict(dataset="a clinic's digits", kind="plain", records=1_500, side=28, classes=10,
               epsilon=3.0, delta=1e-5, profile="smoke")
 try:
     release.Parameters(**clinic, seed=0).check()

@@ -488,8 +488,8 @@ def short(monkeypatch):
 
 
 def released(path: Path, out: Path, *more: str):
-    arguments = ["--quiet", "release", str(path), "--name", "zoo", "--records", "1500", "--epsilon", "3",
-                 "--delta", "1e-5", "--profile", "smoke", "--out", str(out), *more]
+    arguments = ["--quiet", "release", str(path), "--name", "zoo", "--kind", "plain", "--records", "1500",
+                 "--epsilon", "3", "--delta", "1e-5", "--profile", "smoke", "--out", str(out), *more]
     return CliRunner().invoke(main, arguments)
 
 
@@ -566,11 +566,15 @@ def blocks(language: str, text: str) -> list[str]:
 @pytest.mark.full
 def test_the_example_of_the_page_says_what_the_page_says_that_it_says(tmp_path, monkeypatch):
     example = PAGE.partition("(own-example)=")[2].partition("\n## ")[0]
-    (code,), (command,), (output,) = (blocks(language, example) for language in ("python", "bash", "text"))
+    (code,), commands, outputs = (blocks(language, example) for language in ("python", "bash", "text"))
     monkeypatch.chdir(tmp_path)
     exec(code, {})
-    done = CliRunner().invoke(main, shlex.split(command)[1:])
-    assert (done.exit_code, done.stdout) == (0, output), done.output
+    for command, output in zip(commands, outputs, strict=True):
+        done = CliRunner().invoke(main, shlex.split(command)[1:])
+        assert (done.exit_code, done.stdout) == (0, output), done.output
+    drawn = {path.name for path in (tmp_path / output.strip()).iterdir()}
+    assert drawn >= {"000.png", "999.png", "labels.csv", "README.md", "croissant.json", "SHA256SUMS"}
+    assert len(drawn) == 1004
 
 
 def test_the_page_shows_how_to_look_at_what_was_read(tmp_path, monkeypatch, capsys):

@@ -22,8 +22,8 @@ from dpgan_lib.gan.state import new_state
 from dpgan_lib.privacy import ledger, streams
 from dpgan_lib.records import checks, store, verify
 
-DECLARED = {"dataset": "clinic", "records": 1_500, "side": 28, "classes": 10, "delta": 1e-5, "epsilon": 3.0,
-            "profile": "smoke"}
+DECLARED = {"dataset": "clinic", "kind": "plain", "records": 1_500, "side": 28, "classes": 10, "delta": 1e-5,
+            "epsilon": 3.0, "profile": "smoke"}
 SHORT = 12  # critic steps
 CANARY = np.random.default_rng(7).integers(0, 256, (28, 28), dtype=np.uint8)  # no image looks like it
 CANARY_LABEL = 4_242
@@ -51,9 +51,8 @@ def saved(path: Path, images, labels) -> Path:
 
 
 def arguments(path, out):
-    return ["release", str(path), "--name", "clinic", "--records", "1500", "--classes", "10", "--epsilon", "3",
-            "--delta",
-            "1e-5", "--profile", "smoke", "--out", str(out)]
+    return ["release", str(path), "--name", "clinic", "--kind", "plain", "--records", "1500", "--classes", "10",
+            "--epsilon", "3", "--delta", "1e-5", "--profile", "smoke", "--out", str(out)]
 
 
 def artefacts(folder: Path) -> dict[str, bytes]:
@@ -206,11 +205,11 @@ def dying(monkeypatch, at: int):
 
 
 @pytest.mark.parametrize("field, value, says", [
-    ("taken", 5, "5, and at least"), ("taken", SHORT + 1, f"{SHORT + 1}, and at least"),
-    ("charged", 11, "steps charged")])
+    ("taken", 5, "critic steps taken: 5, and at least"), ("charged", 11, "critic steps charged"),
+    ("taken", SHORT + 1, f"critic steps taken: {SHORT + 1}, and at least")])
 def test_a_release_whose_steps_do_not_agree_is_refused_by_verify(release_record, field, value, says):
     content = json.loads(json.dumps(release_record.content))
-    content["steps"][field] = value
+    content["steps"]["critic steps"][field] = value
     failed = [check for check in verify.check(store.Record(release_record.folder, content))
               if check.outcome == checks.FAILED]
     assert any(says in str(check) for check in failed)
@@ -234,7 +233,7 @@ def test_what_crashes_lost_is_charged_said_and_not_released_below_the_declared_s
         release.obtain(parameters, *given, tmp_path, progress=False)
     assert "\n" not in str(refusal.value) and not list(tmp_path.rglob("record.json"))
     record = release.obtain(replace(parameters, least_taken=0.1), *given, tmp_path, progress=False)
-    assert record.content["steps"] == {"charged": SHORT, "taken": SHORT - lost}
+    assert record.content["steps"] == {"critic steps": {"charged": SHORT, "taken": SHORT - lost}}
     assert release.status(record) == f"released; {lost} of {SHORT} critic steps were charged and lost"
 
 

@@ -1,7 +1,9 @@
 """A privacy budget that releases share and cannot overspend: one SQLite file for each declared population.
 
 A release RESERVEs all that it may cost before its data is opened, CHARGEs each block of steps before it is computed,
-and COMMITs at the end, which returns what was never charged. Each of the three is one transaction that excludes the
+and COMMITs at the end, which returns what was never charged. What it may cost are its mechanisms, each so many steps of
+a Poisson-sampled Gaussian: noisy sums, steps of a reader, steps of a critic. They are charged by parts, each of which
+has a count of its own. Each of the three is one transaction that excludes the
 others and is on the disk when it returns: two processes cannot be granted the same rest, and a process killed anywhere
 leaves too much reserved or charged, never too little. The file, not its caller, says what is granted; there is no way
 to add to a budget.
@@ -29,7 +31,7 @@ import json
 import math
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -42,7 +44,8 @@ ORDERS = (*range(2, 65), 128, 256, 512, 1024)  # where the divergence of a step 
 BUSY_SECONDS = 60.0  # how long to wait for another process's transaction, which takes milliseconds
 ADJACENCY = "add or remove one record"
 ACCOUNTANT = "Renyi filter at one order, fixed by the first reservation"
-SCHEMA = """
+SCHEMA = 2  # of the rows; of the first schema, a release was the steps of one mechanism
+TABLES = """
 CREATE TABLE rows (number INTEGER PRIMARY KEY, release TEXT NOT NULL, line TEXT NOT NULL);
 CREATE INDEX rows_of_release ON rows (release, number);
 CREATE TABLE head (number INTEGER NOT NULL, hash TEXT NOT NULL);
@@ -50,22 +53,61 @@ CREATE TABLE head (number INTEGER NOT NULL, hash TEXT NOT NULL);
 
 
 @dataclass(frozen=True, kw_only=True)
-class Release:
-    """What a release was granted and has used. cost: of one step, in 1e-12 nats of Renyi divergence at the order."""
+class Mechanism:
+    """Steps of one Poisson-sampled Gaussian.
 
-    name: str
+    part: by whose count they are charged, one mechanism of it after the other.
+    costs: of one step, in 1e-12 nats of Renyi divergence, by order; of what was reserved, at the filter's order alone.
+    """
+
+    part: str
     noise_multiplier: float
     sampling_rate: float
     steps: int
+    costs: Mapping[int, int]
+
+    @property
+    def asked(self) -> dict:
+        """All but what it costs, as a row has it."""
+        return {"part": self.part, "noise_multiplier": float(self.noise_multiplier),
+                "sampling_rate": float(self.sampling_rate), "steps": int(self.steps)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """What a release was granted and has used. charged: of each part, how many steps in all."""
+
+    name: str
     order: int
-    cost: int
-    charged: int = 0
+    mechanisms: tuple[Mechanism, ...]
+    charged: Mapping[str, int]
     closed: bool = False
+
+    @property
+    def steps(self) -> dict[str, int]:
+        """Of each part, how many steps were reserved."""
+        return {part: sum(each.steps for each in self.mechanisms if each.part == part)
+                for part in dict.fromkeys(each.part for each in self.mechanisms)}
 
     @property
     def granted(self) -> int:
         """In 1e-12 nats: what was reserved, or after the end what was charged."""
-        return self.cost * (self.charged if self.closed else self.steps)
+        return self.used if self.closed else cost(self.mechanisms, self.order)
+
+    @property
+    def used(self) -> int:
+        """In 1e-12 nats: what was charged. The mechanisms of a part are charged one after the other."""
+        total, left = 0, dict(self.charged)
+        for each in self.mechanisms:
+            steps = min(left[each.part], each.steps)
+            left[each.part] -= steps
+            total += steps * each.costs[self.order]
+        return total
+
+
+def cost(mechanisms: Sequence[Mechanism], order: int) -> int:
+    """Of all steps of all mechanisms, in 1e-12 nats: divergences of one order add up."""
+    return sum(each.steps * each.costs[order] for each in mechanisms)
 
 
 @dataclass(frozen=True)
@@ -100,11 +142,19 @@ class Budget:
 
 @dataclass(frozen=True)
 class Reservation:
-    """A release's place in a budget. first: hash of the file's first row, by which a file that was moved is known."""
+    """A release's place in a budget. first: hash of the file's first row, by which a file that was moved is known.
+
+    part: of the release, what is charged here; None for a place that only asks.
+    """
 
     path: Path
     first: str
     name: str
+    part: str | None = None
+
+    def of(self, part: str) -> "Reservation":
+        """The place where that part is charged."""
+        return replace(self, part=part)
 
 
 def allowance(epsilon: float, delta: float, order: int) -> int:
@@ -154,11 +204,11 @@ def create(path: Path, *, population: str, epsilon: float, delta: float, unit: s
         with _errors(path), closing(sqlite3.connect(part, isolation_level=None)) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
-            connection.executescript(SCHEMA)
+            connection.executescript(TABLES)
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("INSERT INTO head VALUES (0, '')")
-            _append(connection, "", kind="declare", population=population, unit=unit, epsilon=float(epsilon),
-                    delta=float(delta), adjacency=ADJACENCY, accountant=ACCOUNTANT, day=_day())
+            _append(connection, "", kind="declare", schema=SCHEMA, population=population, unit=unit,
+                    epsilon=float(epsilon), delta=float(delta), adjacency=ADJACENCY, accountant=ACCOUNTANT, day=_day())
             connection.execute("COMMIT")
         try:
             os.link(part, path)  # whole or not at all, and never over a file that is there
@@ -205,12 +255,11 @@ def read(path: Path, head: str | None = None) -> Budget:
     return budget
 
 
-def reserve(path: Path, name: str, *, unit: str, records: int, noise_multiplier: float, sampling_rate: float,
-            steps: int, costs: Mapping[int, int]) -> Reservation:
-    """Set aside what a release of so many steps may cost, or find what it has set aside already.
+def reserve(path: Path, name: str, *, unit: str, records: int, mechanisms: Sequence[Mechanism]) -> Reservation:
+    """Set aside what a release of these mechanisms may cost, or find what it has set aside already.
 
     name: of the release; one of that name that is not at its end is gone on with, and after its end another begins.
-    costs: of one step, for every order of ORDERS, in 1e-12 nats, rounded up (renyi_filter.costs).
+    mechanisms: with their costs for every order of ORDERS, rounded up (renyi_filter.mechanism).
     Raises ValueError where the budget does not grant it, or is about another unit.
     """
     with _opened(path) as connection:
@@ -222,31 +271,33 @@ def reserve(path: Path, name: str, *, unit: str, records: int, noise_multiplier:
         if declared["delta"] * records >= 1:
             raise ValueError(f"records={records} must be below 1 / delta: {path} has delta={declared['delta']:g}. "
                              "Declare a budget with a smaller one.")
-        asked = dict(noise_multiplier=float(noise_multiplier), sampling_rate=float(sampling_rate), steps=int(steps))
         same = [release for release in budget.releases.values() if release.name.partition(".")[0] == name]
         if same and not same[-1].closed:
             found = same[-1]
-            if asked != {key: getattr(found, key) for key in asked}:
+            if [each.asked for each in mechanisms] != [each.asked for each in found.mechanisms]:
                 raise ValueError(f"{path} has reserved other noise or steps for release {found.name}: go on with the "
                                  "version that began it, or close it with dpgan budget close.")
             return Reservation(path.resolve(), _hash(budget.lines[0]), found.name)
         name = f"{name}.{len(same) + 1}" if same else name
-        order = budget.order or _best_order(budget, costs)
-        new = Release(name=name, order=order, cost=costs[order], **asked)  # type: ignore[arg-type]  # the dict has numbers of both types
-        _check_granted(budget, new, path)
-        _append(connection, name, kind="reserve", order=order, cost=new.cost, day=_day(), **asked)
+        order = budget.order or _best_order(budget, mechanisms)
+        rows = [each.asked | {"cost": each.costs[order]} for each in mechanisms]
+        _check_granted(budget, _reserved({"release": name, "order": order, "mechanisms": rows}), path)
+        _append(connection, name, kind="reserve", order=order, mechanisms=rows, day=_day())
         return Reservation(path.resolve(), _hash(budget.lines[0]), name)
 
 
-def _best_order(budget: Budget, costs: Mapping[int, int]) -> int:
+def _best_order(budget: Budget, mechanisms: Sequence[Mechanism]) -> int:
     """At which the release takes the least share."""
     allowed = {order: budget.allowance(order) for order in ORDERS}
-    return min((order for order in ORDERS if allowed[order] > 0), key=lambda order: costs[order] / allowed[order])
+    return min((order for order in ORDERS if allowed[order] > 0),
+               key=lambda order: cost(mechanisms, order) / allowed[order])
 
 
 def _check_granted(budget: Budget, new: Release, path: Path) -> None:
-    if new.cost < 1 or new.steps < 1:
-        raise ValueError(f"{path}: cost={new.cost} and steps={new.steps} must be whole numbers above 0.")
+    for each in new.mechanisms:
+        if each.costs[new.order] < 1 or each.steps < 1:
+            raise ValueError(f"{path}: cost={each.costs[new.order]} and steps={each.steps} of the {each.part} must be "
+                             "whole numbers above 0.")
     if budget.granted + new.granted > budget.allowance(new.order):
         whole, all_then = budget.allowance(new.order), budget.granted + new.granted
         raise ValueError(
@@ -257,29 +308,35 @@ def _check_granted(budget: Budget, new: Release, path: Path) -> None:
 
 
 def charge(reservation: Reservation, steps: int) -> None:
-    """Write down, so that not even a power cut loses it, that the release's steps up to this one are charged.
+    """Write down, so that not even a power cut loses it, that the steps of the release's part up to this one are
+    charged.
 
     Raises ValueError unless they are more than before, for then another process is at these steps, and within what was
     reserved.
     """
     with _opened(reservation.path) as connection:
-        release = _one(connection, reservation)
-        _check_charge(release, steps, f"{reservation.path}: release {reservation.name}")
-        _append(connection, release.name, kind="charge", steps=int(steps))
+        release, part = _one(connection, reservation), reservation.part
+        _check_charge(release, part, steps, f"{reservation.path}: release {reservation.name}")
+        _append(connection, release.name, kind="charge", part=part, steps={**release.charged, part: steps})
 
 
-def _check_charge(release: Release, steps: int, where: str) -> None:
+def _check_charge(release: Release, part: str | None, steps, where: str) -> None:
     if release.closed:
         raise ValueError(f"{where} is at its end, and nothing more can be charged to it: give the command again.")
-    if not (type(steps) is int and release.charged < steps <= release.steps):
-        raise ValueError(f"{where}: steps={steps!r} must be above the {release.charged} charged and at most the "
-                         f"{release.steps} reserved: is another process at the same release? Let it end first.")
+    if part is None or part not in release.charged:
+        raise ValueError(f"{where} has reserved nothing for {part!r}, but for {', '.join(release.steps)}: go on with "
+                         "the version that began it.")
+    before, reserved = release.charged[part], release.steps[part]
+    if not (type(steps) is int and before < steps <= reserved):
+        raise ValueError(f"{where}: steps={steps!r} of {part} must be above the {before} charged and at most the "
+                         f"{reserved} reserved: is another process at the same release? Let it end first.")
 
 
 def charged(reservation: Reservation) -> int:
-    """The number of the release's steps charged so far."""
+    """The number of steps charged so far: of the reservation's part, or of all parts where it names none."""
     with _opened(reservation.path, "BEGIN") as connection:
-        return _one(connection, reservation).charged
+        found = _one(connection, reservation).charged
+    return sum(found.values()) if reservation.part is None else found[reservation.part]
 
 
 def close(reservation: Reservation) -> None:
@@ -287,7 +344,7 @@ def close(reservation: Reservation) -> None:
     with _opened(reservation.path) as connection:
         release = _one(connection, reservation)
         if not release.closed:
-            _append(connection, release.name, kind="commit", steps=release.charged)
+            _append(connection, release.name, kind="commit", steps=dict(release.charged))
 
 
 def find(path: Path, name: str) -> Reservation:
@@ -307,12 +364,13 @@ def summary(budget: Budget) -> list[str]:
         lines.append("granted     nothing")
     else:
         whole = budget.allowance(order)
-        used = sum(release.cost * release.charged for release in budget.releases.values() if release.granted)
+        used = sum(release.used for release in budget.releases.values())
         lines.append(f"granted     epsilon {_above(budget.epsilon(budget.granted, order))}, of which charged "
                      f"{_above(budget.epsilon(used, order))}; "
                      f"{_percent(whole - budget.granted, whole)} of the budget is left, as divergence of order {order}")
-    lines += [f"release     {release.name}: {release.charged} of {release.steps} steps charged, "
-              + ("at its end" if release.closed else "open") for release in budget.releases.values()]
+    for release in budget.releases.values():
+        parts = ", ".join(f"{part} {release.charged[part]} of {steps}" for part, steps in release.steps.items())
+        lines.append(f"release     {release.name}: charged {parts}; {'at its end' if release.closed else 'open'}")
     return [*lines, f"head        {budget.head}"]
 
 
@@ -368,6 +426,7 @@ def _after(budget: Budget | None, row: dict, path: Path) -> Budget:
     """The budget after one more row. Raises ValueError for a row that must not have been written."""
     if budget is None:
         _demand(row["kind"] == "declare", "a budget begins with its declaration")
+        _demand(row.get("schema") == SCHEMA, f"its schema is {row.get('schema', 1)}, and {SCHEMA} is read here")
         _check_declaration(row["population"], row["epsilon"], row["delta"], row["unit"])
         return Budget(row, {}, ())
     name, kind = row["release"], row["kind"]
@@ -382,17 +441,27 @@ def _after(budget: Budget | None, row: dict, path: Path) -> Budget:
 
 
 def _reserved(row: dict) -> Release:
-    for key in ("order", "cost", "steps"):
+    _demand(type(row["order"]) is int, "order is no whole number")
+    _demand(len(row["mechanisms"]) > 0, "it reserves nothing")
+    mechanisms = tuple(_mechanism(each, row["order"]) for each in row["mechanisms"])
+    return Release(name=row["release"], order=row["order"], mechanisms=mechanisms,
+                   charged=dict.fromkeys((each.part for each in mechanisms), 0))
+
+
+def _mechanism(row: dict, order: int) -> Mechanism:
+    for key in ("cost", "steps"):
         _demand(type(row[key]) is int, f"{key} is no whole number")
-    return Release(name=row["release"], **{key: row[key] for key in ("noise_multiplier", "sampling_rate", "steps",
-                                                                     "order", "cost")})
+    _demand(isinstance(row["part"], str), "part is no text")
+    return Mechanism(costs={order: row["cost"]}, **{key: row[key] for key in row if key != "cost"})
 
 
 def _with(release: Release, row: dict) -> Release:
     """The release after a charge or its end."""
     if row["kind"] == "charge":
-        _check_charge(release, row["steps"], f"release {release.name}")
-        return replace(release, charged=row["steps"])
+        part, steps = row["part"], row["steps"]
+        _check_charge(release, part, steps.get(part), f"release {release.name}")
+        _demand(steps == {**release.charged, part: steps[part]}, "it charges another part too")
+        return replace(release, charged=steps)
     _demand(row["kind"] == "commit" and not release.closed and row["steps"] == release.charged, "it ends no release")
     return replace(release, closed=True)
 

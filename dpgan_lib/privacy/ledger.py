@@ -1,7 +1,7 @@
 """What a release has been charged for, on disk: before it is computed, and never given back.
 
 The steps of the critic (gan.loop) and, in folders of their own, a warm start's rounds of sums (warm_start.training)
-and the steps of a reader (warm_start.reader).
+and the steps of a reader (warm_start.reader). Below, a step is any of these.
 
 A demonstration that was killed repeats its last steps with the same noise: one release, not two. A release draws fresh
 noise, so steps that were computed and lost stay charged, and the run goes on behind them.
@@ -21,7 +21,7 @@ FILE, BUDGET = "charged", "budget.json"
 
 
 def charge(folder: Path, steps: int) -> None:
-    """Write down, so that not even a power cut loses it, that critic steps up to this one are charged.
+    """Write down, so that not even a power cut loses it, that steps up to this one are charged.
 
     Raises ValueError or RuntimeError where the release draws on a budget that does not allow it.
     """
@@ -56,7 +56,7 @@ def _sync(folder: Path) -> None:
 
 
 def charged(folder: Path) -> int:
-    """The number of critic steps charged so far. Raises ValueError if the file does not say."""
+    """The number of steps charged so far. Raises ValueError if the file does not say."""
     if reservation := reserved_from(folder):
         return budget.charged(reservation)
     path = folder / FILE
@@ -70,7 +70,8 @@ def charged(folder: Path) -> int:
 
 
 def draw_on(folder: Path, reservation: budget.Reservation | None) -> None:
-    """Have a run's steps charged to what it has reserved of a budget, or to its own folder for None.
+    """Have the steps of a run, or of the part that has this folder, charged to what it has reserved of a budget, or to
+    the folder for None.
 
     Raises ValueError if the run was begun otherwise.
     """
@@ -89,7 +90,7 @@ def draw_on(folder: Path, reservation: budget.Reservation | None) -> None:
                              "its end, or this is another budget. Name that budget, or another folder for another "
                              "release.")
     _write(folder, BUDGET, json.dumps({"path": str(reservation.path), "first": reservation.first,
-                                       "name": reservation.name}))
+                                       "name": reservation.name, "part": reservation.part}))
 
 
 def reserved_from(folder: Path) -> budget.Reservation | None:
@@ -99,7 +100,7 @@ def reserved_from(folder: Path) -> budget.Reservation | None:
         return None
     try:
         place = json.loads(path.read_text(encoding="utf-8"))
-        return budget.Reservation(Path(place["path"]), place["first"], place["name"])
+        return budget.Reservation(Path(place["path"]), place["first"], place["name"], place["part"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged and does not say which budget it is: give the command with --budget after "
                          f"deleting {path.name}.") from error

@@ -18,12 +18,21 @@ def costs(*, noise_multiplier: float, sampling_rate: float) -> dict[int, int]:
     return {order: budget.units(each, RELATIVE_ERROR) for order, each in zip(budget.ORDERS, divergence.tolist())}
 
 
+def mechanism(part: str, *, noise_multiplier: float, sampling_rate: float, steps: int) -> budget.Mechanism:
+    """What a budget reserves for so many such steps. part: as of budget.Mechanism."""
+    return budget.Mechanism(part=part, noise_multiplier=noise_multiplier, sampling_rate=sampling_rate, steps=steps,
+                            costs=costs(noise_multiplier=noise_multiplier, sampling_rate=sampling_rate))
+
+
 def verify(path: Path, head: str | None = None) -> budget.Budget:
-    """As budget.read, and derives again what each release's step costs: an edited noise or cost does not agree."""
+    """As budget.read, and derives again what each release's steps cost: an edited noise or cost does not agree."""
     found = budget.read(path, head)
     for release in found.releases.values():
-        cost = costs(noise_multiplier=release.noise_multiplier, sampling_rate=release.sampling_rate)[release.order]
-        if abs(cost - release.cost) > 1:  # the last bit of a logarithm may differ between machines
-            raise ValueError(f"{path}: a step of release {release.name} costs {cost}e-12 nats, and {release.cost}e-12 "
-                             "is written down: the file was edited. Take the whole budget for spent.")
+        for each in release.mechanisms:
+            derived = costs(noise_multiplier=each.noise_multiplier, sampling_rate=each.sampling_rate)[release.order]
+            written = each.costs[release.order]
+            if abs(derived - written) > 1:  # the last bit of a logarithm may differ between machines
+                raise ValueError(f"{path}: a step of the {each.part} of release {release.name} costs {derived}e-12 "
+                                 f"nats, and {written}e-12 is written down: the file was edited. Take the whole budget "
+                                 "for spent.")
     return found

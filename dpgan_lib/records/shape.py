@@ -38,7 +38,8 @@ RECORD = {
             "release_noise": NUMBER, "reader": {"type": "object", "required": [*READER], "properties": READER}},
                     "if": {"minProperties": 1}, "then": {"required": [*PRIVACY]}},
         "seconds": {"type": "object", "additionalProperties": NUMBER},
-        "steps": {"type": "object", "required": ["charged", "taken"], "additionalProperties": {"type": "integer"}},
+        "steps": {"type": "object", "additionalProperties": {
+            "type": "object", "required": ["charged", "taken"], "additionalProperties": {"type": "integer"}}},
         "artefacts": {"type": "object", "additionalProperties": TEXT},
         "history": {"type": "array", "items": {"type": "array", "items": NUMBER}},
         "released": {"type": "object", "properties": {"shares": {"type": "array", "items": NUMBER}}},

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from dpgan_lib import data, paths
-from dpgan_lib.config import RunConfig
+from dpgan_lib.config import SUMS, RunConfig, charges, config_from
 from dpgan_lib.privacy import accounting
 from dpgan_lib.records import checks, shape
 from dpgan_lib.records.checks import (
@@ -308,14 +308,18 @@ def _epsilon(privacy: dict) -> Iterator[Check]:
 
 
 def _steps(content: dict) -> Iterator[Check]:
-    """Of a release: as many steps charged as the privacy statement has, and enough of them taken."""
+    """Of a release: of each part as many steps charged as were configured, and enough of them taken."""
     if content["mode"] != "release":
         return
-    steps = content["steps"]
-    yield equal("steps charged", steps["charged"], content["privacy"]["steps"], "in its privacy statement")
-    least = content["asked"]["least_taken"] * steps["charged"]
-    yield Check("steps taken", OK if least <= steps["taken"] <= steps["charged"] else FAILED,
-                f"{steps['taken']}, and at least {least:g} of {steps['charged']} were declared")
+    steps, share = content["steps"], content["asked"]["least_taken"]
+    for part, configured in charges(config_from(content["config"])).items():
+        charged, taken = (steps[part][name] for name in ("charged", "taken"))
+        yield equal(f"{part} charged", charged, configured, "by its config")
+        least = charged if part == SUMS else share * charged
+        yield Check(f"{part} taken", OK if least <= taken <= charged else FAILED,
+                    f"{taken}, and at least {least:g} of {charged} were declared")
+    if others := steps.keys() - charges(config_from(content["config"])):
+        yield Check("steps", FAILED, f"{', '.join(sorted(others))}: its config has no such part")
 
 
 @lru_cache(maxsize=256, typed=True)  # who checks all records meets the same mechanism once a seed

@@ -252,6 +252,11 @@ def fit(reader: Reader, features: Tensor, labels: Tensor) -> None:
 
 # On disk
 
+def taken(config: ReadRunConfig, folder: Path) -> int:
+    """Of a reader's steps that its run has charged, those that the weights in its folder have seen."""
+    return read_tensors(folder / FILE, "reader", config)[0]["taken"]
+
+
 def _save(config: ReadRunConfig, state: ReaderState, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     momenta = {f"momentum/{name}": state.optimiser.state[parameter]["momentum_buffer"]

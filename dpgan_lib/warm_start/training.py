@@ -2,7 +2,7 @@
 
 A round of sums reads every record once (of a person, one image). The generator decides what the first rounds are; the
 last is the mean embedding. A round is on disk before the next begins, so a killed run goes on behind the last one that
-was stored; in release mode each is charged before it is computed. (`dpgan release` trains without a warm start.)
+was stored; in release mode each is charged before it is computed.
 """
 
 import json
@@ -161,6 +161,11 @@ def _witness(config: WarmRunConfig, features: Features, released: Embedding) -> 
 
 
 # On disk
+
+def stored(config: WarmRunConfig, folder: Path) -> int:
+    """How many noisy sums of a run are in its folder."""
+    return len(_load(config, folder).sums)
+
 
 def _tensors(networks: dict[str, nn.Module]) -> dict[str, Tensor]:
     return {f"{name}/{key}": value.contiguous() for name, network in networks.items()

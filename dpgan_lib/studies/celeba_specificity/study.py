@@ -68,8 +68,13 @@ class Parameters(RunParameters):
 def run_of(asked: Parameters) -> FaceRunConfig:
     """The run that is asked for, its noise calibrated. Opens no data. Raises ValueError as check() does."""
     asked.check()
+    return configure_faces(asked, asked.records, asked.attributes, asked.unit)
+
+
+def configure_faces(asked: RunParameters, records: int, attributes: str, unit: str) -> FaceRunConfig:
+    """The run on data of that many records, for parameters that were checked. attributes, unit: as of Parameters."""
     sizes, profile, epsilon = SIZES[asked.profile], PROFILES[asked.profile], asked.target_epsilon
-    rate = sizes["expected_batch"] / asked.records
+    rate = sizes["expected_batch"] / records
     release_noise, noise = _noises(epsilon, asked.delta, rate, sizes["steps"])
     info = float(asked.info_weight)
     model = FaceModelConfig(luma=sizes["luma"], chroma=sizes["chroma"], level=0.7, attribute_weight=0.35,
@@ -80,16 +85,16 @@ def run_of(asked: Parameters) -> FaceRunConfig:
         witness_weight=30.0, face_model=model)
     return FaceRunConfig(
         dataset=asked.dataset, profile=asked.profile, seed=asked.seed,
-        latent=replace(profile.latent, categories=2 ** len(asked.names),
+        latent=replace(profile.latent, categories=2 ** len(attributes.split(",")),
                        z_dim=model.components - profile.latent.continuous),
         model=replace(profile.model, image_side=FACE_SIDE, channels=3, conditional=True, spectral_norm=1.0),
-        privacy=PrivacyConfig(epsilon=epsilon, delta=float(asked.delta), records=asked.records,
+        privacy=PrivacyConfig(epsilon=epsilon, delta=float(asked.delta), records=records,
                               expected_batch=sizes["expected_batch"], steps=sizes["steps"],
                               clip_norm=1.0 if noise else float("inf"), noise_multiplier=noise),
         optimiser=replace(profile.optimiser, critic_rate=1e-3, generator_rate=3e-4, info_weight=info, fakes=128,
                           pool=512, critic_steps=4, averaging=0.95),
         evaluation=EvaluationConfig(images=sizes["images"], cnn_steps=sizes["reader_steps"]),
-        warm_start=start, attributes=asked.attributes, unit=asked.unit)
+        warm_start=start, attributes=attributes, unit=unit)
 
 
 @lru_cache(maxsize=64)  # a run is planned several times, and this takes seconds

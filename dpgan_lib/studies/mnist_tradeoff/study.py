@@ -276,11 +276,15 @@ class ReadParameters(RunParameters):
 
 
 def run_with_reader(asked: ReadParameters) -> ReadRunConfig:
-    """The whole method, with a private reader before the critic's steps. The reader's numbers were chosen on a held-out
-    part of MNIST's training set, with published generators.
-    """
     asked.check()
-    records = data.card(asked.dataset).records
+    return configure_with_reader(asked, data.card(asked.dataset).records)
+
+
+def configure_with_reader(asked: RunParameters, records: int) -> ReadRunConfig:
+    """The whole method on data of that many records, with a private reader before the critic's steps, for parameters
+    that were checked. The reader's numbers were chosen on a held-out part of MNIST's training set, with published
+    generators.
+    """
     sizes, steps = READERS[asked.profile], SIZES[asked.profile]["steps"]
     expected_batch = min(sizes["expected_batch"], records // 2)
     critic_rate = configure(_base(asked, epsilon="inf"), records).privacy.sampling_rate
