@@ -90,7 +90,9 @@ def _add_computed(book: Path) -> None:
 
         playground.stage(book)
     if (book / "live_accountant.md").exists():
-        (book / "accountant_settings.html").write_text(settings_table(), encoding="utf-8")
+        from dpgan_lib.book import live_accountant
+
+        live_accountant.stage(book)
     if (book / "teaching.md").exists():
         from dpgan_lib.book import coursework  # nbgrader takes a second that no other command needs
 
@@ -165,30 +167,6 @@ class _Loads(HTMLParser):
     def handle_data(self, data):
         if self.in_style:
             self.addresses += _CSS_REMOTE.findall(data)
-
-
-# (name, N, expected batch, noise multiplier, steps, delta)
-SETTINGS = [
-    ("the form as it opens", 60_000, 512, 1.0, 3000, 1e-5),
-    ("four times the steps", 60_000, 512, 1.0, 12_000, 1e-5),
-    ("a tenth of the data", 6000, 512, 1.0, 3000, 1e-5),
-    ("one step, every record in it", 60_000, 60_000, 4.0, 1, 1e-5),
-]
-
-
-def settings_table() -> str:
-    """Epsilon for each of SETTINGS by two accountants, as HTML. Computed anew, in a few seconds."""
-    from dpgan_lib.privacy.accounting import epsilon_pld, epsilon_rdp
-    from dpgan_lib.report.html import table, table_row
-    from dpgan_lib.report.numbers import plain, rounded_up
-
-    rows = []
-    for name, records, batch, noise, steps, delta in SETTINGS:
-        run = dict(noise_multiplier=noise, sampling_rate=batch / records, steps=steps, delta=delta)
-        numbers = [f"{records:,}", f"{batch:,}", plain(noise), f"{steps:,}", plain(delta)]
-        rows.append(table_row(name, [*numbers, rounded_up(epsilon_rdp(**run)), rounded_up(epsilon_pld(**run))]))
-    return table("Epsilon (total, add/remove one record; unit: one record) by two accountants",
-                 ["setting", "N", "batch", "noise multiplier", "steps", "delta", "RDP", "PLD"], rows)
 
 
 def offer(notebook: Path, source: Path) -> None:
