@@ -190,13 +190,14 @@
 
   // Epsilon from one step to twice as many as asked for, after the other mechanisms; a dot is the run asked for. PLD's
   // line comes point by point, while nothing is typed.
-  let drawing = 0;
+  let drawing = 0, drawn = 0; // which drawing it is, and its width
 
   function draw({q, sigma, steps}, beside, delta) {
     const divergences = accountant.divergences(q, sigma), before = accountant.together(beside);
     const rdp = (t) => accountant.composed(divergences, t, delta, before);
     const exact = (t) => pld.epsilon([{q, sigma, steps: t}, ...beside], delta, pld.SEARCH_CELLS);
     const [width, height, left, right, top, bottom] = [curve.getBoundingClientRect().width, 260, 60, 30, 30, 45];
+    drawn = width;
     const most = rdp(2 * steps) || 1; // all 0 where delta is very large
     const x = (t) => left + (width - left - right) * (t / (2 * steps));
     const y = (e) => height - bottom - (height - top - bottom) * (e / most);
@@ -253,6 +254,9 @@
     hold(location.hash.slice(1));
     update();
   });
-  window.addEventListener("resize", update);
+  new ResizeObserver(() => { // also where the page's own layout comes after this script
+    const {width} = curve.getBoundingClientRect();
+    if (width > 0 && width !== drawn) update();
+  }).observe(curve);
   update();
 })();
