@@ -330,6 +330,8 @@ def test_a_link_holds_what_the_form_holds(form, site):
     form.goto("about:blank")
     form.goto(address)
     assert result(form) == words
+    form.get_by_role("link", name="Four things to try").click()  # a heading's address is no state, and changes none
+    assert result(form) == words and form.url.endswith("#four-things-to-try")
     form.goto((site / "book" / "live_accountant.html").as_uri())
     assert result(form) == shown(form, 1.0) and "#" not in form.url
 

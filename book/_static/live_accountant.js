@@ -79,7 +79,7 @@
       words = critic ? answer(mode, critic) : unreachable(q, steps, delta);
     }
     say(result, words);
-    keep();
+    link.href = `#${state()}`;
     curve.style.display = critic && critic.steps ? "block" : "none";
     if (critic && critic.steps) draw(critic, others(), number("delta"));
   }
@@ -133,11 +133,6 @@
       group.querySelector("input[type=checkbox]").checked =
         [...group.querySelectorAll("input[type=number]")].some((input) => values.has(input.id));
     turnSliders();
-  }
-
-  function keep() {
-    link.href = `#${state()}`;
-    if (location.hash || state() !== opening) history.replaceState(null, "", link.href);
   }
 
   // Sliders: each number that has a range of its own has one, on a scale of logarithms
@@ -236,9 +231,8 @@
   form.hidden = false;
   document.getElementById("accountant-still").hidden = true;
   addSliders();
-  show("epsilon");
-  const opening = state();
-  if (location.hash.includes("=")) hold(location.hash.slice(1));
+  const isState = () => location.hash.includes("="); // or the address of a heading
+  if (isState()) hold(location.hash.slice(1));
   form.addEventListener("input", ({target}) => {
     if (target === runs) {
       if (runs.value) hold(runs.value);
@@ -248,9 +242,11 @@
       turnSliders(target);
     }
     update();
+    history.replaceState(null, "", link.href);
   });
   form.addEventListener("submit", (event) => event.preventDefault());
   window.addEventListener("hashchange", () => {
+    if (!isState()) return;
     hold(location.hash.slice(1));
     update();
   });
