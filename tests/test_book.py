@@ -23,7 +23,8 @@ from jupyter_book.config import get_final_config
 from snakemake.cli import get_argument_parser
 
 from dpgan_lib import cli, paths, remote
-from dpgan_lib.book import chapters, site
+from dpgan_lib.book import chapters
+from dpgan_lib.book import site as book_site
 from dpgan_lib.studies import parameters
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -171,7 +172,7 @@ def notebook_commands() -> list[str]:
 def test_what_a_documented_command_writes_is_strict_json(line, monkeypatch, tmp_path):
     """With its parameters put in and no cell executed, which would take hours."""
     monkeypatch.setattr(papermill, "execute_notebook", partial(papermill.execute_notebook, prepare_only=True))
-    monkeypatch.setattr(site, "build_book", lambda *given: tmp_path / "index.html")
+    monkeypatch.setattr(book_site, "build_book", lambda *given: tmp_path / "index.html")
     monkeypatch.setattr(paths, "build", lambda: tmp_path)
     monkeypatch.chdir(ROOT)
     name, *words = shlex.split(line)
@@ -296,3 +297,36 @@ def test_a_chapter_can_be_taken_away_as_a_notebook_and_as_python(site):
 
 def test_every_image_has_words_for_those_who_do_not_see_it(site):
     assert {path.name: page.wordless for path, page in built_pages(site).items() if page.wordless} == {}
+
+
+def test_the_book_is_small_enough_to_hand_on_and_has_one_bundle_of_mathjax(site):
+    assert sum(path.stat().st_size for path in site.rglob("*") if path.is_file()) < book_site.MOST_BYTES
+    assert [path.name for path in (site / "_static" / "mathjax").glob("*.js")] == ["tex-chtml.js"]
+
+
+@pytest.fixture
+def small_site(tmp_path):
+    """Two pages, both listed, and their table of contents."""
+    contents = tmp_path / "_toc.yml"
+    contents.write_text("format: jb-book\nroot: one\nchapters:\n- file: two\n")
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.html").write_text(f"<h1 class='title'>{name}</h1>")
+    return tmp_path, contents
+
+
+def test_a_build_that_lacks_a_page_fails(small_site):
+    folder, contents = small_site
+    assert book_site.missing_pages(folder, contents) == []
+    book_site._check(folder, contents)
+    (folder / "two.html").write_text("<h1> </h1><p>nothing above")
+    with pytest.raises(RuntimeError, match="^1 pages of _toc.yml are missing or empty: two. "):
+        book_site._check(folder, contents)
+    for page in folder.glob("*.html"):
+        page.unlink()
+    assert book_site.missing_pages(folder, contents) == ["one", "two"]  # an empty build
+
+
+def test_a_build_that_is_too_large_fails(small_site, monkeypatch):
+    monkeypatch.setattr(book_site, "MOST_BYTES", 10)
+    with pytest.raises(RuntimeError, match="has become"):
+        book_site._check(*small_site)

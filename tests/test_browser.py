@@ -62,6 +62,13 @@ def test_axe_has_no_serious_finding_in_light_or_dark(opened):
     assert findings(opened, runOnly=["color-contrast"]) == []  # the only thing that darkness changes
 
 
+def test_a_search_from_a_file_finds_pages_and_asks_for_none(page, site):
+    page.goto((site / "search.html").as_uri() + "?q=accountant")
+    page.get_by_text("Search finished").wait_for()
+    found = page.locator("#search-results li a")
+    assert found.count() > 3 and any("accountant" in text.lower() for text in found.all_inner_texts())
+
+
 # The checks themselves
 
 

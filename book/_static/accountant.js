@@ -1,5 +1,5 @@
-// Epsilon by Renyi DP, in the browser: accountant.epsilon and accountant.noise are epsilon_rdp and calibrate_noise_rdp
-// of dpgan_lib/privacy/accounting.py, which has the sources; a test holds the two against each other.
+// Epsilon by Renyi DP, in the browser: accountant.spent, epsilon and noise are spent_rdp, epsilon_rdp and
+// calibrate_noise_rdp of dpgan_lib/privacy, which has the sources; a test holds the two against each other.
 // q: sampling rate, sigma: noise multiplier, alpha: order; divergences and epsilons in nats.
 "use strict";
 
@@ -53,18 +53,28 @@ const accountant = (() => {
     });
   }
 
-  // The least epsilon that any order gives for T steps, from the divergences of one.
-  function composed(divergence, steps, delta) {
-    const bounds = ORDERS.map((alpha, index) => steps * divergence[index] + Math.log1p(-1 / alpha)
+  // D_alpha of parts one after the other, each {q, sigma, steps}: it adds up.
+  function together(parts) {
+    const total = ORDERS.map(() => 0);
+    for (const {q, sigma, steps} of parts.filter((part) => part.steps > 0))
+      divergences(q, sigma).forEach((divergence, index) => { total[index] += steps * divergence; });
+    return total;
+  }
+
+  // The least epsilon that any order gives for T steps, from the divergences of one, after what was spent before.
+  function composed(divergence, steps, delta, before = ORDERS.map(() => 0)) {
+    const bounds = ORDERS.map((alpha, index) => before[index] + steps * divergence[index] + Math.log1p(-1 / alpha)
       - (Math.log(delta) + Math.log(alpha)) / (alpha - 1));
     return Math.max(Math.min(...bounds), 0);
   }
 
-  const epsilon = (q, sigma, steps, delta) => composed(divergences(q, sigma), steps, delta);
+  const epsilon = (q, sigma, steps, delta, before) => composed(divergences(q, sigma), steps, delta, before);
+  const spent = (parts, delta) => composed(together(parts), 1, delta);
 
   // The least noise, a multiple of 0.001 from 0.01 to 1000, that spends at most `budget`; null where none does.
-  function noise(q, budget, steps, delta) {
-    const passes = (tick) => epsilon(q, tick / NOISE_TICKS, steps, delta) <= budget;
+  function noise(q, budget, steps, delta, beside = []) {
+    const before = together(beside);
+    const passes = (tick) => epsilon(q, tick / NOISE_TICKS, steps, delta, before) <= budget;
     let [low, high] = [FIRST_TICK, LAST_TICK];
     while (low < high) {
       const middle = Math.floor((low + high) / 2);
@@ -74,5 +84,5 @@ const accountant = (() => {
     return low < LAST_TICK || passes(LAST_TICK) ? low / NOISE_TICKS : null;
   }
 
-  return {ORDERS, divergences, composed, epsilon, noise};
+  return {ORDERS, divergences, together, composed, epsilon, spent, noise};
 })();

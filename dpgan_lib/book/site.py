@@ -25,16 +25,15 @@ def build_book(replacements: dict[str, Path] | None = None, progress: bool = Tru
 
     replacements: executed notebooks to show instead of the published ones, by chapter name.
     A published chapter is headed by a warning if its records are stale or its source has been edited since.
-    Needs no network. Raises RuntimeError on any warning, or if a page would load something from elsewhere; the pages
-    built before stay then.
+    Needs no network. Raises RuntimeError on any warning, if a page is missing or empty, if one would load something
+    from elsewhere, or if the whole has become too large to hand on; the pages built before stay then.
     """
     with locks.held(paths.made(paths.build()) / "site.lock"):
         source = _stage(paths.build() / "site-src", replacements or {})
         _sphinx(source, progress)
         built = source / "_build" / "html"
-        if problems := external_resources(built):
-            raise RuntimeError(f"{len(problems)} external resources in the book: {problems[0]}. Vendor or switch them "
-                               "off")
+        _drop_unused_bundles(built)
+        _check(built, source / "_toc.yml")
         site = paths.build() / "site"
         shutil.rmtree(site, ignore_errors=True)
         os.replace(built, site)
@@ -90,7 +89,9 @@ def _add_computed(book: Path) -> None:
 
         playground.stage(book)
     if (book / "live_accountant.md").exists():
-        (book / "accountant_settings.html").write_text(settings_table(), encoding="utf-8")
+        from dpgan_lib.book import live_accountant
+
+        live_accountant.stage(book)
     if (book / "teaching.md").exists():
         from dpgan_lib.book import coursework  # nbgrader takes a second that no other command needs
 
@@ -121,6 +122,38 @@ def _sphinx(source: Path, progress: bool) -> None:
     if book.returncode:
         first = next((line.strip() for line in lines if re.search(r"WARNING|ERROR|[Ee]rror:", line)), "no reason given")
         raise RuntimeError(f"the book did not build: {first} (all of it: {paths.shown(log)})")
+
+
+MOST_BYTES = 60_000_000  # of the built pages: what a reader downloads to have the book offline
+
+
+def _drop_unused_bundles(site: Path) -> None:
+    """Leave of MathJax the one bundle that pages load, and what it loads by itself; they come a dozen, 15 MB."""
+    used = {Path(script).name for page in site.rglob("*.html")
+            for script in re.findall(r'src="[^"]*/mathjax/([^"/?]+)', page.read_text(encoding="utf-8"))}
+    for bundle in (site / "_static" / "mathjax").glob("*.js"):
+        if bundle.name not in used:
+            bundle.unlink()
+
+
+def _check(site: Path, contents: Path) -> None:
+    """Raise RuntimeError in one line if the pages are not what readers are promised."""
+    if absent := missing_pages(site, contents):
+        raise RuntimeError(f"{len(absent)} pages of _toc.yml are missing or empty: {absent[0]}. Mend its source, or "
+                           f"take it out of _toc.yml (the build's log: {paths.shown(paths.build() / 'book.log')})")
+    if problems := external_resources(site):
+        raise RuntimeError(f"{len(problems)} external resources in the book: {problems[0]}. Vendor or switch them off")
+    size = sum(path.stat().st_size for path in site.rglob("*") if path.is_file())
+    if size > MOST_BYTES:
+        raise RuntimeError(f"the book has become {size / 1e6:.0f} MB, above {MOST_BYTES / 1e6:.0f}: show less, or pack "
+                           "it tighter")
+
+
+def missing_pages(site: Path, contents: Path) -> list[str]:
+    """The entries of a table of contents, a _toc.yml, that have no page, or one without a heading."""
+    pages = [(entry, site / f"{entry}.html") for entry in parse_toc_yaml(contents)]
+    return [entry for entry, page in pages
+            if not page.is_file() or not re.search(r"<h1[^>]*>(?!\s*</h1>)", page.read_text(encoding="utf-8"))]
 
 
 _REMOTE = re.compile(r"\s*(?:https?:)?//", re.IGNORECASE)
@@ -165,30 +198,6 @@ class _Loads(HTMLParser):
     def handle_data(self, data):
         if self.in_style:
             self.addresses += _CSS_REMOTE.findall(data)
-
-
-# (name, N, expected batch, noise multiplier, steps, delta)
-SETTINGS = [
-    ("the form as it opens", 60_000, 512, 1.0, 3000, 1e-5),
-    ("four times the steps", 60_000, 512, 1.0, 12_000, 1e-5),
-    ("a tenth of the data", 6000, 512, 1.0, 3000, 1e-5),
-    ("one step, every record in it", 60_000, 60_000, 4.0, 1, 1e-5),
-]
-
-
-def settings_table() -> str:
-    """Epsilon for each of SETTINGS by two accountants, as HTML. Computed anew, in a few seconds."""
-    from dpgan_lib.privacy.accounting import epsilon_pld, epsilon_rdp
-    from dpgan_lib.report.html import table, table_row
-    from dpgan_lib.report.numbers import plain, rounded_up
-
-    rows = []
-    for name, records, batch, noise, steps, delta in SETTINGS:
-        run = dict(noise_multiplier=noise, sampling_rate=batch / records, steps=steps, delta=delta)
-        numbers = [f"{records:,}", f"{batch:,}", plain(noise), f"{steps:,}", plain(delta)]
-        rows.append(table_row(name, [*numbers, rounded_up(epsilon_rdp(**run)), rounded_up(epsilon_pld(**run))]))
-    return table("Epsilon (total, add/remove one record; unit: one record) by two accountants",
-                 ["setting", "N", "batch", "noise multiplier", "steps", "delta", "RDP", "PLD"], rows)
 
 
 def offer(notebook: Path, source: Path) -> None:
