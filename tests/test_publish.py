@@ -92,8 +92,10 @@ def test_publishing_replaces_the_notebook_and_the_records(study):
 def test_with_holes_nothing_is_computed_and_nothing_stale_comes_in(study, executing, found, monkeypatch):
     """What was published before stays, though it has become stale; a stale run that was not published does not come."""
     found |= {"aaaa": ["source changed"], "bbbb": [], "cccc": ["source changed"]}
-    before = SimpleNamespace(folder=study.published / "aaaa", run_id="aaaa", reasons=["source changed"])
-    monkeypatch.setattr(store, "published", lambda chapter: [before])
+    before = [SimpleNamespace(folder=study.published / "aaaa", run_id="aaaa", kind="run", asked={"object": asked},
+                              reasons=reasons)  # str(object="aaaa") is "aaaa"
+              for asked, reasons in (("aaaa", ["source changed"]), ("dddd", []))]
+    monkeypatch.setattr(store, "published", lambda chapter: before)
     give(monkeypatch, ("aaaa", "bbbb", "cccc", "dddd"))
     study.chapter("07_tiny", "1 + 1")
     publish.publish_chapter("tiny", progress=False, holes=True)

@@ -10,7 +10,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 
@@ -195,7 +195,7 @@ class Study:
         reasons = None if found is None else store.staleness(found)
         if reasons == []:
             return CURRENT
-        return MEASURE if reasons == [store.CHANGED[MEASURING]] and self.can_measure(found) else TRAIN
+        return MEASURE if found and reasons == [store.CHANGED[MEASURING]] and self.can_measure(found) else TRAIN
 
     def refresh(self, asked, *, progress: bool = True) -> Record:
         """A current record: found, measured again or computed, as to_do says."""
@@ -320,14 +320,27 @@ class Study:
     def to_publish(self, progress: bool = True, holes: bool = False) -> list[Record]:
         """The records of the grid, computed where missing or stale.
 
-        With holes, nothing is computed: those that are current, and stale ones that were published before.
+        With holes, nothing is computed: those that are current and, where there is none, the stale one that was
+        published for the same parameters, whatever run they were planned as.
         """
         if not holes:
             return [self.refresh(asked, progress=progress) for asked in self.grid]
-        found = [store.find(self.chapter, self.address(asked)) for asked in self.grid]
-        before = {record.run_id: record for record in store.published(self.chapter)}
-        kept = [before.get(record.run_id) if store.staleness(record) else record for record in found if record]
-        return [record for record in kept if record]
+        stale, kept = self._published_stale(), []
+        for asked in self.grid:
+            record = store.find(self.chapter, self.address(asked))
+            if self.to_do(record) != CURRENT:
+                record = stale.get(asked)
+            kept += [record] if record else []
+        return kept
+
+    def _published_stale(self) -> dict:
+        """By what they answer to."""
+        found = {}
+        for record in store.published(self.chapter):
+            if record.kind == self.kind and store.staleness(record):
+                with suppress(ValueError):  # parameters have been added or dropped since
+                    found[self.asked_of(record)] = record
+        return found
 
     def states(self) -> Iterator[str]:
         """A line for each cell of the grid: current, stale (and why), missing, or computed here and not published."""
