@@ -430,9 +430,9 @@ print(f"{counts[0]:.0f} zeros, told as {noisy[0]:.0f}")
 # opened, and one that does not fit is refused. `dpgan release --budget` uses it.
 
 # %%
-critic = renyi_filter.mechanism("critic", noise_multiplier=2.0,
-                                sampling_rate=0.01, steps=1000)
-release = dict(unit="one patient", records=10_000, mechanisms=[critic])
+planned = renyi_filter.mechanism("critic", noise_multiplier=2.0,
+                                 sampling_rate=0.01, steps=1000)
+release = dict(unit="one patient", records=10_000, mechanisms=[planned])
 granted = []
 with tempfile.TemporaryDirectory() as folder:
     file = Path(folder) / "ours.budget"
