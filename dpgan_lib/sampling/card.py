@@ -49,8 +49,8 @@ def promise(record: Record) -> str:
     """What is promised to whom, in sentences."""
     said = record.privacy
     if record.mode != "release":
-        return ("Nothing is promised to anybody: the networks come from a demonstration, and who knows its published "
-                "seed can draw the same noise and subtract it.")
+        return ("Nothing is promised to anybody: the networks come from a demonstration, and anyone who knows its "
+                "published seed can draw the same noise and subtract it.")
     pld, rdp, moments = (rounded_up(number(said["epsilon_spent"][name])) for name in ("pld", "rdp", "moments"))
     return (f"To everybody whose record is in the data, or is not: had it been left out, or added, no outcome would be "
             f"more than e^epsilon times as likely, but for a probability of delta = {plain(said['delta'])}. Epsilon is "
