@@ -105,8 +105,8 @@ def _copy_marked(notebook: Path, target: Path) -> None:
         return
     content = read_notebook(notebook)
     lines = "\n".join(f"* {line}" for line in stale)
-    warning = ("```{warning}\nStale: what this page shows was computed by an earlier version of its text, or of the code "
-               f"behind its records.\n\n{lines}\n```")
+    warning = ("```{warning}\nStale: what this page shows was computed by an earlier version of its text, or of "
+               f"the code behind its records.\n\n{lines}\n```")
     content.cells.insert(0, nbformat.v4.new_markdown_cell(warning))
     nbformat.write(content, target)
 
