@@ -305,8 +305,8 @@ GAN = WARM | TRAINED["plain"] | measured("audit", "cost", "private_step")  # wha
 ALL = MEASURED | GAN | TRAINED["infogan"]
 MUTANTS = [
     # file without .py, a text that stands in it once, what it becomes, what is stale then
-    ("privacy/clipping", "(clip_norm / norms).clamp(max=1)", "(clip_norm / norms).clamp(max=2)", GAN),
-    ("privacy/mechanism", "alpha=noise_multiplier * clip_norm", "alpha=noise_multiplier", GAN),
+    ("privacy/clipping", "clip_norm / norms).clamp(max=1)", "clip_norm / norms).clamp(max=2)", GAN),
+    ("privacy/mechanism", "spread = noise_multiplier * clip_norm if", "spread = noise_multiplier if", GAN),
     ("privacy/mechanism", "rng.binomial(records, sampling_rate)", "round(records * sampling_rate)",
      GAN | measured("wasserstein toy")),
     ("privacy/streams", "counter=step << 128", "counter=step << 64", ALL - measured("mnist_tradeoff ceiling")),
