@@ -431,5 +431,6 @@ def test_accuracies_on_a_public_test_set_are_named_as_such(short, tmp_path):
     files = data.load("digits", progress=False)
     test = np.rint((files.test_images[:, 0] + 1) * 127.5).astype(np.uint8), files.test_labels
     record = release.obtain(release.Parameters(**DECLARED), *private_data(), tmp_path, public_test=test, progress=False)
-    assert list(record.metrics) == ["public_test"] and 0 <= record.metrics["public_test"]["ten_cnn"] <= 1
+    assert list(record.metrics) == ["public_test"] and list(record.metrics["public_test"]) == ["plain"]
+    assert 0 <= record.metrics["public_test"]["plain"]["ten_cnn"] <= 1
     assert store.read(record.folder).content == record.content
