@@ -212,7 +212,9 @@ by_privacy = sorted((other for other in records.values() if other.asked["ablatio
 glue("sweep_caption", HTML(f"<p><em>{cards.sweep_caption(by_privacy)}</em></p>"))
 
 # %% [markdown]
-# The same as a table, with the ceiling in the last row.
+# The same as a table, with the ceiling in the last row. Where this page is marked as stale, some of its runs were
+# trained by an earlier version of the code and measured with an earlier recipe for the CNN. A mean over seeds may then
+# mix runs of both kinds; the cards at the end say which run is which.
 
 # %%
 HTML(tables.accuracy_table(rows, real))
