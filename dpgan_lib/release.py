@@ -204,7 +204,7 @@ def _refuse_another(folder, config):
 def _refuse_lost_sum(config, work, reservation):
     """A release that was killed between charging a noisy sum and storing it has spent that, and cannot go on."""
     folder = work / FOLDERS[SUMS]
-    if not isinstance(config, WarmRunConfig) or ledger.charged(folder) <= training.stored(config, folder):
+    if not isinstance(config, WarmRunConfig) or ledger.charged(folder) <= len(training.released(config, folder)):
         return
     repair = (f"End it with `dpgan budget close {reservation.path} {reservation.name}`, and name another folder"
               if reservation else f"Delete {work}")

@@ -162,9 +162,9 @@ def _witness(config: WarmRunConfig, features: Features, released: Embedding) -> 
 
 # On disk
 
-def stored(config: WarmRunConfig, folder: Path) -> int:
-    """How many noisy sums of a run are in its folder."""
-    return len(_load(config, folder).sums)
+def released(config: WarmRunConfig, folder: Path) -> list[Tensor]:
+    """The noisy sums of a run that are in its folder."""
+    return _load(config, folder).sums
 
 
 def _tensors(networks: dict[str, nn.Module]) -> dict[str, Tensor]:
