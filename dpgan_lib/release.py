@@ -28,7 +28,7 @@ from tqdm import tqdm
 from dpgan_lib.config import CRITIC, READER, SUMS, ReadRunConfig, RunConfig, WarmRunConfig, charges, mechanisms
 from dpgan_lib.data import labelled_images
 from dpgan_lib.measures import classifiers, utility
-from dpgan_lib.privacy import budget, ledger, renyi_filter
+from dpgan_lib.privacy import budget, guard, ledger, renyi_filter
 from dpgan_lib.privacy.streams import stream
 from dpgan_lib.profiles import PROFILES
 from dpgan_lib.records import locks, store
@@ -174,6 +174,7 @@ def obtain(parameters: Parameters, images: np.ndarray, labels: np.ndarray, out: 
     with locks.held(lock):  # else two calls at once would spend epsilon twice under one record
         try:
             _refuse_another(folder, config)
+            guard.private_folder(work)
             for part in charges(config):
                 ledger.draw_on(work / FOLDERS[part], reservation and reservation.of(part))
             _refuse_lost_sum(config, work, reservation)
@@ -215,7 +216,8 @@ def _refuse_lost_sum(config, work, reservation):
 
 def _released(parameters, config, card, images, labels, public_test, out, work, max_minutes, progress):
     origin = provenance({TRAINING: training_source(methods.name_of(config))})
-    with tqdm(total=config.privacy.steps, desc="training a release", unit=" critic steps", disable=not progress) as bar:
+    with (guard.guarded(), tqdm(total=config.privacy.steps, desc="training a release", unit=" critic steps",
+                                disable=not progress) as bar):
         state = methods.train(config, scaled(images), labels, work, max_minutes=max_minutes,
                               progress=lambda step: bar.update(step - bar.n))
     if state.step < config.privacy.steps:

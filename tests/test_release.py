@@ -151,13 +151,13 @@ def test_no_random_state_is_written(short, tmp_path):
         loop.train(config, release.scaled(images), labels, tmp_path)
     left = b"".join(artefacts(tmp_path).values())
     assert len(keys) > 2 * SHORT and len(set(keys)) == len(keys)
-    assert not any(form in left for key in keys for form in (key.to_bytes(16, "big"), key.to_bytes(16, "little"),
+    assert not any(form in left for key in keys for form in (key.to_bytes(32, "big"), key.to_bytes(32, "little"),
                                                              str(key).encode(), f"{key:x}".encode()))
 
 
 # The budget -----------------------------------------------------------------------------------------------------------
 
-class Killed(Exception):
+class Killed(BaseException):
     pass
 
 
@@ -434,3 +434,28 @@ def test_accuracies_on_a_public_test_set_are_named_as_such(short, tmp_path):
     assert list(record.metrics) == ["public_test"] and list(record.metrics["public_test"]) == ["plain"]
     assert 0 <= record.metrics["public_test"]["plain"]["ten_cnn"] <= 1
     assert store.read(record.folder).content == record.content
+
+
+# While the data is in memory ------------------------------------------------------------------------------------------
+
+def test_while_it_trains_no_core_file_is_written_and_its_folder_is_the_owners(tmp_path, short, monkeypatch):
+    resource, seen = pytest.importorskip("resource"), []
+    block = loop.train_block
+
+    def watched(*given):
+        (work,) = (tmp_path / "release").glob(".work-*")
+        seen.append((resource.getrlimit(resource.RLIMIT_CORE)[0], work.stat().st_mode & 0o777))
+        block(*given)
+
+    monkeypatch.setattr(loop, "train_block", watched)
+    assert release.obtain(release.Parameters(**DECLARED), *private_data(), tmp_path, progress=False)
+    assert set(seen) == {(0, 0o700)}
+
+
+def test_an_error_from_below_does_not_say_how_many_records_were_drawn(tmp_path, short, monkeypatch):
+    """torch names shapes, and the first of them is the size of a batch."""
+    monkeypatch.setattr(loop, "critic_step", lambda critic, optimiser, real, *_: real[0].flatten(1) @ real[0][:1, 0, 0])
+    images, labels = private_data()
+    result = CliRunner().invoke(main, arguments(saved(tmp_path / "clinic.npz", images, labels), tmp_path / "out"))
+    assert result.exit_code == 1 and "RuntimeError at" in result.output and "is not shown" in result.output
+    assert "mat1 and mat2" not in result.output and "Traceback" not in result.output

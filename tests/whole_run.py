@@ -175,7 +175,7 @@ class Finished(Exception):
     """All that was wanted of a run has been seen."""
 
 
-class Killed(Exception):
+class Killed(BaseException):
     pass
 
 
@@ -262,8 +262,7 @@ def heard(seen, function):
     def listening(*given):
         for each in given:
             if isinstance(each, np.random.Generator):
-                state = each.bit_generator.state["state"]
-                seen.generators.append((*state["key"].tolist(), *state["counter"].tolist()))
+                seen.generators.append(str(each.bit_generator.state["state"]))
         return function(*given)
 
     return listening

@@ -5,8 +5,9 @@ resumed run needs no saved random state, no two steps share noise, and neither d
 had two published runs at different epsilon shared their noise, a difference of the two would reveal the gradient. The
 configuration holds the seed, and who knows the seed can subtract the noise.
 
-In a release every key is fresh entropy of the operating system, used once and kept nowhere. What stays open: Philox is
-no cryptographic generator, and no proof covers the rounding of a sampler in floating point (Haney et al. 2022).
+In a release every key is fresh entropy of the operating system, used once and kept nowhere, and the generator is
+ChaCha20 (Bernstein 2008), a cipher: whoever computes some of its numbers from others has broken it. What stays open: no
+proof covers the rounding of a sampler in floating point (Haney et al. 2022).
 """
 
 import hashlib
@@ -27,7 +28,14 @@ def stream(randomness: str | None, purpose: str, step: int = 0) -> np.random.Gen
         raise ValueError(f"no stream has purpose {purpose!r} and step {step}: name one of {PURPOSES}, and a step of 0 "
                          "or more.")
     if randomness is None:
-        return np.random.Generator(np.random.Philox(key=secrets.randbits(128)))
+        return _unpredictable()
     key = hashlib.sha256(f"{randomness}/{purpose}".encode()).digest()[:16]
     # Each step owns 2^128 blocks of the counter's 2^256, so that no step can run into the next.
     return np.random.Generator(np.random.Philox(key=int.from_bytes(key, "big"), counter=step << 128))
+
+
+def _unpredictable() -> np.random.Generator:
+    """Numbers that no other call gives and nobody can compute: ChaCha of 20 rounds, under a key of 256 bits."""
+    from randomgen import ChaCha  # here, for a demonstration does without the package (see remote)
+
+    return np.random.Generator(ChaCha(key=secrets.randbits(256), rounds=20))

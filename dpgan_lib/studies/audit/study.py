@@ -218,18 +218,23 @@ FIT_STEPS, GENERATED = 50, 2_000  # of what reads generated images alone, at mos
 
 def whole_run_of(asked: Whole) -> ReadRunConfig:
     """A run of the book's method whose N counts the data's records and all canaries. Opens no data."""
-    size = AUDITED[asked.profile][0]
-    run = configure_with_reader(asked.base, size.images + asked.canaries)
-    return replace(whole.cut_short(run, FIT_STEPS, GENERATED),
-                   dataset=f"{_card(asked.dataset, size.images).name} and {asked.canaries} canaries")
+    card = _with_canaries(asked)
+    run = configure_with_reader(asked.base, card.records)
+    return replace(whole.cut_short(run, FIT_STEPS, GENERATED), dataset=card.name)
+
+
+def _with_canaries(asked: Whole) -> data.DataCard:
+    card = _card(asked.dataset, AUDITED[asked.profile][0].images)
+    return replace(card, name=f"{card.name} and {asked.canaries} canaries", records=card.records + asked.canaries,
+                   title=f"{card.title}, and {asked.canaries} canaries")
 
 
 def plan_whole(asked: Whole) -> Plan:
     """The run, with the audit's numbers beside it in the record's configuration."""
-    (size, depth), run = AUDITED[asked.profile], whole_run_of(asked)
-    return Plan(run=run, card=_card(asked.dataset, size.images), config=run.to_dict() | {"audit": {
+    run = whole_run_of(asked)
+    return Plan(run=run, card=_with_canaries(asked), config=run.to_dict() | {"audit": {
         "canaries": asked.canaries, "guesses": 2 * audit.guessed(asked.canaries), "levels": LEVELS,
-        "bright": whole.BRIGHT, "loud": canaries.LOUD, "simulated": depth.simulated}})
+        "bright": whole.BRIGHT, "loud": canaries.LOUD, "simulated": AUDITED[asked.profile][1].simulated}})
 
 
 def measure_whole(asked: Whole, plan: Plan, trained: None, files: data.Dataset, progress) -> tuple[dict, dict]:

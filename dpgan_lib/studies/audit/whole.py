@@ -95,8 +95,8 @@ def audited_run(config: ReadRunConfig, images: np.ndarray, labels: np.ndarray, c
     with patches() as patch, tempfile.TemporaryDirectory() as folder:
         wrap(patch, steps, "noisy_mean", hear)
         wrap(patch, reader, "train_block", block)
-        methods.train(config, np.concatenate([images, loud]),
-                      np.concatenate([labels, np.where(included, names, NO_CATEGORY)]), Path(folder))
+        reader.train_run(config, methods.PrototypeRounds(), np.concatenate([images, loud]),
+                         np.concatenate([labels, np.where(included, names, NO_CATEGORY)]), Path(folder))
         sums = training.released(config, Path(folder) / training.FOLDER)
     for number, found in enumerate(sums):
         is_last = number == len(sums) - 1
