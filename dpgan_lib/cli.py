@@ -165,7 +165,7 @@ def _show(record, status: str) -> None:
               help="Keep the pixels, centred, and cut what stands out; or make the longer side fit.")
 @click.option("--ground", type=click.IntRange(0, 255), default=0, show_default=True,
               help="The grey beside and behind an image, and of one that does not fit.")
-@click.option("--kind", type=click.Choice(["digits", "photos", "plain"]),
+@click.option("--kind",
               help="digits: grey strokes, light on a dark and plain ground; photos: colour images of two classes, "
                    "framed alike; plain: any images, by DP-SGD alone. Unless given, digits for grey, plain for colour.")
 @click.option("--epsilon", type=float, required=True, help="Total, for adding or removing one record.")
@@ -192,9 +192,9 @@ def release(progress, data, name, out, public_test, budget, max_minutes, **decla
     from pathlib import Path
 
     from dpgan_lib import release
-    from dpgan_lib.studies.kinds import DIGITS, PLAIN
+    from dpgan_lib.studies import kinds
 
-    declared["kind"] = declared["kind"] or (DIGITS if declared["channels"] == 1 else PLAIN)
+    declared["kind"] = declared["kind"] or kinds.usual(declared["channels"])
     read, declared = release.reader(data, name, declared)
     with release.reserved(budget and Path(budget), Path(out), dataset=name, **declared) as reservation:
         images, labels = read(data)
@@ -210,7 +210,7 @@ def release(progress, data, name, out, public_test, budget, max_minutes, **decla
 @click.option("--count", type=click.IntRange(min=1), required=True, help="How many images.")
 @click.option("--out", required=True, type=click.Path(), metavar="PATH",
               help="A .npz file, a .parquet file, or else a folder for PNG files; nothing is overwritten.")
-@click.option("--draw", type=click.Choice(["plain", "faithful", "wide"]),
+@click.option("--draw",
               help="faithful: images that are what their label says; wide: for training classifiers; plain: as asked "
                    "for, without a reader. Unless given, faithful where the record keeps a reader.")
 @click.option("--seed", type=click.IntRange(min=0), help="Draw the same images again; else nobody can.")

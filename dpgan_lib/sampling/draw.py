@@ -10,6 +10,7 @@ from dpgan_lib.privacy.streams import stream
 from dpgan_lib.records import store
 from dpgan_lib.records.store import Record
 from dpgan_lib.studies.mnist_tradeoff import reading
+from dpgan_lib.studies.parameters import require_one_of
 from dpgan_lib.studies.study import POSTERIOR, WEIGHTS, Trained, kept_of
 from dpgan_lib.warm_start.face_model import combinations
 
@@ -39,7 +40,7 @@ def samples(record: Record, count: int, draw: str | None = None, seed: int | Non
 
     draw: of DRAWS; None for faithful images where the record keeps a private reader, else plain ones.
     seed: None for the operating system's entropy.  The same seed draws the same images on the same platform.
-    Raises ValueError for a record that keeps no networks to draw from, or is damaged.
+    Raises ValueError for another draw, and for a record that keeps no networks to draw from, or is damaged.
     """
     kept = store.sound(record).content["artefacts"]
     if WEIGHTS not in kept:
@@ -47,6 +48,7 @@ def samples(record: Record, count: int, draw: str | None = None, seed: int | Non
     if found := store.damage(record):
         raise ValueError(f"{record.folder} is damaged ({'; '.join(found)}): restore it.")
     draw = draw or (FAITHFUL if POSTERIOR in kept else PLAIN)
+    require_one_of("draw", draw, DRAWS)
     if draw != PLAIN and POSTERIOR not in kept:
         raise ValueError(f"draw={draw!r} needs a private reader, and {record.folder} keeps none: take {PLAIN!r}.")
     if count < 1:

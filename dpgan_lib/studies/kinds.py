@@ -66,3 +66,8 @@ KINDS = {
     PHOTOS: Kind(run_of=_of_photos, limits=_limits_of_photos, info_weight=faces.INFO_WEIGHT),
     PLAIN: Kind(run_of=configure, limits=lambda asked: [], info_weight=RunParameters.info_weight),
 }
+
+
+def usual(channels: int) -> str:
+    """The kind that is taken unless another is declared."""
+    return DIGITS if channels == 1 else PLAIN
