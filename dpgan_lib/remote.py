@@ -9,6 +9,10 @@ privacy) and leaves FOLDER/checkpoint.safetensors. The next call goes on from th
 
 does so for every folder in FOLDER that holds a run.json, one after another, for so many minutes altogether. It ends
 with 0 when every run has all its steps, and with 75 when the next call has some to go on with.
+
+    torchrun --nproc-per-node 4 -m dpgan_lib.remote FOLDER --max-minutes 9
+
+shares each batch of the critic out among four processes (gan.ranks). The next call may have another number of them.
 """
 
 import argparse
@@ -22,6 +26,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from dpgan_lib.config import RunConfig, config_from
+from dpgan_lib.gan import ranks
 from dpgan_lib.gan.state import hardware
 from dpgan_lib.warm_start.methods import train
 
@@ -35,40 +40,51 @@ def main() -> None:
     parser.add_argument("--all", action="store_true", help="FOLDER holds such folders: train each")
     parser.add_argument("--max-minutes", type=float, help="stop after this long; the next call resumes")
     arguments = parser.parse_args()
-    if arguments.all:
-        parser.exit(_train_all(arguments.folder, arguments.max_minutes))
-    try:
-        _train(arguments.folder, arguments.max_minutes)
-    except ValueError as refusal:
-        parser.exit(2, f"{refusal}\n")
+    with ranks.joined() as shared:
+        if arguments.all:
+            parser.exit(_train_all(arguments.folder, arguments.max_minutes, shared))
+        try:
+            _train(arguments.folder, arguments.max_minutes, shared)
+        except ValueError as refusal:
+            _say(str(refusal), file=sys.stderr)
+            parser.exit(2)
 
 
-def _train(folder: Path, max_minutes: float | None) -> bool:
-    """Whether the run has all its steps now."""
+def _train(folder: Path, max_minutes: float | None, shared: dict) -> bool:
+    """Whether the run has all its steps now. shared: what ranks.joined() gave."""
     config, images, labels, people = read(folder)
-    state = train(config, images, labels, folder, people=people, max_minutes=max_minutes)
-    print(f"{state.step} of {config.privacy.steps} critic steps, {state.seconds:.0f} s on {hardware()}", flush=True)
+    ranks.check(config)
+    state = train(config, images, labels, folder, people=people, max_minutes=max_minutes, **shared)
+    _say(f"{state.step} of {config.privacy.steps} critic steps, {state.seconds:.0f} s on {hardware()}"
+         + (f" and {ranks.count() - 1} more" if ranks.count() > 1 else ""))
     return state.step == config.privacy.steps
 
 
-def _train_all(folder: Path, max_minutes: float | None) -> int:
+def _say(text: str, end: str = "\n", file=None) -> None:
+    """Once, however many processes there are."""
+    if ranks.is_first():
+        print(text, end=end, file=file, flush=True)
+
+
+def _train_all(folder: Path, max_minutes: float | None, shared: dict) -> int:
     """The exit status. A run that is refused, or diverges, is a line on stderr and spoils no other."""
     runs = sorted(path.parent for path in folder.glob("*/run.json"))
     if not runs:
-        print(f"{folder} does not hold a prepared run: make some with `dpgan train --prepare`, and copy their whole "
-              "folders into it.", file=sys.stderr)
+        _say(f"{folder} does not hold a prepared run: make some with `dpgan train --prepare`, and copy their whole "
+             "folders into it.", file=sys.stderr)
         return 2
-    started, failed, complete = time.monotonic(), False, True
+    clock = shared.get("clock", time.monotonic)
+    started, failed, complete = clock(), False, True
     for run in runs:
-        left = None if max_minutes is None else max(0, max_minutes - (time.monotonic() - started) / 60)
+        left = None if max_minutes is None else max(0, max_minutes - (clock() - started) / 60)
         if left == 0 and not complete:  # however short the time, some run has gone on
             break
-        print(f"{run.name}: ", end="", flush=True)
+        _say(f"{run.name}: ", end="")
         try:
-            complete &= _train(run, left)
+            complete &= _train(run, left, shared)
         except (ValueError, RuntimeError) as error:
-            print("failed", flush=True)
-            print(f"{run}: {' '.join(str(error).split())}", file=sys.stderr)
+            _say("failed")
+            _say(f"{run}: {' '.join(str(error).split())}", file=sys.stderr)
             failed = True
     return 1 if failed else 0 if complete else STOPPED_EARLY
 

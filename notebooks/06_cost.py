@@ -13,22 +13,23 @@
 # %% [markdown]
 # # Time and memory: must privacy be ten times slower?
 #
-# After this chapter you can say where the time of a private training step goes, derive a per-example gradient's norm
-# without forming the gradient, and measure on your own machine what privacy costs.
+# After this chapter you can say where the time of a private training step goes, derive the norm of a per-example
+# gradient without forming the gradient, and measure on your own machine what privacy costs.
 #
 # **What the paper claims.** imdpGAN, in its later rewording {cite}`rewording`, reports that "privacy mechanisms
 # increase training time tenfold", and leaves computational efficiency to future work.
 #
-# **How we test it.** We take one critic step in several ways: without privacy, with the book's own clipping, and
-# with the tools that people use. Network, batch, noise, optimiser and projection are the same in all, and the real half
-# has exactly the size that is named. The ways take turns, so that a busy moment of the machine hits all of them alike,
-# and we compare medians. Targets were set before the benchmark was written; they stand below beside what came out, met
-# or missed.
+# **How we test it.** We time one critic step, done in several ways: without privacy, with the book's own clipping, and
+# with the tools that people commonly use. The network, the batch, the noise, the optimiser and the projection are the
+# same each time, and the real half of the batch has exactly the size stated. The ways take turns, so that a busy moment
+# of the machine affects them all alike, and we compare medians. We set targets before we wrote the benchmark. They are
+# listed below next to the measurements, whether they were met or missed.
 
 # %% [markdown]
 # ## Your parameters
 #
-# The records behind this page hold every critic and batch below; the parameters choose which step the page looks at.
+# The benchmark records behind this page cover every critic and batch size named below. The parameters choose which step
+# the page looks at.
 
 # %% tags=["parameters"]
 critic = "MNIST"  # or "CelebA"
@@ -80,26 +81,30 @@ glue("run_steps", str(bench.RUN_STEPS["laptop"]), display=False)
 # %% [markdown]
 # ## Why a private step is slow at all
 #
-# A plain step needs the *sum* of the batch's gradients, and that is what a backward pass computes: it never holds a
-# single record's gradient. A private step must scale each record's gradient $g_i$ to norm at most $C$ before it adds
-# them up {cite}`abadi`:
+# A plain step needs only the *sum* of the batch's gradients, and a backward pass computes that sum directly: the
+# gradient of a single record is never stored. A private step must scale the gradient $g_i$ of each record to a norm of
+# at most $C$ before it adds them up {cite}`abadi`:
 #
 # ```{math}
 # :label: eq-clipped-sum
 # \bar g = \sum_i \min\!\left(1, \frac{C}{\lVert g_i \rVert}\right) g_i .
 # ```
 #
-# The straightforward way is a batch of one, again and again. This is the tenfold as people met it: at batch
-# {glue:text}`loop_at`, an explicit loop takes {glue:text}`loop` times as long as a plain step of the same (MNIST)
-# critic. A framework runs its fixed costs for every record, and no matrix is large enough to keep a core busy.
+# The straightforward way to do this is to run a batch of one, again and again. That is how people came to see a tenfold
+# slowdown: at batch {glue:text}`loop_at`, an explicit loop takes {glue:text}`loop` times as long as a plain step of the
+# same (MNIST) critic. The framework pays its fixed costs again for every record, and no matrix is large enough to keep
+# a core busy.
 #
-# Better tools form all per-example gradients at once, by `torch.func` or by hooks, as Opacus does {cite}`opacus`. For the
-# {glue:text}`critic` critic at batch {glue:text}`batch`, Opacus' default takes {glue:text}`hooks` times as long as a
-# plain step, and it holds every gradient in memory.
+# Better tools form all per-example gradients at once, either with `torch.func` or with hooks, as Opacus does
+# {cite}`opacus`. For the {glue:text}`critic` critic at batch {glue:text}`batch`, the default of Opacus takes
+# {glue:text}`hooks` times as long as a plain step, and it holds every gradient in memory.
 #
-# The book's own way takes {glue:text}`real_ratio` times as long where the real half is clipped, as in the other tools,
-# and {glue:text}`both_ratio` times where the fakes are clipped too, which is the book's default. All of these are from
-# {glue:text}`machine`.
+# The book's own way takes {glue:text}`real_ratio` times as long as a plain step if only the real half is clipped, as in
+# the other tools, and {glue:text}`both_ratio` times if the fakes are clipped too, which is the book's default. All of
+# these ratios were measured on {glue:text}`machine`.
+#
+# The figure shows the median time of a step against the batch size, with one curve for each way. The two curves named
+# "ours" are the book's own way:
 
 # %% mystnb={"image": {"alt": "Median time of a critic step in milliseconds against batch size, one curve a way, logarithmic axes"}}
 times = {"title": f"{critic} critic, one step",
@@ -108,7 +113,7 @@ times = {"title": f"{critic} critic, one step",
 figures.panels([times])
 
 # %% [markdown]
-# The same with what each way holds in memory at its peak, beyond networks and data:
+# The next figure shows how much memory each way holds at its peak, beyond the networks and the data:
 
 # %% mystnb={"image": {"alt": "Peak memory of a critic step in megabytes against batch size, one curve a way, logarithmic axes"}}
 held = tables.times(record, critic, of="peak_bytes")
@@ -117,9 +122,10 @@ megabytes = {way: (batches, [value / 1e6 for value in values])
 figures.panels([times | {"ylabel": "peak memory (MB)", "curves": megabytes}])
 
 # %% [markdown]
-# And as a table, with the two ways that were timed at one batch alone: the explicit loop, and code compiled by
-# `torch.compile`. A compiled step is compiled anew for each new shape, which a Poisson batch has at every step, unless
-# it is filled up to one of a few sizes.
+# The table gives the times in numbers, with time and peak memory relative to the plain step in brackets. For the MNIST
+# critic it also has the ways that were timed at one batch size only: the explicit loop, and code compiled by
+# `torch.compile`. A compiled step has to be compiled again for each new shape. With Poisson batches that happens at
+# every step, unless the batch is filled up to one of a few sizes.
 
 # %% tags=["hide-input"]
 HTML(tables.steps_table(record, critic))
@@ -128,16 +134,17 @@ HTML(tables.steps_table(record, critic))
 # ## Book-keeping: the norm without the gradient
 #
 # Look at one layer and one record. A linear layer maps its input $a$ to $W a$. If $g$ is the gradient of the score at
-# the layer's output, the gradient of $W$ is the outer product $g a^\top$, and its norm needs no outer product:
+# the layer's output, then the gradient of $W$ is the outer product $g a^\top$, and we can compute its norm without
+# forming the outer product:
 #
 # ```{math}
 # :label: eq-ghost-linear
 # \lVert g a^\top \rVert = \lVert g \rVert \, \lVert a \rVert .
 # ```
 #
-# A convolution uses its weights at $T$ positions, so its gradient is a sum of $T$ outer products, with $a_t$ the patch
-# of size $d$ under the kernel and $g_t$ of size $p$, the number of channels that come out. There are two ways to its
-# norm. *Form* the sum, at $T d p$ multiplications; or expand the square:
+# A convolution uses its weights at $T$ positions, so its gradient is a sum of $T$ outer products. Here $a_t$ is the
+# patch under the kernel, of size $d$, and $g_t$ has size $p$, the number of output channels. There are two ways to
+# compute the norm. One is to *form* the sum, which takes $T d p$ multiplications. The other is to expand the square:
 #
 # ```{math}
 # :label: eq-ghost-conv
@@ -145,41 +152,44 @@ HTML(tables.steps_table(record, critic))
 #   = \sum_{t,s} (a_t \cdot a_s)(g_t \cdot g_s) ,
 # ```
 #
-# at $T^2 (d + p)$. The first is cheap where the kernel is small, the second where few positions are left, so the
-# choice is made for each layer {cite}`bookkeeping`; the norm of a linear layer is older {cite}`goodfellow`. Both need only what one backward pass leaves behind: every layer's
-# input and the gradient at its output. Then the weights $\min(1, C / \lVert g_i \rVert)$ are known, and the sum
-# {eq}`eq-clipped-sum` is one more product of the same two factors. Where gradients were formed for their norms, they
-# serve the sum as well, and are dropped with the pass.
+# which takes $T^2 (d + p)$. The first is cheap where the kernel is small, the second where few positions are left, so
+# we choose between them for each layer {cite}`bookkeeping`. The formula for a linear layer is older {cite}`goodfellow`.
+#
+# Both ways need only what one backward pass leaves behind: the input of every layer and the gradient at its output.
+# Once the norms are known, so are the weights $\min(1, C / \lVert g_i \rVert)$, and the sum {eq}`eq-clipped-sum` is one
+# more product of the same two factors. Where we did form the gradients to get their norms, we use them for the sum as
+# well, and drop them at the end of the pass.
 #
 # ```{figure} ../book/_static/bookkeeping.svg
 # :alt: One forward and one backward pass leave each layer's input and the gradient at its output. From these two follow first the norms, then the weights, then the weighted sum.
 # :name: fig-bookkeeping
 #
-# Two passes and two products. The same factors serve the norms and the sum. Opacus' ghost
-# clipping {cite}`ghost` takes a second backward pass where book-keeping multiplies what it kept.
+# Two passes and two products. The norms and the sum are computed from the same factors. Opacus' ghost clipping
+# {cite}`ghost` takes a second backward pass, where book-keeping multiplies the factors that it kept.
 # ```
 #
-# Here is the choice, from the library's source:
+# This is the function in the library that makes the choice:
 
 # %% tags=["hide-input"]
 Markdown(cards.source(clipping._factors))
 
 # %% [markdown]
-# Which of the two each layer of this critic takes, with the multiplications of one record:
+# The table shows which of the two each layer of this critic takes, and how many multiplications each would need for one
+# record:
 
 # %% tags=["hide-input"]
 HTML(tables.layer_table(bench.CRITICS[critic]))
 
 # %% [markdown]
-# The critic itself was drawn with this table in mind: its first convolution goes in strides of 4, which leaves few
-# positions. That choice was tried on the stand-in `grown_digits` alone, informally and without a record.
+# We designed the critic with this table in mind: its first convolution has a stride of 4, which leaves few positions.
+# We tried that choice only on the stand-in `grown_digits`, informally and without a record.
 
 # %% [markdown]
 # ## Batches that vary in size
 #
-# A Poisson batch has a random size, and kernels like a fixed one. To cut a batch to size would be another mechanism,
-# with another epsilon ({doc}`03_accountant` shows by how much). So a batch takes as many passes as it needs, and the
-# last pass is filled up with empty rows whose weight is zero:
+# A Poisson batch has a random size, while kernels run best at a fixed size. Cutting a batch to size would be a
+# different mechanism with a different epsilon ({doc}`03_accountant` shows how different). Instead, we split a batch
+# into as many passes as it needs, and fill up the last pass with empty rows whose weight is zero:
 
 # %% tags=["hide-input"]
 Markdown(cards.source(clipping._passes))
@@ -187,11 +197,12 @@ Markdown(cards.source(clipping._passes))
 # %% [markdown]
 # ## Only half of the game touches data
 #
-# The critic's step has a real and a fake half, and only the real half must be clipped. Clipping the fakes too costs no
-# privacy and keeps the two halves equal where the real and the generated images are alike; it costs the time between
-# the two curves named "ours" above. The generator's step, the posterior and the averaging do not change at all. So a
-# whole run pays less than a step does: {glue:text}`laptop_run` times, for {glue:text}`run_steps` critic steps at the
-# laptop profile with and without privacy.
+# The critic's step has a real half and a fake half, and only the real half must be clipped. Clipping the fakes as well
+# costs no privacy, and it keeps the two halves equal where the real and the generated images are alike. What it costs
+# in time is the distance between the two curves named "ours" above. The generator's step, the posterior's and the
+# averaging do not change at all, so privacy slows down a whole run less than it slows down a critic step. A whole run
+# takes {glue:text}`laptop_run` times as long with privacy as without, for {glue:text}`run_steps` critic steps at the
+# laptop profile. The table has the other profiles too:
 
 # %% tags=["hide-input"]
 HTML(tables.runs_table(record))
@@ -199,8 +210,9 @@ HTML(tables.runs_table(record))
 # %% [markdown]
 # ## How it grows
 #
-# One number at a time: the batch, the critic's width and the images' side. The slope of a line on these axes is the
-# power of growth.
+# Here we vary one number at a time: the batch size, the critic's width and the side of the images. Both axes are
+# logarithmic, so the slope of a line is the power with which the time grows. The table below the figure gives the
+# powers for time and for peak memory, each from a least-squares fit.
 
 # %% mystnb={"image": {"alt": "Three panels: milliseconds of a plain and a private critic step against batch size, against the number of critic parameters, and against image side, with logarithmic axes"}}
 axes = {"batch": "batch (records in each half)",
@@ -217,7 +229,8 @@ HTML(tables.growth(record, axes))
 # %% [markdown]
 # ## Where the time goes
 #
-# The operators of the laptop profile's loop by their own time, the generator's and the posterior's included.
+# The bars show how the time of the laptop profile's training loop is divided among operators. Each operator counts with
+# its own time only. The work of the generator and the posterior is included.
 
 # %% mystnb={"image": {"alt": "Horizontal bars: share of the training loop's time for each operator, the largest first"}}
 shares = {row["operator"]: 100 * row["share"]
@@ -227,20 +240,25 @@ figures.bars(shares, "share of the loop's time (percent)")
 # %% [markdown]
 # ## Time to quality
 #
-# Time per step is not what a reader waits for. Noise makes each step worth less, so a private run may need more of
-# them, or never get as far. Below, three runs of the laptop profile on real MNIST, looked at on their way by a CNN that
-# is trained for a short while on a few thousand generated images. Its accuracies are comparable with each other, and
-# not with those of {doc}`05_mnist_tradeoff`. One run each, seed 0, so a first look. An epsilon is the total of the
-# whole run, by the PLD accountant, for adding or removing one image with its label. The runs are seeded, on public
-# data: for study, not a release. The accuracies read real test images, which no epsilon here covers. Where a curve falls again, training longer
-# made the images worse. Nothing in this book picks the best moment: that would let test images choose.
+# What you wait for is a good generator, not a step. Noise makes each step worth less, so a private run may need more
+# steps, or may never get as far.
+#
+# The figure follows three runs of the laptop profile on real MNIST. At several moments of each run, we train a CNN for
+# a short while on a few thousand generated images and measure its accuracy. These accuracies can be compared with each
+# other, but not with those of {doc}`05_mnist_tradeoff`. There is one run each, with seed 0, so this is a first look.
+# Each epsilon is the total of the whole run, by the PLD accountant, for adding or removing one image with its label.
+# The runs are seeded and on public data: they are for study and are not a release. The accuracies are computed on real
+# test images, and no epsilon here covers that.
+#
+# Where a curve falls again, training for longer made the images worse. Nothing in this book picks the best moment,
+# because that would let the test images choose.
 
 # %% mystnb={"image": {"alt": "Accuracy on real test images against seconds of training, one curve for each epsilon and one without privacy"}}
 curves = tables.quality(record)
 figures.quality(curves, delta=record.metrics["quality"]["runs"][0]["privacy"]["delta"])
 
 # %% [markdown]
-# Seconds of training until an accuracy is first reached:
+# The table gives the seconds of training until an accuracy is first reached:
 
 # %% tags=["hide-input"]
 HTML(tables.quality_table(curves))
@@ -248,8 +266,9 @@ HTML(tables.quality_table(curves))
 # %% [markdown]
 # ## Targets, and what came out
 #
-# Each of these was set before it was measured. A target that was missed stays here as it is. The benchmark is run anew
-# when the step that it times changes, and the latest run stands here.
+# We set each of these targets before we measured it, and a target that was missed stays here unchanged. The benchmark
+# is run again when the step that it times changes, and the tables show the latest run. The first table is for a CPU,
+# the second for a GPU.
 
 # %% tags=["hide-input"]
 HTML(tables.targets_table(record))
@@ -267,8 +286,8 @@ from dpgan_lib.book import claims
 HTML(claims.table(claims.PAPER, store.published, "cost"))
 
 # %% [markdown]
-# The rule was written after prototypes had been timed, so it could not surprise us; the figures that it is applied to
-# come from the record. As an assertion:
+# We wrote the rule after we had timed prototypes, so it could not surprise us, but the numbers that it is applied to
+# come from the record. Here it is as an assertion:
 
 # %%
 assert loop > both_ratio > real_ratio > 1
@@ -277,28 +296,30 @@ assert tables.run_ratio(record, "laptop") < tables.TENFOLD
 # %% [markdown]
 # ## What it costs, and where it breaks
 #
-# * **Layers.** Book-keeping needs a rule for each kind of layer, and the critic has two kinds. A layer without a rule
-#   is refused, and so is one that mixes records.
-# * **Machines.** Ratios depend on the machine: how fast it multiplies small matrices, how large its caches are, how
-#   many cores share them. The tables say which one they are from.
-# * **What was tried and left out,** by prototypes that left no record: folding the batch into the groups of one
-#   convolution {cite}`rochette` was faster on some shapes and far slower on others; smaller passes saved memory and lost
-#   time.
+# * **Layers.** Book-keeping needs a rule for each kind of layer, and the critic has two kinds. The library refuses a
+#   layer that has no rule, and also one that mixes records.
+# * **Machines.** The ratios depend on the machine: how fast it multiplies small matrices, how large its caches are, and
+#   how many cores share them. The tables say which machine they are from.
+# * **What we tried and left out.** These were prototypes that left no record. Folding the batch into the groups of one
+#   convolution {cite}`rochette` was faster on some shapes and far slower on others. Smaller passes saved memory and
+#   lost time.
 #
 # ## Exercises
 #
 # 1. Derive {eq}`eq-ghost-linear` for a layer with a bias. What does the bias add to the squared norm?
-# 2. For which $T$ is {eq}`eq-ghost-conv` the cheaper way, given $d$ and $p$? Check it against the table of layers.
-# 3. The second backward pass of ghost clipping costs about as much as a first. Where does book-keeping spend instead?
+# 2. For which $T$ is {eq}`eq-ghost-conv` the cheaper way, given $d$ and $p$? Check your answer against the table of
+#    layers.
+# 3. The second backward pass of ghost clipping costs about as much as the first. Where does book-keeping spend time
+#    instead?
 # 4. Run `dpgan bench` on your machine. Which row differs most from this page, and why?
 #
 # ```{dropdown} Solutions
 # 1. The gradient of the bias is $g$ itself, so the squared norm is $\lVert g \rVert^2 (\lVert a \rVert^2 + 1)$: a bias
-#    is a weight on an input that is always 1. The library's function has this line.
-# 2. When $T (d + p) < d p$. With $d = p$ that is $T < d / 2$.
-# 3. In the norms of the convolutions: their patches must be laid out in memory, and the small products of each record
+#    is a weight on an input that is always 1. You can find this line in the library's function.
+# 2. When $T (d + p) < d p$. With $d = p$, that is $T < d / 2$.
+# 3. On the norms of the convolutions. Their patches must be laid out in memory, and the small products of each record
 #    use a core less well than one large product does.
-# 4. Whichever it is, look at the plain step first: a ratio may be small because the plain step is slow.
+# 4. Whichever row it is, look at the plain step first: a ratio may be small just because the plain step is slow.
 # ```
 
 # %% tags=["hide-input"]

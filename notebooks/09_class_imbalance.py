@@ -13,25 +13,26 @@
 # %% [markdown]
 # # Class imbalance: can a code bring back a rare digit?
 #
-# After this chapter you can say whether private synthetic images help a classifier to find a rare class, against which
-# plain remedies that must be judged, and how many records a private generator needs before it is worth its while.
+# After this chapter you can say whether private synthetic images help a classifier to find a rare class, which plain
+# remedies they must be compared with, and how many records a private generator needs before it is worth the trouble.
 #
 # **What the paper claims.** Latent codes improve the "representation for underrepresented classes", so that class
 # imbalance is addressed; and the approach needs "sufficient training samples" {cite}`rewording`.
 #
-# **How we test it.** We make one digit of MNIST rare and train a private generator on what is left. A code asks it for
-# the rare digit, as often as we like. Then a classifier learns to find that digit: from the real images, from the real
-# images with the rare ones repeated or weighed more, from the real images topped up with generated ones, and from
-# generated images alone. It is tested on real test images, in which no digit is rare.
+# **How we test it.** We make one digit of MNIST rare and train a private generator on what is left. With a code we can
+# ask the generator for the rare digit as often as we like. Then we train classifiers to find that digit: on the real
+# images, on the real images with the rare ones repeated or given more weight, on the real images topped up with
+# generated ones, and on generated images alone. We test them on real test images, in which no digit is rare.
 #
-# A word of caution comes first. Differential privacy promises that one record hardly matters, and a rare class is a
-# class of few records. What a private mechanism must hide and what a rare class needs are at odds {cite}`bagdasaryan`.
+# A word of caution first. Differential privacy promises that any one record hardly matters, and a rare class is a class
+# of few records. So what a private mechanism must hide and what a rare class needs are in conflict {cite}`bagdasaryan`.
 
 # %% [markdown]
 # ## Your parameters
 #
-# `papermill notebooks/09_class_imbalance.ipynb out.ipynb -p kept 0.05`. Epsilon and delta are totals for the whole run;
-# neighbouring data sets differ by adding or removing one image with its label.
+# You can run the chapter with values of your own, for example with
+# `papermill notebooks/09_class_imbalance.ipynb out.ipynb -p kept 0.05`. Epsilon and delta are totals for the whole run.
+# Neighbouring data sets differ by adding or removing one image with its label.
 
 # %% tags=["parameters"]
 epsilon = 10.0  # total privacy loss, in nats; "inf" trains without privacy
@@ -72,9 +73,10 @@ print(f"noise multiplier sigma = {privacy.noise_multiplier}, T = {privacy.steps}
 # %% [markdown]
 # ## A rare digit
 #
-# The rare digit was named before any run. Which of its images stay is drawn by seed. The noise is calibrated for the
-# number of records that is left: a public construction, as a data set's size is public elsewhere in this book. How many
-# records *each class* has is private: the generator learns with noisy counts, out of its own releases.
+# We named the rare digit before any run, and the seed decides which of its images stay. The noise is calibrated for the
+# number of records that are left. We treat that number as public, as we do with the size of a data set elsewhere in
+# this book. How many records *each class* has is private: the generator works with noisy counts, which come from its
+# own releases.
 
 # %% tags=["hide-input"]
 Markdown(cards.source(study.chosen))
@@ -102,19 +104,24 @@ for remedy in ("real", "oversampled", "topped_up", "synthetic"):
 
 # %% [markdown]
 # Of the digit {glue:text}`rare_digit`, {glue:text}`rare_left` images were left. A CNN that learnt from the real images
-# finds {glue:text}`recall_real` of those in the test set; with the rare ones repeated, {glue:text}`recall_oversampled`;
-# topped up with generated ones, {glue:text}`recall_topped_up`; from generated images alone,
-# {glue:text}`recall_synthetic`. The run was asked for epsilon {glue:text}`epsilon_asked` and spent
+# finds {glue:text}`recall_real` of that digit's images in the test set. With the rare images repeated it finds
+# {glue:text}`recall_oversampled`, with generated images added {glue:text}`recall_topped_up`, and from generated images
+# alone {glue:text}`recall_synthetic`. The run was asked for epsilon {glue:text}`epsilon_asked` and spent
 # {glue:text}`epsilon_spent` (PLD accountant, delta {glue:text}`delta`, add/remove one record).
 #
-# That epsilon is of the *generator*. A classifier that also learns from the real images, as in all columns but the last,
-# keeps no promise to anybody. Who may hand out the generator but not the data has the last column alone.
+# That epsilon is the *generator's*. A classifier that also learns from the real images, as in every column of the
+# tables below but the last, has no privacy guarantee. If you may hand out the generator but not the data, only the last
+# column applies to you.
 
 # %%
 assert record.epsilon_spent <= privacy.epsilon
 
 # %% [markdown]
 # ## Recall of the rare digit
+#
+# The figure shows the share of real test images of the rare digit that a CNN finds, against the share of its training
+# images that we kept. There is a panel for each epsilon and a line for each remedy. The table gives the numbers, with
+# the precision in brackets.
 
 # %% mystnb={"image": {"alt": "Share of real test images of the rare digit that a CNN finds, against the share of the digit that is kept, a panel for each epsilon, a line for each remedy"}}
 figures.panels(tables.recall_panels(rows))
@@ -123,8 +130,11 @@ figures.panels(tables.recall_panels(rows))
 HTML(tables.remedy_table(rows, "cnn"))
 
 # %% [markdown]
-# The remedies on real images do not depend on epsilon; they are computed for each run all the same, so rows that differ
-# in epsilon alone show how much two trainings differ. Weighing is for logistic regression, which has weights:
+# The remedies that use real images alone do not depend on epsilon. We compute them for each run all the same, so where
+# two rows differ only in epsilon, these columns show how much two trainings differ.
+#
+# The second table is for logistic regression. It also covers giving the rare images more weight, since the fit of a
+# logistic regression takes weights:
 
 # %% tags=["hide-input"]
 HTML(tables.remedy_table(rows, "logistic"))
@@ -132,7 +142,8 @@ HTML(tables.remedy_table(rows, "logistic"))
 # %% [markdown]
 # ## What the rare digit looks like
 #
-# The first draw of each generator, uncurated: one row a digit, the same latent vector down each column.
+# These grids are the first draw of each generator, uncurated. Each row is a digit, and each column has the same latent
+# vector from top to bottom.
 
 # %% mystnb={"image": {"alt": "Grids of generated digits, one for each run in which a digit is rare: one row a digit, ten columns of fixed latent vectors"}}
 figures.sample_grids(tables.grids(every) or {tables.run_name(found): store.read_samples(record)})
@@ -140,8 +151,9 @@ figures.sample_grids(tables.grids(every) or {tables.run_name(found): store.read_
 # %% [markdown]
 # ## Sufficient training samples
 #
-# The same method on fewer records, with every digit kept, at a fixed epsilon. Noise does not shrink with the data set, so
-# what is learnt must. The CNN it is compared with learns from the $N$ real images themselves.
+# Here we train the same method on fewer records, with every digit kept and at a fixed epsilon. The noise does not
+# shrink with the data set, so what can be learnt must. For comparison, another CNN learns from the $N$ real images
+# themselves.
 
 # %% mystnb={"image": {"alt": "Accuracy over ten classes of a CNN trained on generated images, against the number of records that the generator learnt from, with that of a CNN trained on the records themselves"}}
 sizes = tables.by_size(rows)
@@ -161,28 +173,29 @@ HTML(claims.table(claims.PAPER, store.published, "class_imbalance"))
 # %% [markdown]
 # ## What it costs, and where it breaks
 #
-# * **One digit, one draw.** Another digit, or another draw of the few that stay, gives other numbers; one seed stands
-#   behind each row.
+# * **One digit, one draw.** Another digit, or another draw of the few images that stay, gives other numbers. Each row
+#   comes from one seed.
 # * **The generator of a rare class is mostly noise.** Its prototypes are means over few records, with the same noise as
-#   any. Where its noisy count is below what noise alone would give, nothing was learnt of it, and a code asks in vain.
-# * **The remedies are old and cheap.** Repeating and weighing cost nothing. A generator is worth its while where the real
-#   images may not be handed out, and then it must be judged by the last column.
+#   for any other class. Where its noisy count is below what noise alone would give, nothing was learnt about the class,
+#   and asking for it by code is in vain.
+# * **The remedies are old and cheap.** Repeating and weighting cost nothing. A generator is worth the trouble where the
+#   real images may not be handed out, and then it must be judged by the last column.
 # * **Accuracies read data.** On private data they would be releases.
 # * **A seeded run is a demonstration, not a release.**
 #
 # ## Exercises
 #
-# 1. Keep a twentieth of the rare digit. Guess first, from the figure, which remedy wins at your epsilon.
+# 1. Keep a twentieth of the rare digit. Before you run it, guess from the figure which remedy wins at your epsilon.
 # 2. Why does the generator's noise not depend on how many records a class has, and why does its *quality*?
 # 3. A colleague reports that topping up raised accuracy over ten classes. Why is that not enough to say that the rare
 #    class is better served?
 #
 # ```{dropdown} Solutions
 # 1. `papermill notebooks/09_class_imbalance.ipynb out.ipynb -p kept 0.05` adds your run to the figure.
-# 2. One record moves a sum by at most 1, whatever its class; that alone sets the noise. The sum grows with the records, so
-#    the noise in their mean falls as one over their number.
-# 3. Accuracy counts all digits, and nine of ten test images are of other digits. Recall may fall while accuracy rises; so
-#    may precision. The tables show both.
+# 2. One record moves a sum by at most 1, whatever its class, and that alone sets the noise. The sum grows with the
+#    number of records, so the noise in their mean falls as one over that number.
+# 3. Accuracy counts all digits, and nine of ten test images are of other digits. Recall may fall while accuracy rises,
+#    and so may precision. The tables show both.
 # ```
 
 # %% tags=["hide-input"]

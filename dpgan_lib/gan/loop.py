@@ -47,12 +47,14 @@ class Records:
 
 def train(config: RunConfig, images: np.ndarray, labels: np.ndarray, folder: Path, *, start: Start | None = None,
           people: np.ndarray | None = None, max_minutes: float | None = None,
-          progress: Callable[[int], None] = lambda step: None) -> State:
+          progress: Callable[[int], None] = lambda step: None, step_of_critic: Callable | None = None,
+          clock: Callable[[], float] = time.monotonic) -> State:
     """Train from folder's checkpoint, or from the start, until T critic steps are done or the time is up.
 
     images (n, channels, side, side) float32 in [-1, 1], labels (n,) integers.  people (n,): whom each image shows,
     where the unit of privacy is a person; else it is an image.
     start: what to begin with; a run that goes on needs the same again.  progress: told the number of steps done.
+    step_of_critic: as of train_block.  clock: seconds; of several processes, the same for all (see ranks).
     Returns the state; it is complete when state.step == T.
     T is part of the calibration. A demonstration repeats a step after a crash with the same batch and the same noise:
     one release, not two. A release has fresh noise, so a step that a crash undid stays charged and is not taken again:
@@ -63,13 +65,13 @@ def train(config: RunConfig, images: np.ndarray, labels: np.ndarray, folder: Pat
     state = load_checkpoint(config, folder, device(), start) or new_state(config, device(), start)
     if config.is_release:
         state.step = max(state.step, charged(folder))
-    started = saved = time.monotonic()
+    started = saved = clock()
     before = state.seconds
     while state.step < config.privacy.steps:
         if config.is_release:  # for one block, before it is computed: what a crash undoes stays charged
             charge(folder, min(state.step + config.optimiser.critic_steps, config.privacy.steps))
-        train_block(config, state, records)
-        now = time.monotonic()
+        train_block(config, state, records, step_of_critic)
+        now = clock()
         state.seconds = before + now - started
         out_of_time = max_minutes is not None and now - started > 60 * max_minutes
         if out_of_time or now - saved > CHECKPOINT_SECONDS or state.step == config.privacy.steps:
