@@ -81,9 +81,9 @@ glue("run_steps", str(bench.RUN_STEPS["laptop"]), display=False)
 # %% [markdown]
 # ## Why a private step is slow at all
 #
-# A plain step needs only the *sum* of the batch's gradients, and a backward pass computes that sum directly: the
-# gradient of a single record is never stored. A private step must scale the gradient $g_i$ of each record to a norm of
-# at most $C$ before it adds them up {cite}`abadi`:
+# A plain step needs only the *sum* of the batch's gradients, and a backward pass computes that sum directly: it never
+# holds the gradient of a single record. A private step must scale the gradient $g_i$ of each record to a norm of at
+# most $C$ before it adds them up {cite}`abadi`:
 #
 # ```{math}
 # :label: eq-clipped-sum
@@ -165,7 +165,7 @@ HTML(tables.steps_table(record, critic))
 # :name: fig-bookkeeping
 #
 # Two passes and two products. The norms and the sum are computed from the same factors. Opacus' ghost clipping
-# {cite}`ghost` takes a second backward pass, where book-keeping multiplies the factors that it kept.
+# {cite}`ghost` takes a second backward pass, whereas book-keeping multiplies the factors that it kept.
 # ```
 #
 # This is the function in the library that makes the choice:
@@ -199,7 +199,7 @@ Markdown(cards.source(clipping._passes))
 #
 # The critic's step has a real half and a fake half, and only the real half must be clipped. Clipping the fakes as well
 # costs no privacy, and it keeps the two halves equal where the real and the generated images are alike. What it costs
-# in time is the distance between the two curves named "ours" above. The generator's step, the posterior's and the
+# in time is the distance between the two curves named "ours" above. The generator's step, the posterior and the
 # averaging do not change at all, so privacy slows down a whole run less than it slows down a critic step. A whole run
 # takes {glue:text}`laptop_run` times as long with privacy as without, for {glue:text}`run_steps` critic steps at the
 # laptop profile. The table has the other profiles too:
@@ -286,8 +286,8 @@ from dpgan_lib.book import claims
 HTML(claims.table(claims.PAPER, store.published, "cost"))
 
 # %% [markdown]
-# We wrote the rule after we had timed prototypes, so it could not surprise us, but the numbers that it is applied to
-# come from the record. Here it is as an assertion:
+# We wrote the rule after we had timed prototypes, so its verdict could not surprise us, but the numbers that it is
+# applied to come from the record. Here it is as an assertion:
 
 # %%
 assert loop > both_ratio > real_ratio > 1

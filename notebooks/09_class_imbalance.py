@@ -109,7 +109,7 @@ for remedy in ("real", "oversampled", "topped_up", "synthetic"):
 # alone {glue:text}`recall_synthetic`. The run was asked for epsilon {glue:text}`epsilon_asked` and spent
 # {glue:text}`epsilon_spent` (PLD accountant, delta {glue:text}`delta`, add/remove one record).
 #
-# That epsilon is the *generator's*. A classifier that also learns from the real images, as in every column of the
+# That epsilon belongs to the *generator*. A classifier that also learns from the real images, as in every column of the
 # tables below but the last, has no privacy guarantee. If you may hand out the generator but not the data, only the last
 # column applies to you.
 
@@ -119,9 +119,9 @@ assert record.epsilon_spent <= privacy.epsilon
 # %% [markdown]
 # ## Recall of the rare digit
 #
-# The figure shows the share of real test images of the rare digit that a CNN finds, against the share of its training
-# images that we kept. There is a panel for each epsilon and a line for each remedy. The table gives the numbers, with
-# the precision in brackets.
+# The figure shows the share of real test images of the rare digit that a CNN finds, against the share of that digit's
+# training images that we kept. There is a panel for each epsilon and a line for each remedy. The table gives the
+# numbers, with the precision in brackets.
 
 # %% mystnb={"image": {"alt": "Share of real test images of the rare digit that a CNN finds, against the share of the digit that is kept, a panel for each epsilon, a line for each remedy"}}
 figures.panels(tables.recall_panels(rows))
@@ -133,7 +133,7 @@ HTML(tables.remedy_table(rows, "cnn"))
 # The remedies that use real images alone do not depend on epsilon. We compute them for each run all the same, so where
 # two rows differ only in epsilon, these columns show how much two trainings differ.
 #
-# The second table is for logistic regression. It also covers giving the rare images more weight, since the fit of a
+# The next table is for logistic regression. It also covers giving the rare images more weight, since the fit of a
 # logistic regression takes weights:
 
 # %% tags=["hide-input"]
@@ -177,7 +177,7 @@ HTML(claims.table(claims.PAPER, store.published, "class_imbalance"))
 #   comes from one seed.
 # * **The generator of a rare class is mostly noise.** Its prototypes are means over few records, with the same noise as
 #   for any other class. Where its noisy count is below what noise alone would give, nothing was learnt about the class,
-#   and asking for it by code is in vain.
+#   and asking for it by code does not help.
 # * **The remedies are old and cheap.** Repeating and weighting cost nothing. A generator is worth the trouble where the
 #   real images may not be handed out, and then it must be judged by the last column.
 # * **Accuracies read data.** On private data they would be releases.

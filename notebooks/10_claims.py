@@ -13,25 +13,27 @@
 # %% [markdown]
 # # The paper and its claims
 #
-# This page lists what the paper {cite}`imdpgan,rewording` claims, and then what this book claims beside it: the rule by
-# which we judge each claim, what the published records say, and the verdict. After it you know which claims stand, which
-# fall, and which this book has not tested yet.
+# This page lists what the paper {cite}`imdpgan,rewording` claims, and then what this book claims beside it. For each
+# claim it gives the rule by which we judge it, what the published records say, and the verdict. After reading it you
+# know which claims stand, which fall, and which this book has not tested yet.
 #
-# Nobody types a verdict: the cells below compute it from the records, by rules, and a negative one stays. Besides *holds*,
-# *holds in part* and *does not hold* there are three that decide nothing:
+# Nobody types a verdict. The cells below compute each one from the records, by a rule, and a negative verdict stays on
+# the page. Besides *holds*, *holds in part* and *does not hold*, there are three verdicts that decide nothing:
 #
-# * *a first look*: there are results, from fewer seeds than the rule takes. The row says which way they point.
-# * *not measurable here*: there are results, and they cannot tell. Most often the method did not learn its task even
-#   without privacy, so that privacy has nothing to take from it.
+# * *a first look*: there are results, but from fewer seeds than the rule takes. The row says which way they point.
+# * *not measurable here*: there are results, but they cannot tell. Most often the method did not learn its task even
+#   without privacy, so there is nothing that privacy could take from it.
 # * *not yet measured*: records are missing.
 #
-# A method has a row of its own. What this book's method does says nothing about the paper's.
+# Each method has a row of its own, because what this book's method does says nothing about the paper's.
 
 # %% tags=["parameters"]
 # Nothing to choose: every verdict follows from the published records.
 
 # %% [markdown]
 # ## The paper's claims
+#
+# Each row of the table is one claim, with its verdict, what was measured, and the rule.
 
 # %% tags=["hide-input"]
 from IPython.display import HTML
@@ -49,29 +51,37 @@ from IPython.display import Markdown
 Markdown(cards.sweep_caption(trained(store.published("mnist_tradeoff"))))
 
 # %% [markdown]
-# **When the rules were written.** Those on mutual information, on stability, on class imbalance and on samples: before
-# any run on MNIST that they judge. The three for the trade-off: before any record. The one on memorisation: before any
-# run. The one on the tenfold: after prototypes of a step had been timed. The one on CelebA: after first tries on CelebA's
-# validation part, when it could be seen which attributes would come near its thresholds.
+# **When the rules were written.** The rules on mutual information, on stability, on class imbalance and on samples were
+# written before any of the runs on MNIST that they judge. The three for the trade-off were written before there was any
+# record, and the one on memorisation before any run. The rule on training that takes ten times longer was written after
+# prototypes of a step had been timed, and the one on CelebA after first tries on CelebA's validation part, when we
+# could see which attributes would come near its thresholds.
 #
-# Later all of them were changed in one commit (`git show ad993af`), with their records at hand, so here is what it did.
-# One seed decided several verdicts before; now a mean takes three seeds, a trend five, and a trend is tested over seeds
-# and no longer lost to a dip between two of them. A method whose run without privacy has not learnt gets no verdict; it
-# got one from runs too short for anybody's claim. Methods are judged apart; two of them shared a verdict. A difference in
-# collapse has to be larger than chance, and memorisation by a private run counts only beside runs without privacy that
-# show it. On the records of that day, stability and the audits lost a *holds*; the fall with privacy, memorisation and
-# class imbalance lost a *does not hold*; and two claims that held in part, by one method of two, now hold for this book's
-# and are not measurable for the paper's.
-
-# A rule in library code is easy to check: each row unfolds to the function that judges it. What stands around them, the
-# seeds and the tests for a trend, is in `dpgan_lib.studies.verdicts` ({doc}`../book/api`).
+# Later all of the rules were changed in one commit (`git show ad993af`), with their records at hand, so here is what it
+# did:
+#
+# * Before, one seed decided several verdicts. Now a mean takes three seeds and a trend takes five. A trend is tested
+#   over seeds, and is no longer lost to a dip between two of its points.
+# * A method whose run without privacy has not learnt gets no verdict. Before, it got one, from runs that were too short
+#   for anybody's claim.
+# * Methods are judged apart. Before, two of them shared a verdict.
+# * A difference in collapse has to be larger than chance, and memorisation by a private run counts only beside runs
+#   without privacy that show it.
+#
+# On the records of that day, stability and the audits no longer got a *holds*. The fall with privacy, memorisation and
+# class imbalance no longer got a *does not hold*. Two claims had held in part, by one method of two; after the change
+# they held for this book's method and were not measurable for the paper's.
+#
+# You can check each rule in the library's code: every row unfolds to the function that judges it. What these functions
+# share, the counting of seeds and the tests for a trend, is in `dpgan_lib.studies.verdicts` ({doc}`../book/api`).
 
 # %% [markdown]
 # ## This book's claims
 #
-# What we add has to stand up to the same treatment. Targets were set before the methods were written, those on time before
-# the benchmark was. The rule on halves was written when one seed of three had been read, the rule on ingredients after
-# their runs had been, and the rule on audits after its records; none was fitted to come out well, as the table shows.
+# What we add has to stand up to the same treatment. The targets were set before the methods were written, and those on
+# time before the benchmark was. The rule on halves was written when one seed of three had been read, the rule on
+# ingredients after its runs had been read, and the rule on audits after its records existed. None of them was fitted
+# to come out well, as the table shows.
 
 # %% tags=["hide-input"]
 from dpgan_lib.book import claims
@@ -81,32 +91,33 @@ HTML(claims.table(claims.BOOK, store.published))
 # %% [markdown]
 # ## Exercises
 #
-# 1. The rule on digit pairs asks Page's test for a trend over five seeds. Suppose it asked instead that accuracy rise at
-#    *every* step from one epsilon to the next, for one seed each, and suppose that privacy cost nothing, so that chance
-#    alone orders the accuracies at $k$ epsilons. How often would it say "holds"? And if privacy did cost a little, what
-#    would happen to such a rule as more epsilons are published?
+# 1. The rule on digit pairs asks Page's test for a trend over five seeds. Suppose it asked instead that accuracy rise
+#    at *every* step from one epsilon to the next, with one seed each. Suppose too that privacy cost nothing, so that
+#    chance alone orders the accuracies at $k$ epsilons. How often would the rule say "holds"? And if privacy did cost a
+#    little, what would happen to such a rule as more epsilons are published?
 # 2. Take a row that is not yet measured. Write its rule down *before* you look at any record: what is compared with
-#    what, over which runs, from where on it holds, and what would make you say that it does not hold.
-# 3. Most rules have a threshold, a constant at the top of its study's module `claims`. Halve one, and double it. Which verdicts
-#    change? What is a verdict worth that does, and when may a threshold be moved?
+#    what, over which runs, from which value on the claim holds, and what would make you say that it does not hold.
+# 3. Most rules have a threshold, a constant at the top of the study's module `claims`. Halve one, and double it. Which
+#    verdicts change? What is a verdict worth if it does, and when may a threshold be moved?
 #
 # ```{dropdown} Solutions
-# 1. Any of the $k!$ orders is as likely as another, and one of them rises throughout: once in $k!$, so with three
-#    epsilons once in six. And with more epsilons it fails more often even where the trend is real, for two neighbours
-#    differ by less than two seeds do: it punishes the one who measures more. The test looks at all seeds at once, by
-#    chance it passes once in twenty at most, and more points make it sharper.
-# 2. There is no one answer, but there is a check: give your rule to somebody together with made-up records. If they can
-#    reach two verdicts, it is not a rule yet. And if no records could make it say "does not hold", it tests nothing.
-# 3. Change the constant in the library, call `claims.table` again, and change it back. A verdict that turns lies close
-#    to the threshold, and what was measured says more than the word beside it. A threshold may be moved before records
-#    are read; afterwards only with the change told on the page, as the top of this one does.
+# 1. All $k!$ orders are equally likely, and in one of them accuracy rises throughout. So the rule says "holds" once in
+#    $k!$ times, which with three epsilons is once in six. With more epsilons it fails more often even where the trend
+#    is real, because two neighbouring epsilons differ by less than two seeds do: it punishes whoever measures more. The
+#    test looks at all seeds at once. It passes by chance at most once in twenty times, and more points make it sharper.
+# 2. There is no one answer, but there is a check: give your rule to somebody, together with made-up records. If they
+#    can reach two different verdicts, it is not a rule yet. And if no records could make it say "does not hold", it
+#    tests nothing.
+# 3. Change the constant in the library, call `claims.table` again, and change it back. A verdict that changes lies
+#    close to the threshold, and then what was measured says more than the word beside it. A threshold may be moved
+#    before any records are read. Afterwards it may be moved only if the page says so, as this one does near its top.
 # ```
 
 # %% [markdown]
 # ## Records
 #
-# What computed each of them, when, from which source, and how to compute it again, stands on the card at the end of its
-# chapter.
+# The card at the end of each chapter says what computed its records, when, and from which source, and how to compute
+# them again.
 
 # %%
 behind = dict.fromkeys(claim.study for claim in claims.claims())
