@@ -568,7 +568,7 @@ HTML(tables.moves_table(seeds or [record]))
 # ## InfoGAN's own result
 #
 # The runs above are small and short, and in none of them a category became a digit. Is that the idea's fault, or the
-# training's? InfoGAN {cite}`infogan` reports that on MNIST its ten categories agree with the ten digits on 95% of the
+# training's? InfoGAN {cite}`infogan` reports that on MNIST its ten categories agree with the ten digits on $95\%$ of the
 # real images, at best. So before we judge the idea, we train it as its authors would recognise it: their kind of networks
 # at half the widths, batch norm, noise $z$ that is uniform, a $Q$ that shares the critic's features, and 3,000 updates.
 # Without privacy, and without labels.

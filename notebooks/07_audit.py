@@ -404,9 +404,9 @@ assert all(bound <= each.metrics["claimed"] for each in heard
 # %% [markdown]
 # In the lines of a part, "claimed" is what the accountant says of that part alone; in the last line of a run, of all
 # together. The parts' epsilons do not add up to it: what adds up are, nearly, the squares of the shifts in {eq}`eq-parts`.
-# The last column says how much of its ideal shift a part really showed. In the prototypes a record keeps some of its length for
-# the deformation that it was aligned by, which these canaries use little of. Everything else below 100% is luck or the
-# canaries' company, and above it luck alone.
+# The last column says how much of its ideal shift a part really showed. In the prototypes a record keeps some of its
+# length for the deformation that it was aligned by, and these canaries use little of it. Whatever else is missing was
+# lost to bad luck or to the canaries' company; what is beyond the ideal is good luck.
 #
 # ## Controls: mechanisms that are broken
 #

@@ -230,8 +230,8 @@ HTML(tables.rare_table(record))
 Markdown(tables.rare_words(record))
 
 # %% [markdown]
-# The nearer this correlation is to 1, the less a code makes up for missing data; {doc}`09_class_imbalance` finds the
-# same for digits. The reader has a share in it, because it learnt from just as few of the rare faces.
+# The nearer this correlation is to 1, the less a code makes up for missing data; {doc}`09_class_imbalance` looks at
+# a rare digit. The reader has a share in it, because it learnt from just as few of the rare faces.
 
 # %% mystnb={"image": {"alt": "Share of images read as asked in every attribute, for each combination, against its share of the training images, a curve for each epsilon"}}
 panels([tables.rare_panel([shown[key] for key in sorted(shown)][-4:] or [record])])
@@ -316,7 +316,7 @@ Markdown("From an image to a person, shares, means over attributes: "
 #
 # The rule was written after first tries on CelebA's validation part, and before any run of the published grid. The
 # third seeds were added when two had been read, because an interval from two seeds says little; no rule changed with
-# them.
+# them. It did change later, and {doc}`10_claims` says how.
 
 # %%
 HTML(claims.table(claims.PAPER, store.published, "celeba_specificity"))

@@ -88,6 +88,14 @@ from dpgan_lib.book import claims
 
 HTML(claims.table(claims.BOOK, store.published))
 
+# %% tags=["remove-cell"]
+from myst_nb import glue
+
+from dpgan_lib.book import front
+
+glue("findings", HTML(front.findings(store.published)), display=False)  # for the front page
+glue("verdict_marks", HTML(front.marks(store.published)), display=False)
+
 # %% [markdown]
 # ## Exercises
 #

@@ -133,7 +133,8 @@ def test_the_json_check_refuses_what_is_no_json(constant):
 
 NOT_PROSE = [
     r"(?s)\A---\n.*?\n---\n",  # front matter
-    r"(?sm)^(`{3,})(?!\{)[^\n]*\n.*?^\1`*[ \t]*$",  # code, but not a directive, whose text is prose
+    # Code with its language, but not a directive, whose text is prose and whose closing fence opens nothing.
+    r"(?sm)^(`{3,})[A-Za-z][^\n]*\n.*?^\1`*[ \t]*$",
     r"(?sm)^(`{3,})\{(?:math|code|code-block|mermaid|bibliography)\}.*?^\1`*[ \t]*$",
     r"(?m)^[ \t]*:[\w-]+:.*$",  # a directive's options
     r"(?s)\$\$.*?\$\$",
