@@ -192,12 +192,14 @@ def release(progress, data, name, out, public_test, budget, max_minutes, **decla
     from pathlib import Path
 
     from dpgan_lib import release
+    from dpgan_lib.privacy import guard
     from dpgan_lib.studies import kinds
 
     declared["kind"] = declared["kind"] or kinds.usual(declared["channels"])
     read, declared = release.reader(data, name, declared)
     with release.reserved(budget and Path(budget), Path(out), dataset=name, **declared) as reservation:
-        images, labels = read(data)
+        with guard.guarded():
+            images, labels = read(data)
         test = read(public_test) if public_test else None
         parameters = release.Parameters(dataset=name, **{"side": images.shape[1]} | declared)
         record = release.obtain(parameters, images, labels, Path(out), max_minutes=max_minutes, progress=progress,

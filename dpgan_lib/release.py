@@ -178,7 +178,9 @@ def obtain(parameters: Parameters, images: np.ndarray, labels: np.ndarray, out: 
             for part in charges(config):
                 ledger.draw_on(work / FOLDERS[part], reservation and reservation.of(part))
             _refuse_lost_sum(config, work, reservation)
-            record = _released(parameters, config, card, images, labels, public_test, out, work, max_minutes, progress)
+            with guard.guarded():
+                record = _released(parameters, config, card, images, labels, public_test, out, work, max_minutes,
+                                   progress)
             if record and reservation:
                 budget.close(reservation)
             return record
@@ -216,8 +218,7 @@ def _refuse_lost_sum(config, work, reservation):
 
 def _released(parameters, config, card, images, labels, public_test, out, work, max_minutes, progress):
     origin = provenance({TRAINING: training_source(methods.name_of(config))})
-    with (guard.guarded(), tqdm(total=config.privacy.steps, desc="training a release", unit=" critic steps",
-                                disable=not progress) as bar):
+    with tqdm(total=config.privacy.steps, desc="training a release", unit=" critic steps", disable=not progress) as bar:
         state = methods.train(config, scaled(images), labels, work, max_minutes=max_minutes,
                               progress=lambda step: bar.update(step - bar.n))
     if state.step < config.privacy.steps:

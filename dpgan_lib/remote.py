@@ -12,7 +12,8 @@ with 0 when every run has all its steps, and with 75 when the next call has some
 
     torchrun --nproc-per-node 4 -m dpgan_lib.remote FOLDER --max-minutes 9
 
-shares each batch of the critic out among four processes (gan.ranks). The next call may have another number of them.
+shares each batch of the critic out among four processes of one machine (gan.ranks). The next call may have another
+number of them. torchrun ends with 1 where a process ends with 75, or fails.
 """
 
 import argparse
@@ -83,6 +84,8 @@ def _train_all(folder: Path, max_minutes: float | None, shared: dict) -> int:
         try:
             complete &= _train(run, left, shared)
         except (ValueError, RuntimeError) as error:
+            if ranks.count() > 1:  # perhaps here alone: the others would wait for this one, so all have to end
+                raise
             _say("failed")
             _say(f"{run}: {' '.join(str(error).split())}", file=sys.stderr)
             failed = True

@@ -12,7 +12,7 @@ from scipy.stats import norm
 from dpgan_lib import paths
 from dpgan_lib.config import CRITIC, READER
 from dpgan_lib.gan.loop import Records
-from dpgan_lib.privacy import audit, mechanism
+from dpgan_lib.privacy import audit, clipping, mechanism
 from dpgan_lib.records import checks, verify
 from dpgan_lib.records.store import staleness
 from dpgan_lib.studies import registry
@@ -103,6 +103,32 @@ def test_a_sum_that_a_record_moves_too_far_is_refuted():
     claimed = audit.epsilon_of_mu(audit.shift(*part.values()), study.DELTA)  # exactly, for one Gaussian sum
     assert found["bounds"][audit.GAUSSIAN_MEAN] > claimed
     assert audit.GAUSSIAN_DP not in found["bounds"]
+
+
+@pytest.mark.parametrize("part", [READER, CRITIC])
+def test_a_step_that_a_record_moves_too_far_is_refuted(part):
+    """Clipped at 3 C: what the auditor expects of a canary comes from no formula that is audited."""
+    loud = audited(lambda patch: patch.setattr(clipping, "MARGIN", -2.0))
+    claimed = {part: loud[-1][part]}
+    fit = whole.outcome(*loud[:-1], claimed, delta=study.DELTA, levels={"bounds": 1e-4})[KNOWS_DATA]["fit"]
+    assert fit["shift"] > 1.3 * fit["ideal"]  # the reader's gradients are hardly longer than C
+
+
+def test_the_difference_of_means_leans_to_no_claim():
+    """Of scores without any shift, whatever was claimed: the mean over many runs of coins and noise is 0."""
+    rng, labels = np.random.default_rng(3), np.arange(100) % 10
+    claimed = {CRITIC: whole.Part(noise_multiplier=0.1, sampling_rate=1.0, steps=1, clip_norm=1.0)}
+    found = []
+    for _ in range(400):
+        included = rng.random(100) < 0.5
+        heard = canaries.Heard.nothing(100)
+        heard.own += 1.0
+        heard.released += 0.1 * rng.standard_normal(100) + 5 * rng.standard_normal(10)[labels]  # and what labels share
+        heard.inside += included  # so that nothing of its own is left in a score
+        scores = whole.fitted({CRITIC: heard}, included, labels, claimed) + 10 * included
+        found.append(scores[included].mean() - scores[~included].mean() - 10)
+    assert abs(np.mean(found)) < norm.isf(RARE / 2) * np.std(found) / math.sqrt(400)
+    assert np.std(found) < 0.25  # 2 / sqrt(100), and a little more
 
 
 def test_a_record_without_a_category_moves_no_sum():

@@ -1,6 +1,8 @@
 """What private data could leave by, beside what is released: core files, messages, folders that others may enter."""
 
+import ctypes
 import stat
+import sys
 
 import numpy as np
 import pytest
@@ -27,7 +29,9 @@ def test_a_message_that_is_not_of_this_library_is_not_shown(fails):
         with guard.guarded():
             fails()
     assert "4242" not in str(refusal.value).replace(",", "") and "\n" not in str(refusal.value)
-    assert refusal.value.__suppress_context__ and "guard.py:" in str(refusal.value)
+    assert "guard.py:" in str(refusal.value)
+    behind = refusal.value.__context__
+    assert refusal.value.__suppress_context__ and "4242" not in f"{behind}" and behind.__traceback__ is None
 
 
 def test_what_this_library_says_is_shown():
@@ -50,3 +54,33 @@ def test_the_owner_alone_enters_a_private_folder(tmp_path, is_there):
     guard.private_folder(folder)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert stat.S_IMODE(folder.parent.stat().st_mode) != 0o700
+
+
+def test_a_message_that_fails_while_it_is_made_is_not_of_this_library():
+    """An error on a line that begins with raise, and by no raise statement."""
+    with pytest.raises(RuntimeError, match="IndexError at"):
+        with guard.guarded():
+            raise ValueError(f"{[][4_242]}")
+
+
+def test_no_warning_is_shown_and_an_interruption_brings_no_error_along(recwarn):
+    with guard.guarded():
+        np.mean(np.zeros(0))
+    assert not recwarn
+    with pytest.raises(KeyboardInterrupt) as ended:
+        with guard.guarded():
+            try:
+                np.zeros(4_242) + np.zeros(3)
+            except ValueError:
+                raise KeyboardInterrupt from None
+    assert ended.value.__context__ is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a setting of Linux")
+def test_a_handler_of_crashes_is_not_given_the_memory():
+    """Whatever the kernel would pipe a core to."""
+    prctl = ctypes.CDLL(None).prctl
+    before = prctl(guard.GET_DUMPABLE, 0, 0, 0, 0)
+    with guard.guarded():
+        assert prctl(guard.GET_DUMPABLE, 0, 0, 0, 0) == 0
+    assert prctl(guard.GET_DUMPABLE, 0, 0, 0, 0) == before

@@ -46,9 +46,9 @@ def _utility(records: list[Record]) -> str:
     if not (ceiling and all(shown.values())):
         return ""
     real = ceiling[0].metrics["real"]["ten_cnn"]
-    return (f"Images from a generator trained with epsilon 10 teach a classifier to name {mean(shown[10.0]):.1%} of real "
-            f"test digits, and with epsilon 1 {mean(shown[1.0]):.1%} ({_seeds(read, shown)}). Real images teach it "
-            f"{real:.1%}.")
+    return ("Images from a generator trained with epsilon 10 teach a classifier to name "
+            f"{mean(shown[10.0]):.1%} of real test digits, and with epsilon 1 {mean(shown[1.0]):.1%} "
+            f"({_seeds(read, shown)}). Real images teach it {real:.1%}.")
 
 
 def _seeds(records, of_epsilons):
@@ -60,8 +60,8 @@ def _audit(records: list[Record]) -> str:
     if not at_ten:
         return ""
     shown = median(record.metrics["audits"][KNOWS_DATA]["bounds"][GAUSSIAN_MEAN] for record in at_ten)
-    return (f"Epsilon can be checked. Whoever listens to a single training run that claims epsilon 10 can show that it is "
-            f"at least {shown:.1f}, if its noise is Gaussian as it says ({_seeds(at_ten, [10.0])}).")
+    return ("Epsilon can be checked. Whoever listens to a single training run that claims epsilon 10 can show that "
+            f"it is at least {shown:.1f}, if its noise is Gaussian as it says ({_seeds(at_ten, [10.0])}).")
 
 
 def _codes(records: list[Record]) -> str:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -65,12 +66,13 @@ def train(config: RunConfig, images: np.ndarray, labels: np.ndarray, folder: Pat
     state = load_checkpoint(config, folder, device(), start) or new_state(config, device(), start)
     if config.is_release:
         state.step = max(state.step, charged(folder))
+    block = train_block if step_of_critic is None else partial(train_block, step_of_critic=step_of_critic)
     started = saved = clock()
     before = state.seconds
     while state.step < config.privacy.steps:
         if config.is_release:  # for one block, before it is computed: what a crash undoes stays charged
             charge(folder, min(state.step + config.optimiser.critic_steps, config.privacy.steps))
-        train_block(config, state, records, step_of_critic)
+        block(config, state, records)
         now = clock()
         state.seconds = before + now - started
         out_of_time = max_minutes is not None and now - started > 60 * max_minutes

@@ -239,7 +239,7 @@ def gaussian_mean_bound(scores: np.ndarray, included: np.ndarray, *, delta: floa
     scores, included: (m,), in units of the noise's standard deviation in a score, which is known. What a one-sided
     confidence bound leaves of the difference of means is mu. Scores should spread about their means as the noise does,
     by 1; where they spread more, the confidence bound is wider.
-    Assumes Gaussian noise of known scale, and nearly orthogonal canaries: their scores are then nearly independent.
+    Assumes Gaussian noise of known scale. It knows no coin, so what canaries have in common falls on both groups alike.
     Noise below that scale is not seen here: look at the spread.   Source: Agrawal et al. 2026, who estimate the scale.
     """
     groups = scores[included], scores[~included]
@@ -268,7 +268,7 @@ def bounds(guessing: np.ndarray, fitted: np.ndarray, included: np.ndarray, *, th
 ONE_RUN, F_DP, GAUSSIAN_DP, GAUSSIAN_MEAN = "one run", "f-DP in one run", "Gaussian DP", "Gaussian mean"
 BOUNDS = {ONE_RUN: "nothing of the mechanism", F_DP: "a Gaussian trade-off curve",
           GAUSSIAN_DP: "that, and independent canaries",
-          GAUSSIAN_MEAN: "Gaussian noise of known scale, and nearly orthogonal canaries"}  # what each assumes
+          GAUSSIAN_MEAN: "Gaussian noise of known scale"}  # what each assumes
 
 
 def shift(*mechanisms) -> float:

@@ -7,7 +7,8 @@ configuration holds the seed, and who knows the seed can subtract the noise.
 
 In a release every key is fresh entropy of the operating system, used once and kept nowhere, and the generator is
 ChaCha20 (Bernstein 2008), a cipher: whoever computes some of its numbers from others has broken it. What stays open: no
-proof covers the rounding of a sampler in floating point (Haney et al. 2022).
+proof covers the rounding of a sampler in floating point (Haney et al. 2022), and a GPU draws its noise by a Philox that
+is keyed from here (mechanism).
 """
 
 import hashlib

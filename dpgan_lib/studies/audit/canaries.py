@@ -22,7 +22,7 @@ from dpgan_lib.config import PrivacyConfig, RunConfig
 from dpgan_lib.gan import loop, steps
 from dpgan_lib.gan.state import device, new_state
 from dpgan_lib.privacy import audit
-from dpgan_lib.privacy.clipping import clipped_sum, tape
+from dpgan_lib.privacy.clipping import tape
 
 STRIDE = 4  # pixels between two patches: the critic's first convolution has this stride,
 FIRST = 1  # and patches of PATCH pixels a side from here on lie in one of its windows alone
@@ -57,6 +57,7 @@ class Directions:
 
     def __init__(self, critic: nn.Module, rows: tuple[Tensor, Tensor], clip_norm: float):
         """rows: images (m, ...), one-hot categories (m, K).  clip_norm: inf for none."""
+        self.critic, self.rows = critic, rows
         self.layers, self.activations, self.output_gradients = tape(critic, rows)
         with torch.no_grad():
             squares = sum(_squared_norms(*each) for each in self._each())
@@ -65,6 +66,14 @@ class Directions:
 
     def _each(self):
         return zip(self.layers.values(), self.activations, self.output_gradients)
+
+    def total(self, which: np.ndarray) -> dict[str, Tensor]:
+        """The sum of some of the clipped gradients, by parameter. which: (m,) booleans."""
+        chosen = torch.from_numpy(which).to(self.scale.device)
+        parameters = dict(self.critic.named_parameters())
+        scores = self.critic(*(each[chosen] for each in self.rows))
+        weighted = (self.scale[chosen] * scores).sum()
+        return dict(zip(parameters, torch.autograd.grad(weighted, list(parameters.values()))))
 
     @torch.no_grad()
     def project(self, vector: dict[str, Tensor]) -> np.ndarray:
@@ -118,12 +127,13 @@ class Known:
 
     def hear(self, heard: Heard, model: nn.Module, noisy_sum: dict[str, Tensor], claimed) -> None:
         """Add a step to what was heard. model: before the step.  claimed: what is said of its mechanism."""
-        directions = Directions(model, (self.canaries.images, self.canaries.categories), claimed.clip_norm)
+        data, directions = (Directions(model, (each.images, each.categories), claimed.clip_norm)
+                            for each in (self.data, self.canaries))
         heard.released += directions.project(noisy_sum)
-        for each, known in ((heard.data, self.data), (heard.inside, _some(self.canaries, self.included)),
-                            (heard.outside, _some(self.canaries, ~self.included))):
-            expected = clipped_sum(model, (known.images, known.categories), claimed.clip_norm)
-            each += claimed.sampling_rate * directions.project(expected)
+        everyone = np.ones(len(self.data.images), dtype=bool)
+        for each, total in ((heard.data, data.total(everyone)), (heard.inside, directions.total(self.included)),
+                            (heard.outside, directions.total(~self.included))):
+            each += claimed.sampling_rate * directions.project(total)
         heard.own += directions.lengths.double().square().cpu().numpy()
 
 

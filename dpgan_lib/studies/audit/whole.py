@@ -5,11 +5,12 @@ A canary's score in a part is the sum of what that part releases, projected on w
 canaries. Its score in the whole run is the sum of those, each by its ideal shift. In a noisy sum there is no draw: an
 auditor who knows the other records knows their part of it exactly.
 
-One record must be loud everywhere. Sums and reader cut pixels to [-1, 1], where the critic's first layer is linear in
-them. So a canary is noise: some pixels huge, some as far below, the rest black. Cut, it is bright dots on black, with
-more light than the prototypes' bound; uncut, its gradients point anywhere. Canaries of a label resemble each other in
-what they add. That costs the difference of means nothing, for a fair coin is what tells those that are in from those
-that are out; whoever guesses, guesses within a label.
+One record must be loud everywhere. Sums and reader cut pixels to [-1, 1]; the critic's first layer is linear in them.
+So a canary is noise: some pixels huge, some as far below zero, the rest black. Cut, it is bright dots on black, of
+a root mean square above the prototypes' bound; uncut, its gradients point anywhere. Canaries of a label resemble each
+other in what they add. But noise and draws know no coin, so what canaries share falls on those that are in and those
+that are out alike, and their difference of means is what being in adds. Gaussian DP needs independent canaries, and is
+left out. Those who guess compare each score with its label's mean.
 """
 
 import tempfile
@@ -97,7 +98,7 @@ def audited_run(config: ReadRunConfig, images: np.ndarray, labels: np.ndarray, c
         wrap(patch, reader, "train_block", block)
         reader.train_run(config, methods.PrototypeRounds(), np.concatenate([images, loud]),
                          np.concatenate([labels, np.where(included, names, NO_CATEGORY)]), Path(folder))
-        sums = training.released(config, Path(folder) / training.FOLDER)
+        sums = [each.to(everyone.images.device) for each in training.released(config, Path(folder) / training.FOLDER)]
     for number, found in enumerate(sums):
         is_last = number == len(sums) - 1
         slots, rows = _embedded(config, everyone) if is_last else _styled(config, sums[:number], everyone)
@@ -174,15 +175,24 @@ def _of_label(values, labels):
 
 
 def fitted(heard: dict[str, Heard], included: np.ndarray, labels: np.ndarray, claimed: dict[str, Part]) -> np.ndarray:
-    """Scores (m,) of these parts together, in units of the claimed noise.
+    """Scores (m,) of these parts together, in units of the claimed noise, each beside its label's.
 
-    Without what canaries of a label share, which is the luck of draws, and noise along what they have in common: in and
-    out differ in none of it. It is each label's mean, once the ideal shift is taken from those that are in.
+    Canaries of a label share the luck of draws, and noise along what they have in common. So from each score the middle
+    is taken between its label's mean of those that are in and of those that are out: the difference of the two stays.
     """
-    ideal = audit.shift(*claimed.values())
     weighted = [audit.shift(part) * canaries.fitted(heard[name], included, part) for name, part in claimed.items()]
-    scores = np.sum(weighted, axis=0) / ideal
-    return scores - _of_label(scores - ideal * included, labels)
+    scores = np.sum(weighted, axis=0) / audit.shift(*claimed.values())
+    return scores - _middle(scores, included, labels)
+
+
+def _middle(scores, included, labels):
+    """Of each label, at its canaries; of one whose canaries are all in, or all out, their mean."""
+    middle = _of_label(scores, labels)
+    for label in np.unique(labels):
+        inside, outside = scores[included & (labels == label)], scores[~included & (labels == label)]
+        if len(inside) and len(outside):
+            middle[labels == label] = (inside.mean() + outside.mean()) / 2
+    return middle
 
 
 def outcome(heard: dict[str, Heard], included: np.ndarray, labels: np.ndarray, claimed: dict[str, Part], *,
