@@ -886,9 +886,10 @@ Markdown(cards.source(ledger.charge))
 # (open-questions)=
 # ### What remains open
 #
-# * **The generator of random numbers.** A release keys it with 128 bits from the operating system, but the generator
-#   itself, Philox {cite}`philox`, is a statistical one. It passes tests of randomness; nobody proved that it withstands
-#   an adversary who sees much of its output.
+# * **The generator of random numbers.** The runs of this book are repeatable, and draw from Philox {cite}`philox`, which
+#   passes tests of randomness and was never meant to withstand an adversary. A release draws from ChaCha20
+#   {cite}`chacha`, a cipher, keyed with 256 bits from the operating system. That is as good as the ciphers that protect
+#   the web, which is no proof either. On a GPU, PyTorch's generator draws the noise, under a key of 63 bits from there.
 # * **Floating point.** Two ways in which rounding broke the proof are mended above. What is left: the noise on the grid
 #   is a rounded Gaussian of float64, not a discrete Gaussian that is drawn exactly {cite}`canonne`, and no proof covers
 #   the rounding inside its sampler. Haney et al. attack libraries that had measures against Mironov's attack, and draw
