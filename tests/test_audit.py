@@ -356,6 +356,16 @@ def test_a_canary_is_drawn_clipped_and_summed_like_any_record(planned, images):
     assert abs(inside.mean() - outside.mean() - 1) < 4 * error < 0.4  # and it is no wide bound
 
 
+def test_a_clip_that_lets_a_canary_add_too_much_shows_in_the_difference_of_means(planned, images, monkeypatch):
+    """Without noise: clipped at 3 C, a canary that is in adds three times what it may."""
+    monkeypatch.setattr(clipping, "MARGIN", -2.0)
+    config = replace(planned, privacy=replace(planned.privacy, noise_multiplier=0.0, steps=20))
+    claimed = replace(config.privacy, noise_multiplier=1.0)
+    heard, included = canaries.audited_run(config, claimed, *images, 300, np.random.default_rng(3))
+    scores = canaries.fitted(heard, included, claimed) / audit.shift(claimed)
+    assert scores[included].mean() - scores[~included].mean() > 2.5
+
+
 def test_guesses_use_no_coin(planned):
     """The scores for guessing are the same whichever canaries are in, given what was released."""
     rng = np.random.default_rng(4)

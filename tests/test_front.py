@@ -27,11 +27,23 @@ RECORDS = {
         for deformed in (True, False)]}
 
 
+@pytest.fixture(autouse=True)
+def current(request, monkeypatch):
+    if "every_claim" not in request.node.name:  # that one reads the records as published
+        monkeypatch.setattr(store, "staleness", lambda record: [])
+
+
+def test_a_finding_from_a_record_that_is_stale_says_so(monkeypatch):
+    monkeypatch.setattr(store, "staleness", lambda record: ["the source has changed"] * (record.kind == "run"))
+    page = front.findings(RECORDS.__getitem__)
+    assert page.count("; stale)") == 1 and "(3 seeds; stale)" in page
+
+
 def test_findings_are_means_over_seeds_and_medians_of_bounds():
     page = front.findings(RECORDS.__getitem__)
     assert "97.5% of real test digits, and with epsilon 1 96.1% (2 seeds)" in page and "teach it 99.1%" in page
     assert "at least 8.7" in page and "3 seeds" in page
-    assert "95.0% of real test digits" in page and "1 seed, and no privacy" in page
+    assert "95.0% of real test digits" in page and "1 seed, no privacy)" in page
     assert page.count("<li>") == 3 and "../notebooks/05_mnist_tradeoff.html" in page and "Chapter 7" in page
 
 

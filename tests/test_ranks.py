@@ -12,6 +12,7 @@ from sample_record import run_config
 
 from dpgan_lib import data, remote
 from dpgan_lib.gan import loop, ranks, state
+from dpgan_lib.studies.mutual_information import infogan
 
 STEPS = 22
 TORCHRUN = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
@@ -101,10 +102,15 @@ def test_without_torchrun_nothing_is_shared(monkeypatch):
         assert shared == {} and ranks.count() == 1 and ranks.is_first()
 
 
-@pytest.mark.parametrize("changes, reason", [({"seed": None}, "a release is trained by one process")])
-def test_what_cannot_be_shared_is_refused_in_one_line(given, monkeypatch, changes, reason):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(ValueError, match=reason) as refusal:
-        ranks.check(replace(given[0], **changes))
-    assert "\n" not in str(refusal.value)
-    ranks.check(given[0])
+def test_what_cannot_be_shared_is_refused_in_one_line(given, monkeypatch):
+    config, *_ = given
+    without_clip = infogan.run_of(infogan.Parameters(dataset="digits", profile="smoke"))
+    for refused, reason in ((replace(config, seed=None), "a release is trained by one process"),
+                            (without_clip, "no sum of clipped gradients")):
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        with pytest.raises(ValueError, match=reason) as refusal:
+            ranks.check(refused)
+        assert "\n" not in str(refusal.value)
+        ranks.check(config)
+        monkeypatch.delenv("WORLD_SIZE")
+        ranks.check(refused)

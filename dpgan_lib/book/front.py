@@ -22,6 +22,7 @@ from dpgan_lib.studies.verdicts import (
     number_of,
     on_mnist,
     seeds_of,
+    stale,
 )
 
 Published = Callable[[str], list[Record]]  # a study -> its published records
@@ -48,7 +49,7 @@ def _utility(records: list[Record]) -> str:
     real = ceiling[0].metrics["real"]["ten_cnn"]
     return ("Images from a generator trained with epsilon 10 teach a classifier to name "
             f"{mean(shown[10.0]):.1%} of real test digits, and with epsilon 1 {mean(shown[1.0]):.1%} "
-            f"({_seeds(read, shown)}). Real images teach it {real:.1%}.")
+            f"({_seeds(read, shown)}{stale(read + ceiling)}). Real images teach it {real:.1%}.")
 
 
 def _seeds(records, of_epsilons):
@@ -61,7 +62,8 @@ def _audit(records: list[Record]) -> str:
         return ""
     shown = median(record.metrics["audits"][KNOWS_DATA]["bounds"][GAUSSIAN_MEAN] for record in at_ten)
     return ("Epsilon can be checked. Whoever listens to a single training run that claims epsilon 10 can show that "
-            f"it is at least {shown:.1f}, if its noise is Gaussian as it says ({_seeds(at_ten, [10.0])}).")
+            f"it is at least {shown:.1f}, if its noise is Gaussian as it says ({_seeds(at_ten, [10.0])}"
+            f"{stale(at_ten)}).")
 
 
 def _codes(records: list[Record]) -> str:
@@ -71,11 +73,14 @@ def _codes(records: list[Record]) -> str:
         return ""
     right = mean(record.metrics["real"]["accuracy"] for record in learnt)
     return (f"Codes can become digits without a single label: {right:.1%} of real test digits, once the network that "
-            f"reads codes looks at deformed copies ({number_of(len(learnt))}, and no privacy).")
+            f"reads codes looks at deformed copies ({number_of(len(learnt))}, no privacy"
+            f"{stale(learnt)}).")
 
 
 def marks(published: Published) -> str:
-    """Every verdict as a sign with the claim's words, as HTML lists, one for each claimant. Each leads to its row."""
+    """Every verdict as a sign with the claim's words, as HTML lists, one for each claimant. Each leads to the claims'
+    chapter.
+    """
     return "".join(f"<p>{title}</p><ul class=\"marks\">{_list(who, published)}</ul>"
                    for who, title in CLAIMANTS.items())
 

@@ -22,7 +22,7 @@ from dpgan_lib.config import PrivacyConfig, RunConfig
 from dpgan_lib.gan import loop, steps
 from dpgan_lib.gan.state import device, new_state
 from dpgan_lib.privacy import audit
-from dpgan_lib.privacy.clipping import clipped_sum, tape
+from dpgan_lib.privacy.clipping import tape
 
 STRIDE = 4  # pixels between two patches: the critic's first convolution has this stride,
 FIRST = 1  # and patches of PATCH pixels a side from here on lie in one of its windows alone
@@ -57,6 +57,7 @@ class Directions:
 
     def __init__(self, critic: nn.Module, rows: tuple[Tensor, Tensor], clip_norm: float):
         """rows: images (m, ...), one-hot categories (m, K).  clip_norm: inf for none."""
+        self.critic, self.rows = critic, rows
         self.layers, self.activations, self.output_gradients = tape(critic, rows)
         with torch.no_grad():
             squares = sum(_squared_norms(*each) for each in self._each())
@@ -65,6 +66,12 @@ class Directions:
 
     def _each(self):
         return zip(self.layers.values(), self.activations, self.output_gradients)
+
+    def total(self, which: np.ndarray | slice = slice(None)) -> dict[str, Tensor]:
+        """The sum of these clipped gradients, by parameter. which: (m,) booleans; all of them unless given."""
+        parameters, scale = dict(self.critic.named_parameters()), self.scale[which]
+        weighted = (scale * self.critic(*(each[which] for each in self.rows))).sum()
+        return dict(zip(parameters, torch.autograd.grad(weighted, list(parameters.values()))))
 
     @torch.no_grad()
     def project(self, vector: dict[str, Tensor]) -> np.ndarray:
@@ -114,7 +121,7 @@ def audited_run(config: RunConfig, claimed: PrivacyConfig, images: np.ndarray, l
     loud, names = chosen(canaries, images.shape[1:], config.latent.categories, rng)
     data, all_canaries = (loop.on_device(replace(config, privacy=replace(config.privacy, records=len(each[0]))), *each)
                           for each in ((images, labels), (loud, names)))
-    inside, outside = (_some(all_canaries, np.flatnonzero(which)) for which in (included, ~included))
+    inside = _some(all_canaries, np.flatnonzero(included))
     records = loop.Records(torch.cat([data.images, inside.images]), torch.cat([data.categories, inside.categories]))
     heard = Heard(*np.zeros((5, canaries)))
 
@@ -122,11 +129,12 @@ def audited_run(config: RunConfig, claimed: PrivacyConfig, images: np.ndarray, l
                      **public) -> dict[str, Tensor]:
         """As mechanism.noisy_mean. The batch is passed on unseen: what the auditor knows of the data, they know."""
         released = steps.noisy_mean(model, inputs, expected_batch=expected_batch, **public)
-        directions = Directions(model, (all_canaries.images, all_canaries.categories), claimed.clip_norm)
+        of_data, directions = (Directions(model, (each.images, each.categories), claimed.clip_norm)
+                               for each in (data, all_canaries))
         heard.released += expected_batch * directions.project(released)
-        for each, known in ((heard.data, data), (heard.inside, inside), (heard.outside, outside)):
-            expected = clipped_sum(model, (known.images, known.categories), claimed.clip_norm)
-            each += claimed.sampling_rate * directions.project(expected)
+        for each, total in ((heard.data, of_data.total()), (heard.inside, directions.total(included)),
+                            (heard.outside, directions.total(~included))):
+            each += claimed.sampling_rate * directions.project(total)
         heard.own += directions.lengths.double().square().cpu().numpy()
         return released
 
