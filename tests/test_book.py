@@ -21,6 +21,7 @@ import yaml
 from click.testing import CliRunner
 from jupyter_book.config import get_final_config
 from snakemake.cli import get_argument_parser
+from torch.distributed.run import get_args_parser
 
 from dpgan_lib import cli, paths, remote
 from dpgan_lib.book import chapters
@@ -143,6 +144,12 @@ def check_python(words, monkeypatch, tmp_path):
     assert "does not hold a prepared run" in said.getvalue()  # so the words were understood
 
 
+def check_torchrun(words, monkeypatch, tmp_path):
+    values = get_args_parser().parse_args(words)
+    assert values.module
+    check_python(["-m", values.training_script, *values.training_script_args], monkeypatch, tmp_path)
+
+
 @pytest.mark.parametrize("line", [line for name in ("README.md", "CONTRIBUTING.md", "book/rerun.md")
                                   for line in commands(name)])
 def test_a_command_in_the_text_is_understood(line, monkeypatch, tmp_path):
@@ -158,6 +165,8 @@ def test_a_command_in_the_text_is_understood(line, monkeypatch, tmp_path):
             check_snakemake(words)
         case "python":
             check_python(words, monkeypatch, tmp_path)
+        case "torchrun":
+            check_torchrun(words, monkeypatch, tmp_path)
         case _:
             assert line == f". {ACTIVATE}", "no check for this command"
 

@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 POLL_SECONDS = 0.5
+TELL_SECONDS = 0.1  # within these, who has just taken a lock has written its name
 
 
 @contextmanager
@@ -24,7 +25,7 @@ def held(path: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path, poll_interval=POLL_SECONDS)
     try:
-        lock.acquire(blocking=False)
+        lock.acquire(timeout=TELL_SECONDS, poll_interval=TELL_SECONDS)
     except Timeout:
         tqdm.write(f"waiting for {_holder(path)}, which is at work on the same: {path}", file=sys.stderr)
         lock.acquire()
