@@ -201,7 +201,8 @@ def test_the_bound_by_f_dp_ends_where_the_level_is_reached():
 
 def test_the_more_is_assumed_the_more_is_shown():
     """Of ideal canaries at epsilon 10, where the targets of the study are within reach."""
-    found = audit.ceilings(claimed_at(10.0), canaries=1000, audits=25, level=0.05, rng=np.random.default_rng(0))
+    found = audit.ceilings([claimed_at(10.0)], epsilon=10.0, delta=1e-5, canaries=1000, audits=25, level=0.05,
+                           rng=np.random.default_rng(0))
     medians = [found[name]["median"] for name in audit.BOUNDS]
     assert medians == sorted(medians) and 2.5 < medians[0] and 9 < medians[-1] < 10
 
@@ -210,13 +211,14 @@ def test_the_more_is_assumed_the_more_is_shown():
 @pytest.mark.parametrize("epsilon", [1.0, 10.0])
 def test_bounds_of_ideal_canaries_keep_their_level(epsilon):
     """200 audits at 95%: 10 may be above the claim, and by chance, one time in a million, 26."""
-    found = audit.ceilings(claimed_at(epsilon), canaries=1000, audits=200, level=0.05, rng=np.random.default_rng(1))
+    found = audit.ceilings([claimed_at(epsilon)], epsilon=epsilon, delta=1e-5, canaries=1000, audits=200, level=0.05,
+                           rng=np.random.default_rng(1))
     assert all(each["above"] <= binom.isf(RARE, 200, 0.05) for each in found.values())
 
 
 def test_ideal_scores_have_the_planned_law():
     privacy = claimed_at(10.0)
-    scores, included = audit.ideal_scores(privacy, 40_000, np.random.default_rng(2))
+    scores, included = audit.ideal_scores([privacy], 40_000, np.random.default_rng(2))
     bound = norm.isf(RARE / 2) * math.sqrt(1.1 / 20_000)
     assert abs(scores[included].mean() - audit.shift(privacy)) < bound and abs(scores[~included].mean()) < bound
 
@@ -375,17 +377,22 @@ def test_guesses_use_no_coin(planned):
     assert all(np.allclose(both[0][name], both[1][name]) for name in both[0])
 
 
+def outcome(heard, included, claimed, levels):
+    return canaries.outcome(canaries.guessing(heard, claimed), canaries.fitted(heard, included, claimed), included,
+                            shift=audit.shift(claimed), delta=claimed.delta, levels=levels)
+
+
 @pytest.mark.full
 def test_an_audit_shows_most_of_a_claim_and_not_more(planned, images):
     noise = calibration.calibrate_noise(epsilon=10.0, delta=1e-5, sampling_rate=0.5, steps=60)
     privacy = replace(planned.privacy, epsilon=10.0, steps=60, clip_norm=1.0, noise_multiplier=noise)
     heard, included = canaries.audited_run(replace(planned, privacy=privacy), privacy, *images, 400,
                                            np.random.default_rng(5))
-    found = canaries.outcome(heard, included, privacy, {"bounds": 0.05, "together": 1e-4})
+    found = outcome(heard, included, privacy, {"bounds": 0.05, "together": 1e-4})
     shown = found[canaries.KNOWS_DATA]
     assert 6 < shown["bounds"][audit.GAUSSIAN_MEAN] < 10
     assert all(0 <= shown["together"][name] <= shown["bounds"][name] for name in audit.BOUNDS)
-    assert 0.9 < shown["fit"]["spread_out"] < 1.25 and shown["fit"]["length"] == pytest.approx(1, abs=1e-3)
+    assert 0.9 < shown["fit"]["spread_out"] < 1.25 and canaries.length(heard, privacy) == pytest.approx(1, abs=1e-3)
     assert set(found[canaries.SEES_RELEASES]["bounds"]) == {audit.ONE_RUN, audit.F_DP}
 
 
@@ -393,7 +400,7 @@ def test_without_noise_guesses_refute_what_was_claimed_and_the_spread_gives_it_a
     broken = replace(planned, privacy=replace(planned.privacy, noise_multiplier=0.0, steps=20))
     claimed = replace(broken.privacy, noise_multiplier=8.0)
     heard, included = canaries.audited_run(broken, claimed, *images, 300, np.random.default_rng(6))
-    shown = canaries.outcome(heard, included, claimed, {"bounds": 0.05})[canaries.KNOWS_DATA]
+    shown = outcome(heard, included, claimed, {"bounds": 0.05})[canaries.KNOWS_DATA]
     assert max(shown["bounds"].values()) > study.BROKEN_CLAIM and shown["fit"]["spread_out"] < 0.5
 
 

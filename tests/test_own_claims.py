@@ -10,7 +10,7 @@ import pytest
 from dpgan_lib.book.claims import BOOK, address, table
 from dpgan_lib.book.claims import claims as all_claims
 from dpgan_lib.records import store
-from dpgan_lib.studies.audit.claims import judge_accounting, judge_closeness, judge_mutants
+from dpgan_lib.studies.audit.claims import judge_accounting, judge_closeness, judge_mutants, judge_whole
 from dpgan_lib.studies.mnist_tradeoff import claims
 from dpgan_lib.studies.verdicts import NOT_MEASURED, of_targets
 
@@ -126,6 +126,16 @@ def test_audits_that_get_close(at_ten, at_one, verdict):
                for seed, bound in enumerate(bounds)]
     found = judge_closeness(records)
     assert found.verdict == verdict and found.seeds == (min(len(at_ten), len(at_one)) or None)
+
+
+@pytest.mark.parametrize("bound, together, verdict", [
+    (8.6, 8.0, "holds"), (8.4, 8.0, "holds in part"), (8.6, 10.5, "holds in part"), (8.4, 10.5, "does not hold")])
+def test_an_audit_of_the_whole_method(bound, together, verdict):
+    records = [audited(shown, epsilon=epsilon, claimed=epsilon, together=at_all, seed=seed)
+               for epsilon, shown, at_all in ((10.0, bound, together), (1.0, 0.5, 0.1)) for seed in range(3)]
+    found = judge_whole(records)
+    assert (found.verdict, found.seeds) == (verdict, 3)
+    assert judge_whole([]).verdict == NOT_MEASURED
 
 
 def watched(caught, refuted):

@@ -239,7 +239,7 @@ def gaussian_mean_bound(scores: np.ndarray, included: np.ndarray, *, delta: floa
     scores, included: (m,), in units of the noise's standard deviation in a score, which is known. What a one-sided
     confidence bound leaves of the difference of means is mu. Scores should spread about their means as the noise does,
     by 1; where they spread more, the confidence bound is wider.
-    Assumes Gaussian noise of known scale, and nearly orthogonal canaries: their scores are then nearly independent.
+    Assumes Gaussian noise of known scale. It knows no coin, so what canaries have in common falls on both groups alike.
     Noise below that scale is not seen here: look at the spread.   Source: Agrawal et al. 2026, who estimate the scale.
     """
     groups = scores[included], scores[~included]
@@ -268,33 +268,43 @@ def bounds(guessing: np.ndarray, fitted: np.ndarray, included: np.ndarray, *, th
 ONE_RUN, F_DP, GAUSSIAN_DP, GAUSSIAN_MEAN = "one run", "f-DP in one run", "Gaussian DP", "Gaussian mean"
 BOUNDS = {ONE_RUN: "nothing of the mechanism", F_DP: "a Gaussian trade-off curve",
           GAUSSIAN_DP: "that, and independent canaries",
-          GAUSSIAN_MEAN: "Gaussian noise of known scale, and nearly orthogonal canaries"}  # what each assumes
+          GAUSSIAN_MEAN: "Gaussian noise of known scale"}  # what each assumes
 
 
-def shift(privacy: PrivacyConfig) -> float:
-    """What being in adds to an ideal canary's score on average, in units of its noise: q T C / (sigma C sqrt(T))."""
-    return privacy.sampling_rate * math.sqrt(privacy.steps) / privacy.noise_multiplier
+def shift(*mechanisms) -> float:
+    """What being in adds to an ideal canary's score on average, in units of its noise.
+
+    Of one mechanism it is q T C / (sigma C sqrt(T)), and the score a sum over its T steps. Of several it is the root of
+    their squares' sum, and the score a sum of theirs, each by its own shift: no other weights tell in from out better.
+    mechanisms: with noise_multiplier, sampling_rate and steps.
+    """
+    return math.hypot(*(each.sampling_rate * math.sqrt(each.steps) / each.noise_multiplier for each in mechanisms))
 
 
-def ideal_scores(privacy: PrivacyConfig, canaries: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def ideal_scores(mechanisms: Sequence, canaries: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Scores and coins, (m,), of canaries with orthogonal gradients of length C, among records that are known."""
-    included = rng.random(canaries) < 0.5
-    drawn = rng.binomial(privacy.steps, privacy.sampling_rate, canaries) * included
-    return drawn / (privacy.noise_multiplier * math.sqrt(privacy.steps)) + rng.standard_normal(canaries), included
+    included, scores = rng.random(canaries) < 0.5, rng.standard_normal(canaries)
+    for each in mechanisms:
+        drawn = rng.binomial(each.steps, each.sampling_rate, canaries) * included
+        weight = shift(each) / shift(*mechanisms)
+        scores += weight * drawn / (each.noise_multiplier * math.sqrt(each.steps))
+    return scores, included
 
 
-def ceilings(privacy: PrivacyConfig, *, canaries: int, audits: int, level: float, rng: np.random.Generator) -> dict:
+def ceilings(mechanisms: Sequence, *, epsilon: float, delta: float, canaries: int, audits: int, level: float,
+             rng: np.random.Generator) -> dict:
     """What each estimator shows of ideal canaries, simulated: by name, the median bound and how many exceed the claim.
 
+    epsilon, delta: claimed of all mechanisms together.
     The median is what the best auditor of this kind may expect, so no audit with as many canaries is to be measured
     against more. Those above the claim are to be a share `level` at most.
     """
     found: list[dict[str, float]] = []
     for _ in range(audits):
-        scores, included = ideal_scores(privacy, canaries, rng)
-        found.append(bounds(scores, scores, included, threshold=shift(privacy) / 2, delta=privacy.delta, level=level))
+        scores, included = ideal_scores(mechanisms, canaries, rng)
+        found.append(bounds(scores, scores, included, threshold=shift(*mechanisms) / 2, delta=delta, level=level))
     return {name: {"median": float(np.median([each[name] for each in found])),
-                   "above": sum(each[name] > privacy.epsilon for each in found), "audits": audits} for name in BOUNDS}
+                   "above": sum(each[name] > epsilon for each in found), "audits": audits} for name in BOUNDS}
 
 
 # One mechanism, many independent trials

@@ -67,10 +67,12 @@ class Directions:
     def _each(self):
         return zip(self.layers.values(), self.activations, self.output_gradients)
 
-    def total(self, which: np.ndarray | slice = slice(None)) -> dict[str, Tensor]:
-        """The sum of these clipped gradients, by parameter. which: (m,) booleans; all of them unless given."""
-        parameters, scale = dict(self.critic.named_parameters()), self.scale[which]
-        weighted = (scale * self.critic(*(each[which] for each in self.rows))).sum()
+    def total(self, which: np.ndarray) -> dict[str, Tensor]:
+        """The sum of some of the clipped gradients, by parameter. which: (m,) booleans."""
+        chosen = torch.from_numpy(which).to(self.scale.device)
+        parameters = dict(self.critic.named_parameters())
+        scores = self.critic(*(each[chosen] for each in self.rows))
+        weighted = (self.scale[chosen] * scores).sum()
         return dict(zip(parameters, torch.autograd.grad(weighted, list(parameters.values()))))
 
     @torch.no_grad()
@@ -109,6 +111,36 @@ class Heard:
     outside: np.ndarray
     own: np.ndarray
 
+    @classmethod
+    def nothing(cls, canaries: int) -> "Heard":
+        """Before the first step."""
+        return cls(*np.zeros((5, canaries)))
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the auditor knows: the data, the canaries, and which of them are in; records as a model takes them."""
+
+    data: loop.Records
+    canaries: loop.Records
+    included: np.ndarray
+
+    def hear(self, heard: Heard, model: nn.Module, noisy_sum: dict[str, Tensor], claimed) -> None:
+        """Add a step to what was heard. model: before the step.  claimed: what is said of its mechanism."""
+        data, directions = (Directions(model, (each.images, each.categories), claimed.clip_norm)
+                            for each in (self.data, self.canaries))
+        heard.released += directions.project(noisy_sum)
+        everyone = np.ones(len(self.data.images), dtype=bool)
+        for each, total in ((heard.data, data.total(everyone)), (heard.inside, directions.total(self.included)),
+                            (heard.outside, directions.total(~self.included))):
+            each += claimed.sampling_rate * directions.project(total)
+        heard.own += directions.lengths.double().square().cpu().numpy()
+
+
+def _some(records, which):
+    rows = torch.from_numpy(np.flatnonzero(which)).to(records.images.device)
+    return loop.Records(records.images[rows], records.categories[rows])
+
 
 def audited_run(config: RunConfig, claimed: PrivacyConfig, images: np.ndarray, labels: np.ndarray, canaries: int,
                 rng: np.random.Generator) -> tuple[Heard, np.ndarray]:
@@ -121,21 +153,15 @@ def audited_run(config: RunConfig, claimed: PrivacyConfig, images: np.ndarray, l
     loud, names = chosen(canaries, images.shape[1:], config.latent.categories, rng)
     data, all_canaries = (loop.on_device(replace(config, privacy=replace(config.privacy, records=len(each[0]))), *each)
                           for each in ((images, labels), (loud, names)))
-    inside = _some(all_canaries, np.flatnonzero(included))
+    inside = _some(all_canaries, included)
     records = loop.Records(torch.cat([data.images, inside.images]), torch.cat([data.categories, inside.categories]))
-    heard = Heard(*np.zeros((5, canaries)))
+    heard, known = Heard.nothing(canaries), Known(data, all_canaries, included)
 
     def private_mean(model: nn.Module, inputs: tuple[Tensor, Tensor], *, expected_batch: int,
                      **public) -> dict[str, Tensor]:
         """As mechanism.noisy_mean. The batch is passed on unseen: what the auditor knows of the data, they know."""
         released = steps.noisy_mean(model, inputs, expected_batch=expected_batch, **public)
-        of_data, directions = (Directions(model, (each.images, each.categories), claimed.clip_norm)
-                               for each in (data, all_canaries))
-        heard.released += expected_batch * directions.project(released)
-        for each, total in ((heard.data, of_data.total()), (heard.inside, directions.total(included)),
-                            (heard.outside, directions.total(~included))):
-            each += claimed.sampling_rate * directions.project(total)
-        heard.own += directions.lengths.double().square().cpu().numpy()
+        known.hear(heard, model, {name: expected_batch * mean for name, mean in released.items()}, claimed)
         return released
 
     state = new_state(config, device())
@@ -144,15 +170,10 @@ def audited_run(config: RunConfig, claimed: PrivacyConfig, images: np.ndarray, l
     return heard, included
 
 
-def _some(records, rows):
-    chosen_rows = torch.from_numpy(rows).to(records.images.device)
-    return loop.Records(records.images[chosen_rows], records.categories[chosen_rows])
-
-
 KNOWS_DATA, SEES_RELEASES = "knows the data", "sees releases"
 
 
-def guessing(heard: Heard, claimed: PrivacyConfig) -> dict[str, np.ndarray]:
+def guessing(heard: Heard, claimed) -> dict[str, np.ndarray]:
     """Scores (m,) for guesses, by auditor. Neither has seen a coin, so both subtract half of the other canaries.
 
     The definition's auditor knows every record but the canaries, though not the draws, and subtracts what the data adds
@@ -162,35 +183,43 @@ def guessing(heard: Heard, claimed: PrivacyConfig) -> dict[str, np.ndarray]:
     return {KNOWS_DATA: heard.released - expected - heard.data, SEES_RELEASES: heard.released - expected}
 
 
-def fitted(heard: Heard, included: np.ndarray, claimed: PrivacyConfig) -> np.ndarray:
+def fitted(heard: Heard, included: np.ndarray, claimed) -> np.ndarray:
     """Scores (m,) in units of the claimed noise, for the Gaussian estimators.
 
     Each canary's is what the definition's adversary computes, who knows every other record, and so every other coin.
     """
     others = heard.inside - included * claimed.sampling_rate * heard.own
-    noise = claimed.noise_multiplier * claimed.clip_norm * np.sqrt(heard.own)
-    return (heard.released - heard.data - others) / noise
+    return (heard.released - heard.data - others) / noise(heard, claimed)
 
 
-def outcome(heard: Heard, included: np.ndarray, claimed: PrivacyConfig, levels: dict[str, float]) -> dict[str, dict]:
+def noise(heard: Heard, claimed) -> np.ndarray:
+    """Standard deviation (m,) of the claimed noise in what was heard."""
+    return claimed.noise_multiplier * claimed.clip_norm * np.sqrt(heard.own)
+
+
+def length(heard: Heard, claimed) -> float:
+    """Of the canaries' clipped gradients, root mean square in units of C: 1, if all were always clipped."""
+    return float(np.sqrt(heard.own.mean() / claimed.steps) / claimed.clip_norm)
+
+
+def outcome(guesses: dict[str, np.ndarray], scores: np.ndarray, included: np.ndarray, *, shift: float, delta: float,
+            levels: dict[str, float]) -> dict[str, dict]:
     """By auditor, what was guessed and all bounds that the auditor may compute, at each of the levels, by their names.
 
+    guesses: scores (m,) for guessing, by auditor.  scores: fitted ones, (m,).  shift: of an ideal canary.
     fit: of the auditor who knows the data, the difference of means and the spreads about them, in units of the noise,
-    beside the shift of an ideal canary; length: of the canaries' clipped gradients, in units of C.
+    beside that shift.
     """
-    scores = fitted(heard, included, claimed)
     found: dict[str, dict] = {}
-    for auditor, guesses in guessing(heard, claimed).items():
-        found[auditor] = {"correct": audit.correct_guesses(guesses, included),
+    for auditor, guessed in guesses.items():
+        found[auditor] = {"correct": audit.correct_guesses(guessed, included),
                           "guesses": 2 * audit.guessed(len(included))}
         for name, level in levels.items():
-            bounds = audit.bounds(guesses, scores, included, threshold=audit.shift(claimed) / 2, delta=claimed.delta,
-                                  level=level)
+            bounds = audit.bounds(guessed, scores, included, threshold=shift / 2, delta=delta, level=level)
             if auditor != KNOWS_DATA:  # the Gaussian ones take the data's part for known
                 bounds = {estimator: bounds[estimator] for estimator in (audit.ONE_RUN, audit.F_DP)}
             found[auditor][name] = bounds
     inside, outside = scores[included], scores[~included]
-    found[KNOWS_DATA]["fit"] = {"shift": float(inside.mean() - outside.mean()), "ideal": audit.shift(claimed),
-                                "spread_in": float(inside.std(ddof=1)), "spread_out": float(outside.std(ddof=1)),
-                                "length": float(np.sqrt(heard.own.mean() / claimed.steps) / claimed.clip_norm)}
+    found[KNOWS_DATA]["fit"] = {"shift": float(inside.mean() - outside.mean()), "ideal": shift,
+                                "spread_in": float(inside.std(ddof=1)), "spread_out": float(outside.std(ddof=1))}
     return found

@@ -109,6 +109,18 @@ def judge_closeness(records: list[Record]) -> Verdict:
                    measured + stale(records), min(map(len, found.values())))
 
 
+def judge_whole(records: list[Record]) -> Verdict:
+    """No bound of a whole run is above its claim, at the shared level; and judge_closeness; in part, if one of the two.
+    """
+    close = judge_closeness(records)
+    if close.verdict == NOT_MEASURED:
+        return close
+    bounds = [bound > record.metrics["claimed"] for record in records
+              for found in record.metrics["audits"].values() for bound in found["together"].values()]
+    return Verdict(of_parts([not any(bounds), close.verdict == HOLDS]),
+                   f"bounds above the claim: {sum(bounds)} of {len(bounds)}; {close.measured}", close.seeds)
+
+
 def judge_mutants(records: list[Record]) -> Verdict:
     """Every mutant is refuted, and the library as it is is not; in part, if one of the two."""
     if not records:
@@ -138,6 +150,13 @@ CLAIMS = (
           + " and ".join(f"{least:g} or more at epsilon {claimed:g}" for claimed, least in CLOSE.items())
           + f", each at level {study.LEVEL:g}. In part, if at one of them.",
           study="audit", where="four-estimators", judge=judge_closeness, admits=on_mnist),
+    Claim(who=BOOK, words="One run of the whole method shows most of its epsilon",
+          rule="No audit of the noisy sums, the reader and the critic together bounds a run's epsilon above what it "
+          "claims; and the median over seeds of what the difference of means shows is "
+          + " and ".join(f"{least:g} or more at epsilon {claimed:g}" for claimed, least in CLOSE.items())
+          + f", each at level {study.LEVEL:g}. In part, if one of the two.",
+          study="audit", where="the-whole-method", judge=judge_whole,
+          admits=partial(on_mnist, kind=study.WHOLE.kind)),
     Claim(who=BOOK, words="Broken mechanisms are seen through as they train",
           rule="Every mutant of the mechanism is refuted within a run, and no run of the library as it is. In part, if "
           "one of the two.",

@@ -16,7 +16,7 @@ from dpgan_lib.gan.state import device, new_state
 from dpgan_lib.measures import classifiers
 from dpgan_lib.privacy.streams import stream
 
-SWAPS = 999  # random ones of the permutation test: its p-value is at least 1 / (SWAPS + 1)
+SWAPS = 9_999  # random ones of the permutation test: its p-value is at least 1 / (SWAPS + 1)
 QUANTILES = np.linspace(0, 1, 51)  # that stand for a distribution of distances
 CONFIDENCE = 0.95
 

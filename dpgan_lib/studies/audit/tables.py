@@ -139,6 +139,23 @@ def gap_table(records: list[Record]) -> str:
                        "shift, of the ideal one", "spread: out, in (noise alone: 1)"], body)
 
 
+def whole_table(records: list[Record]) -> str:
+    """Each part of runs by the whole method, and all of them together, as HTML."""
+    body = []
+    for record in records:
+        together = record.metrics["audits"][canaries.KNOWS_DATA] | {"epsilon": record.metrics["claimed"]}
+        for name, found in {**record.metrics["parts"], "all of it": together}.items():
+            fit, bounds = found["fit"], found["bounds"]
+            body.append(html.table_row(f"{cards.run_name(record)}: {name}", [
+                f"{found['epsilon']:.2f}", f"{audit.epsilon_of_mu(fit['ideal'], DELTA):.2f}",
+                f"{bounds[audit.GAUSSIAN_MEAN]:.2f}", f"{bounds[audit.F_DP]:.2f}", f"{bounds[audit.ONE_RUN]:.2f}",
+                f"{fit['shift'] / fit['ideal']:.1%}"]))
+    return html.table(f"Part by part: epsilon from below (delta = {numbers.plain(DELTA)}, add/remove), each at level "
+                      f"{LEVEL:g}",
+                      ["run: part", "claimed", "of one score, known exactly", audit.GAUSSIAN_MEAN, audit.F_DP,
+                       audit.ONE_RUN, "shift, of the ideal one"], body)
+
+
 def controls_table(records: list[Record]) -> str:
     """Tests of the mechanism alone, counted, as HTML. records: private ones."""
     body = [html.table_row(cards.run_name(record),
