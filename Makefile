@@ -24,7 +24,8 @@ PARAMETERS = -p profile '$(PROFILE)' -p dataset '$(DATASET)' -p epsilon '$(EPSIL
 
 # A file's tests, and a notebook's cells, run in order on one worker; a worker is one thread. One that crashes, or whose
 # test hangs, is not replaced: its test is named and the run ends (with loadfile, the rest would be waited for forever).
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --max-worker-restart 0 --durations=20
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder \
+    --max-worker-restart 0 --durations=40
 TESTS_fast = -m 'not full' tests
 TESTS_full = --nbval --nbval-current-env --nbval-sanitize-with=tests/nbval_sanitize.cfg --nbval-cell-timeout=120 \
     notebooks tests

@@ -19,10 +19,17 @@ ROOT = Path(__file__).resolve().parent.parent
 FULL = {"browser", "page", "site", "real_mnist"}
 
 
+# Files of minutes, longest first: begun at the end, one would keep its worker when the others have nothing left.
+LONGEST = ("test_workflow.py", "test_whole_run.py", "test_browser.py", "test_kills.py", "test_exact.py", "test_faces.py",
+           "test_audit_whole.py", "test_accounting.py", "test_laws.py", "test_sweep.py")
+
+
 def pytest_collection_modifyitems(items):
     for item in items:
         if FULL & set(getattr(item, "fixturenames", ())):
             item.add_marker("full")
+    place = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(LONGEST)))
 
 
 @pytest.fixture(autouse=True, scope="session")
