@@ -14,8 +14,9 @@
 # # Audits: how much of a leak can be shown
 #
 # After this chapter you can test a generator for copies of its training images, prove from a single training run that a
-# mechanism's epsilon is *at least* so large, say how large that proof could have become at best and what each assumption
-# adds to it, see through a broken mechanism while it trains, and tell an attack that failed from privacy that holds.
+# mechanism's epsilon is *at least* so large, say how large that proof could have become at best and what each
+# assumption adds to it, see through a broken mechanism while it trains, and tell an attack that failed from privacy
+# that holds.
 #
 # **What the paper claims.** GANs may memorise training samples, and the paper's "synthetic data does not reveal
 # individual data points": differential privacy is said to prevent memorisation {cite}`rewording`.
@@ -69,10 +70,11 @@ from dpgan_lib.studies.audit import claims, figures, memorisation, watch, whole
 from dpgan_lib.studies.audit.alone import TEST_LEVEL
 
 # %% [markdown]
-# Three generators are trained at your epsilon: one whose images are looked at for memorisation, one with canaries in its
-# training set, which is audited, and one with canaries by this book's whole method. Epsilon is a total for a training run, at the delta printed below, for adding or
-# removing one image with its label, by the PLD accountant. Beside each of the first two stands one without privacy: nothing
-# can be said to be prevented that does not happen otherwise.
+# Three generators are trained at your epsilon: one whose images are looked at for memorisation, one with canaries in
+# its training set, which is audited, and one with canaries by this book's whole method. Epsilon is a total for a
+# training run, at the delta printed below, for adding or removing one image with its label, by the PLD accountant.
+# Beside each of the first two stands one without privacy: nothing can be said to be prevented that does not happen
+# otherwise.
 
 # %%
 asked = study.Memorisation(epsilon=epsilon, dataset=dataset, profile=profile, seed=seed)
@@ -88,8 +90,8 @@ print(cards.status(record))
 # A test that has never found anything proves nothing when it finds nothing. So the GANs here are built to memorise: few
 # training images, a step of the generator after each of the critic's, and a critic whose weights are bounded by nothing
 # but its slope. These settings were chosen on runs without privacy, with seeds 0 and 1, until the test below saw what
-# they had learnt by heart; no private run had a say. The images are dealt out at random into parts of equal size: one to train on, one that is *held out*, and two for the attacks at the end. Any
-# image could have been in any part.
+# they had learnt by heart; no private run had a say. The images are dealt out at random into parts of equal size: one
+# to train on, one that is *held out*, and two for the attacks at the end. Any image could have been in any part.
 
 # %% tags=["hide-input"]
 Markdown(cards.source(memorisation.deal))
@@ -143,11 +145,11 @@ for name, is_private in (("private", True), ("without", False)):
     glue(f"found_{name}", str(sum(each in found for each in runs)), display=False)
 
 # %% [markdown]
-# By Holm's correction for all runs in the table, the test finds memorisation in {glue:text}`found_without` of
-# the {glue:text}`without` runs without privacy, and in {glue:text}`found_private` of the {glue:text}`private` private ones.
-# Where it finds it in none of the former, private runs that show none say nothing about privacy: what did not happen was
-# not prevented. A private run that does show it speaks against the paper's "prevents", not against differential privacy:
-# a finite epsilon bounds what can be learnt of an image, and a large one allows much.
+# By Holm's correction for all runs in the table, the test finds memorisation in {glue:text}`found_without` of the
+# {glue:text}`without` runs without privacy, and in {glue:text}`found_private` of the {glue:text}`private` private ones.
+# Where it finds it in none of the former, private runs that show none say nothing about privacy: what did not happen
+# was not prevented. A private run that does show it speaks against the paper's "prevents", not against differential
+# privacy: a finite epsilon bounds what can be learnt of an image, and a large one allows much.
 #
 # The last column keeps us honest. A generator that learnt nothing has nothing to give away, and noise alone passes
 # every test of memorisation. It is the accuracy, on the held-out images, of a logistic regression that was trained on
@@ -219,8 +221,8 @@ Markdown(cards.source(planted.chosen))
 
 # %% [markdown]
 # In every step the auditor projects what the mechanism releases on a canary's clipped gradient, and adds up over the
-# steps. That is the canary's score. The scores at the top are guessed to be in, as many at the bottom to be out, and the
-# rest is left open. How many was fixed beforehand, from $m$ alone, on simulated scores:
+# steps. That is the canary's score. The scores at the top are guessed to be in, as many at the bottom to be out, and
+# the rest is left open. How many was fixed beforehand, from $m$ alone, on simulated scores:
 
 # %% tags=["hide-input"]
 Markdown(cards.source(audit.guessed) + "\n\n" + cards.source(audit.correct_guesses))
@@ -252,8 +254,8 @@ print(f"clip norm C = {privacy.clip_norm}, noise multiplier sigma = {privacy.noi
 #
 # *One run* is {eq}`eq-one-run` itself. *f-DP in one run* {cite}`fdpaudit` assumes that the mechanism's trade-off curve
 # $f$ is a Gaussian's, and asks which laws of the number of right guesses it allows. Turn the coin of a canary that was
-# guessed right: the same release now counts one right guess less. So with $p_j$ for the probability of $j$ right guesses
-# of $r$,
+# guessed right: the same release now counts one right guess less. So with $p_j$ for the probability of $j$ right
+# guesses of $r$,
 #
 # ```{math}
 # :label: eq-fdp
@@ -339,8 +341,8 @@ glue("patch", str(planted.PATCH), display=False)
 
 # %% [markdown]
 # So of the claim, epsilon {glue:text}`epsilon_asked` at delta {glue:text}`delta`, this run shows {glue:text}`shown` to
-# whoever takes the noise for Gaussian, and {glue:text}`shown_freely` to whoever assumes nothing. It refutes nothing, and
-# it confirms nothing beyond these numbers.
+# whoever takes the noise for Gaussian, and {glue:text}`shown_freely` to whoever assumes nothing. It refutes nothing,
+# and it confirms nothing beyond these numbers.
 #
 # **What the rest is made of.** Three things lie between a claim and what {eq}`eq-gauss` shows of it.
 #
@@ -364,8 +366,8 @@ HTML(tables.gap_table(private))
 #
 # This book's method ({doc}`05_mnist_tradeoff`) spends its epsilon in four places: on the noisy sums that prototypes are
 # made of, on the mean embedding, on the reader's steps and on the critic's. An auditor can listen to each of them, and
-# then add up. Say a canary's score in part $k$ is $N(\mu_k, 1)$ if it is in and $N(0, 1)$ if it is out. The best test of
-# all parts weighs each score by its $\mu_k$, and the sum, divided by its own spread, has the shift
+# then add up. Say a canary's score in part $k$ is $N(\mu_k, 1)$ if it is in and $N(0, 1)$ if it is out. The best test
+# of all parts weighs each score by its $\mu_k$, and the sum, divided by its own spread, has the shift
 #
 # ```{math}
 # :label: eq-parts
@@ -405,11 +407,12 @@ assert all(bound <= each.metrics["claimed"] for each in heard
 
 # %% [markdown]
 # In the lines of a part, "claimed" is what the accountant says of that part alone; in the last line of a run, of all
-# together. The parts' epsilons do not add up to it: what adds up are, nearly, the squares of the shifts in {eq}`eq-parts`.
-# The last column says how much of its ideal shift a part really showed. In the prototypes a record keeps some of its
-# length for the deformation that it was aligned by, and these canaries use little of it. The rest, either way, is luck
-# as long as the bounds at the shared level stay below the claims, which was asserted above for whole runs. A part's bound
-# is made at its own level: it is too high one time in twenty, and some line of this table may well be.
+# together. The parts' epsilons do not add up to it: what adds up are, nearly, the squares of the shifts in
+# {eq}`eq-parts`. The last column says how much of its ideal shift a part really showed. In the prototypes a record
+# keeps some of its length for the deformation that it was aligned by, and these canaries use little of it. The rest,
+# either way, is luck as long as the bounds at the shared level stay below the claims, which was asserted above for
+# whole runs. A part's bound is made at its own level: it is too high one time in twenty, and some line of this table
+# may well be.
 #
 # ## Controls: mechanisms that are broken
 #
@@ -429,9 +432,9 @@ print(f"the scores of canaries that are out spread by {found['fit']['spread_out'
 # %% [markdown]
 # Gaussian DP sees it: without noise, hardly a canary is on the wrong side of the threshold. The Gaussian mean does not,
 # though it shows most of a mechanism that keeps its word: it takes the noise for what was claimed, and that is what is
-# broken here. The scores' spread says that its assumption fails. And the guesses of {eq}`eq-one-run` suffer from what no
-# noise hides any more: whoever knows no coin meets all other canaries in each score. So no estimator makes the others
-# idle.
+# broken here. The scores' spread says that its assumption fails. And the guesses of {eq}`eq-one-run` suffer from what
+# no noise hides any more: whoever knows no coin meets all other canaries in each score. So no estimator makes the
+# others idle.
 #
 # **Half of the noise.** That is a subtler fault, and what a bound from below shows of it may still lie below the claim. But a claim says more than one pair
 # $(\varepsilon, \delta)$: it is the whole trade-off curve $f$ that $\sigma$, $q$ and $T$ promise {cite}`dong`. Without
@@ -458,22 +461,22 @@ assert sum(each["refuted"] for each in halved) > sum(each["tests"] for each in h
 # ## Watching a run
 #
 # Real mechanisms break in other ways: a bias gets no noise, a batch is cut to a shape, a resumed run spends its budget
-# once more. Most of this changes no score by much. But an auditor can choose the run that they audit, and watch it. Ours
-# chooses a training set of a few canaries and no data, and next to no noise. Then each noisy sum shows
-# which canaries were drawn, and what is left is the noise itself. So everything that the accountant takes for granted
-# can be looked at, step by step: the sizes of batches, the length of what each canary adds, the noise's spread, shape
-# and independence, the number of releases, and whether the weights follow from the releases alone. The training is
-# stopped, resumed, killed and resumed once more.
+# once more. Most of this changes no score by much. But an auditor can choose the run that they audit, and watch it.
+# Ours chooses a training set of a few canaries and no data, and next to no noise. Then each noisy sum shows which
+# canaries were drawn, and what is left is the noise itself. So everything that the accountant takes for granted can be
+# looked at, step by step: the sizes of batches, the length of what each canary adds, the noise's spread, shape and
+# independence, the number of releases, and whether the weights follow from the releases alone. The training is stopped,
+# resumed, killed and resumed once more.
 
 # %% tags=["hide-input"]
 Markdown(cards.source(watch.Auditor.look))
 
 # %% [markdown]
 # The auditor stops at the first thing that a correct run hardly ever does. Looking at every step would find something
-# sooner or later; so the level of step $t$'s tests is shrunk by $t (t + 1)$, and the sizes of batches are a bet, at fair
-# odds, whose winnings exceed $1 / \alpha$ with probability $\alpha$ at most, however long one plays
-# {cite}`sequentialaudit`. Here is every mutant of the mechanism that the library's tests know, and the step that gave it
-# away:
+# sooner or later; so the level of step $t$'s tests is shrunk by $t (t + 1)$, and the sizes of batches are a bet, at
+# fair odds, whose winnings exceed $1 / \alpha$ with probability $\alpha$ at most, however long one plays
+# {cite}`sequentialaudit`. Here is every mutant of the mechanism that the library's tests know, and the step that gave
+# it away:
 
 # %% tags=["hide-input"]
 seen = registry.obtain("audit", study.Watched(profile=profile))
@@ -530,18 +533,20 @@ HTML(tables.attacks_table(records))
 # ## What it costs, and where it breaks
 #
 # * **An audit proves too little.** It bounds epsilon from below. The proof from above is the accountant's.
-# * **Without assumptions the ceiling grows slowly.** To refute one more nat by {eq}`eq-one-run` takes about $e$ times as
-#   many canaries. No such audit of this size can tell a claim of epsilon 10 from a claim of 100.
-# * **With assumptions it is no longer a proof.** The Gaussian estimators believe that the noise is what it claims to be.
-#   A mechanism that hides its leak from one projection, and shows it to another test, has a larger epsilon than they say.
-# * **Most of each batch is canaries.** What is audited is the code and the accounting, not the weights that somebody will download.
+# * **Without assumptions the ceiling grows slowly.** To refute one more nat by {eq}`eq-one-run` takes about $e$ times
+#   as many canaries. No such audit of this size can tell a claim of epsilon 10 from a claim of 100.
+# * **With assumptions it is no longer a proof.** The Gaussian estimators believe that the noise is what it claims to
+#   be. A mechanism that hides its leak from one projection, and shows it to another test, has a larger epsilon than
+#   they say.
+# * **Most of each batch is canaries.** What is audited is the code and the accounting, not the weights that somebody
+#   will download.
 # * **The positive control was looked for.** Weights clipped to a box, as in the paper, memorised nothing that the test
-#   could see, neither with 300 images nor with 30. With bounded operator norms and a step of the generator after each of
-#   the critic's, 20, 50 and 100 images were tried, with one seed each; all three were given away, 50 most clearly. So
-#   the test is known to work for GANs of that kind, and private GANs of that kind are what it then speaks of.
+#   could see, neither with 300 images nor with 30. With bounded operator norms and a step of the generator after each
+#   of the critic's, 20, 50 and 100 images were tried, with one seed each; all three were given away, 50 most clearly.
+#   So the test is known to work for GANs of that kind, and private GANs of that kind are what it then speaks of.
 # * **The audited runs are no runs for use.** They have few records, so each batch holds a large share of them, and the
-#   first kind takes few steps too. That was chosen so that an audit is affordable and its sums lose little; an audit of a
-#   run with the batches of {doc}`05_mnist_tradeoff` would show less of its epsilon.
+#   first kind takes few steps too. That was chosen so that an audit is affordable and its sums lose little; an audit of
+#   a run with the batches of {doc}`05_mnist_tradeoff` would show less of its epsilon.
 # * **All of this reads data.** Nearest neighbours and attacks look at training images. On private data they would be
 #   releases of their own, and no epsilon here covers them. MNIST is public.
 # * **A seeded run is a demonstration, not a release.**
@@ -555,7 +560,8 @@ HTML(tables.attacks_table(records))
 # 3. The second auditor does not know the data. Name two ways to help it that do not need the data.
 # 4. A generator copies every training image, but shifts it by three pixels. What do the swap test and the two attacks
 #    say?
-# 5. Run the chapter with three times the canaries. What happens to the ceiling of each estimator, and what to the bounds?
+# 5. Run the chapter with three times the canaries. What happens to the ceiling of each estimator, and what to the
+#    bounds?
 #
 # ````{dropdown} Solution 1
 # $(e^\varepsilon / (1 + e^\varepsilon))^r = \alpha$ at level $\alpha$, so $\varepsilon = - \log (\alpha^{-1/r} - 1)$,
@@ -581,8 +587,8 @@ HTML(tables.attacks_table(records))
 #
 # ````{dropdown} Solution 5
 # With all guesses right, {eq}`eq-one-run` rises by almost $\log 3$, as in solution 1; its bound rises by less, for more
-# guesses make surer of the same rate of right ones. The Gaussian mean's distance from its limit shrinks by $\sqrt 3$, and
-# the real run's by less: more canaries meet more often.
+# guesses make surer of the same rate of right ones. The Gaussian mean's distance from its limit shrinks by $\sqrt 3$,
+# and the real run's by less: more canaries meet more often.
 # ````
 
 # %% tags=["hide-cell"]
