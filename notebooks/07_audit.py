@@ -433,11 +433,11 @@ print(f"the scores of canaries that are out spread by {found['fit']['spread_out'
 # Gaussian DP sees it: without noise, hardly a canary is on the wrong side of the threshold. The Gaussian mean does not,
 # though it shows most of a mechanism that keeps its word: it takes the noise for what was claimed, and that is what is
 # broken here. The scores' spread says that its assumption fails. And the guesses of {eq}`eq-one-run` suffer from what
-# no noise hides any more: whoever knows no coin meets all other canaries in each score. So no estimator makes the
-# others idle.
+# no noise hides any more: whoever knows no coin meets all other canaries in each score. So each
+# estimator sees something that the others miss.
 #
-# **Half of the noise.** That is a subtler fault, and what a bound from below shows of it may still lie below the claim. But a claim says more than one pair
-# $(\varepsilon, \delta)$: it is the whole trade-off curve $f$ that $\sigma$, $q$ and $T$ promise {cite}`dong`. Without
+# **Half of the noise.** That is a subtler fault, and what a bound from below shows of it may still lie below the claim.
+# But a claim says more than one pair $(\varepsilon, \delta)$: it is the whole trade-off curve $f$ that $\sigma$, $q$ and $T$ promise {cite}`dong`. Without
 # data, and with gradients along the axes, canaries are *independent* trials of the mechanism: each has noise of its own
 # and a coin of its own. So errors can be counted, and Clopper-Pearson's intervals hold.
 
@@ -490,9 +490,9 @@ assert all(each["step"] is None for each in seen.metrics["correct"])
 glue("watched_steps", str(watch.STEPS), display=False)
 
 # %% [markdown]
-# Three of these need a word. *Small gradients stretched to C* is private all the same; the auditor sees that it is not
+# Two of these need a word. *Small gradients stretched to C* is private all the same; the auditor sees that it is not
 # the algorithm that was described. *Noise shared between epsilons* cannot be seen in one run, whatever its length: the
-# auditor had looked at one step of another run before. And what is not in this list at all: faults of what comes before
+# auditor had looked at one step of another run before. Not in this list at all are faults of what comes before
 # the critic's first step. The audit of the whole method hears those sums, but it would not notice prototypes that are
 # aligned to images without noise: the canaries would still add what they add. That takes two runs on neighbouring data,
 # which is what the library's tests compare.
