@@ -108,7 +108,7 @@ Markdown(cards.source(channels.mutual_information))
 # %% tags=["hide-input"]
 Markdown(cards.source(channels.confusion))
 
-# %% mystnb={"image": {"alt": "Three square tables of shades, codes against images: one shade everywhere, a faint diagonal, a bright diagonal"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Three square tables of shades, codes against images: one shade everywhere, a faint diagonal, a bright diagonal"}}
 accuracies = (0.1, 0.5, 0.9)
 figures.channels({f"a = {a}": channels.confusion(10, a) for a in accuracies})
 
@@ -263,7 +263,7 @@ curves = {name: (channels.learn(*lesson[:2], 120, lesson[2]),
                  channels.mutual_information(lesson[0]))
           for name, lesson in lessons.items()}
 
-# %% mystnb={"image": {"alt": "Six small panels: the bound rises with the reader's steps towards the dotted line of the exact information, reaches it in five, and levels off well below it in one, where the reader sees x alone and the truth needs its square"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Six small panels: the bound rises with the reader's steps towards the dotted line of the exact information, reaches it in five, and levels off well below it in one, where the reader sees x alone and the truth needs its square"}}
 figures.learning(curves)
 
 # %%
@@ -315,7 +315,7 @@ for noise in noises:
     best.append(channels.bound(p, channels.gaussian_reader(p, c, floor)))
 assert np.all(np.array(best) < exact)
 
-# %% mystnb={"image": {"alt": "Information against noise: the exact curve falls from four nats to zero, the bound of the best Gaussian reader is capped below three nats on the left, close beneath the curve in the middle, and below zero on the right"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Information against noise: the exact curve falls from four nats to zero, the bound of the best Gaussian reader is capped below three nats on the left, close beneath the curve in the middle, and below zero on the right"}}
 panels([{"title": "A uniform code, read by a mean and a spread", "linear": "y",
                  "xlabel": "noise (standard deviation)", "ylabel": "nats",
                  "curves": {"exact I(c; x)": (noises, exact),
@@ -379,7 +379,7 @@ Markdown(f"{cards.run_caption(record)} {tables.run_name(tables.row(record)).capi
 # category does. Uncurated: the first draw. Beside a row stands the digit that a judge sees most often in images of that
 # category, and the share of them in which it does.
 
-# %% mystnb={"image": {"alt": "A grid of generated images: ten rows, each a category with its commonest name, and ten columns of fixed noise"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "A grid of generated images: ten rows, each a category with its commonest name, and ten columns of fixed noise"}}
 figures.code_grids(*tables.grids([record]))
 
 # %% [markdown]
@@ -417,7 +417,7 @@ Markdown(cards.source(codes.readers) + "\n\n" + cards.source(codes.teach))
 # code, so it may exceed the category's entropy. At $\lambda = 0$ nobody trains $Q$, and its bound says nothing about
 # $G$.
 
-# %% mystnb={"image": {"alt": "The bound L_I in nats against critic steps, one curve for each lambda, with the entropy of the category as a level line"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "The bound L_I in nats against critic steps, one curve for each lambda, with the entropy of the category as a level line"}}
 paper = [each for each in records if each.config.seed == seed
          and not each.config.model.conditional
          and math.isinf(each.config.privacy.epsilon)] or [record]
@@ -437,7 +437,7 @@ who = {"posterior": "Q itself", "independent": "a new network",
 cap = math.log(2) - latent.LOG_STD_RANGE[0] - 0.5 * math.log(2 * math.pi)
 caps = {"cap of the category": H, "cap of the continuous codes": 2 * cap}
 
-# %% mystnb={"image": {"alt": "Two panels against lambda: the share of categories read right by three readers, with chance as a level line, and the nats that a new network reads from the category and from the continuous codes, with their caps"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Two panels against lambda: the share of categories read right by three readers, with chance as a level line, and the nats that a new network reads from the category and from the continuous codes, with their caps"}}
 figures.against_weight([
     {"title": "Who reads the category of a new image?", "ylabel": "share read right",
      "series": tables.series(rows, who, **without), "lines": {"chance": 0.1}},
@@ -473,7 +473,7 @@ if known:
 # %% [markdown]
 # Numbers do not show what a code looks like. One run for each $\lambda$, the same seed, uncurated:
 
-# %% mystnb={"image": {"alt": "Grids of generated images, one for each lambda: rows are categories with their commonest names, columns are fixed noise; rows alike without the information term, and different with it"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Grids of generated images, one for each lambda: rows are categories with their commonest names, columns are fixed noise; rows alike without the information term, and different with it"}}
 figures.code_grids(*tables.grids(paper))
 
 # %% [markdown]
@@ -483,7 +483,7 @@ figures.code_grids(*tables.grids(paper))
 # it is asked (its purity is one), so NMI and the number of digits drawn stand beside it; a run that draws fewer than
 # five of the ten counts as collapsed.
 
-# %% mystnb={"image": {"alt": "Purity and normalised mutual information of categories and digits against lambda, every seed a mark, with the judge's ceiling on real digits as level lines"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Purity and normalised mutual information of categories and digits against lambda, every seed a mark, with the judge's ceiling on real digits as level lines"}}
 figures.against_weight([
     {"title": "Is a category a digit?", "ylabel": "agreement",
      "series": tables.series(rows, {"purity": "purity", "nmi": "NMI"}, **without),
@@ -493,14 +493,14 @@ figures.against_weight([
 # %% [markdown]
 # Every run, none left out. Shares are in percent, and bounds are those of the new network:
 
-# %%
+# %% tags=["hide-input"]
 chosen = [row for row in rows if row.items() >= without.items()]
 HTML(tables.table(chosen or rows, "Runs without labels and without privacy"))
 
 # %% [markdown]
 # And what each category was named, for the seeds of one $\lambda$:
 
-# %% mystnb={"image": {"alt": "Tables in shades, categories against the digits that the judge sees, one for each seed"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Tables in shades, categories against the digits that the judge sees, one for each seed"}}
 seeds = [each for each in records if each.config.optimiser.info_weight
          == config.optimiser.info_weight and tables.row(each).items()
          >= without.items()]
@@ -526,7 +526,7 @@ if known:
 # Two numbers were left free. Here one of them moves along a row, from $-1$ to $1$, while $z$, the category and the
 # other number stand still. (The first draws, uncurated.)
 
-# %% mystnb={"image": {"alt": "Two blocks of generated digits, one for each continuous code; along a row the code moves from minus one to one and all else stands still"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Two blocks of generated digits, one for each continuous code; along a row the code moves from minus one to one and all else stands still"}}
 generator = generator_of(record)
 figures.sweeps({f"continuous code {which + 1} moves": codes.sweep(
     generator, config.latent, which, 5, np.random.default_rng(seed))
@@ -545,7 +545,7 @@ Markdown(cards.source(codes.slant) + "\n\n" + cards.source(codes.stroke_width))
 # each row's mean, the faintest effect counts. With all else *random*, over images from the prior, an effect counts only
 # if it is large beside everything else that varies. Control needs the second. (Of the two codes, the larger value.)
 
-# %% mystnb={"image": {"alt": "Two panels against lambda, every seed a mark: the largest rank correlation of a continuous code with slant and with stroke width, all else fixed, and all else random"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Two panels against lambda, every seed a mark: the largest rank correlation of a continuous code with slant and with stroke width, all else fixed, and all else random"}}
 figures.against_weight([
     {"title": f"All else {rest}", "ylabel": "largest |rank correlation|",
      "series": tables.series(rows, {f"slant_{rest}": "slant", f"width_{rest}": "stroke width"},
@@ -561,7 +561,7 @@ for name in codes.MEASURES:
 # average over seeds, and by stroke width with {glue:text}`width_1`. Which code moves what is an accident of the seed,
 # and so is the sign:
 
-# %%
+# %% tags=["hide-input"]
 HTML(tables.moves_table(seeds or [record]))
 
 # %% [markdown]
@@ -624,14 +624,14 @@ for _ in range(1000):
 # named by their codes, and is tested on real ones. A line says which loss trained the critic, what $Q$ read, and how many
 # numbers $z$ had.
 
-# %%
+# %% tags=["hide-input"]
 results = [each for each in store.published("mutual_information")
            if each.kind == "infogan"]
 found = [tables.result_row(each) for each in results]
 (HTML(tables.results_table(found)) if found
  else Markdown("No such run is published yet."))
 
-# %% mystnb={"image": {"alt": "Grids of generated images, one for each setting: rows are categories with the digit matched to each, columns are fixed noise"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Grids of generated images, one for each setting: rows are categories with the digit matched to each, columns are fixed noise"}}
 (figures.code_grids(*tables.result_grids(results)) if results
  else Markdown("No such run is published yet."))
 
@@ -639,7 +639,7 @@ found = [tables.result_row(each) for each in results]
 # Where the category is the digit, the two numbers are free for what is left: the rank correlations of above, for every
 # run.
 
-# %%
+# %% tags=["hide-input"]
 (HTML(tables.moves_table(results, tables.result_name)) if results
  else Markdown("No such run is published yet."))
 
@@ -693,7 +693,7 @@ print("information's gradient changed:", changed("information"))
 # **The competition is not the same.** Noise weakens the critic, and the bound has no noise. What does the balance look
 # like at epsilon 10 and 1? (One seed each: a first look.)
 
-# %% mystnb={"image": {"alt": "Two panels against lambda, one series for each epsilon: the share of categories that a new network reads right, and their normalised mutual information with digits"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Two panels against lambda, one series for each epsilon: the share of categories that a new network reads right, and their normalised mutual information with digits"}}
 figures.against_weight([
     {"title": "Read by a new network", "ylabel": "share read right",
      "series": tables.by_epsilon(rows, "independent", conditional=False),
@@ -722,12 +722,12 @@ if known:
         noisy_read = mean("independent", info_weight=0.1, conditional=False, epsilon=budget)
         assert noisy_read > mean("independent", info_weight=0.1, **without)
 
-# %%
+# %% tags=["hide-input"]
 private = [row for row in rows
            if math.isfinite(row["epsilon"]) and not row["conditional"]]
 HTML(tables.table(private or rows, "Private runs without labels"))
 
-# %% mystnb={"image": {"alt": "Grids of generated images of the private runs, one for each epsilon and lambda"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Grids of generated images of the private runs, one for each epsilon and lambda"}}
 noisy = [each for each in records if tables.row(each) in private]
 figures.code_grids(*tables.grids(noisy or [record]))
 
@@ -739,7 +739,7 @@ figures.code_grids(*tables.grids(noisy or [record]))
 # nobody is served. The gap between $Q$ and a reader that sees strokes alone measures this, and so does what is left of
 # the digits.
 
-# %% mystnb={"image": {"alt": "The share read right by Q minus the shares read right by two new networks, against lambda, for every seed"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "The share read right by Q minus the shares read right by two new networks, against lambda, for every seed"}}
 leads = {f"lead_{reader}": f"Q less {who[reader]}" for reader in ("independent", "strokes")}
 figures.against_weight([
     {"title": "What Q reads and others do not", "ylabel": "difference of shares",
@@ -763,7 +763,7 @@ if known:
 # for generated ones. An image of the wrong digit then scores badly, whatever $\lambda$ is. What does $\lambda$ still
 # add?
 
-# %% mystnb={"image": {"alt": "Two panels against lambda for runs whose critic sees labels: the share of images in which the judge sees the digit asked for, beside the share that a new network reads right; and the nats that it reads from the continuous codes"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Two panels against lambda for runs whose critic sees labels: the share of images in which the judge sees the digit asked for, beside the share that a new network reads right; and the nats that it reads from the continuous codes"}}
 labelled = dict(conditional=True, epsilon=math.inf)
 figures.against_weight([
     {"title": "With labels: is the digit the one asked for?", "ylabel": "share",
@@ -774,7 +774,7 @@ figures.against_weight([
      "series": tables.series(rows, {"continuous": "continuous codes"}, **labelled),
      "lines": {"cap": 2 * cap}}])
 
-# %%
+# %% tags=["hide-input"]
 with_labels = [row for row in rows if row["conditional"]]
 HTML(tables.table(with_labels or rows, "Runs whose critic sees labels"))
 
@@ -797,7 +797,7 @@ if known:
     assert gained == sorted(gained) and obeyed[1] < obeyed[0]
     assert mean("independent", info_weight=1.0, **labelled) > 0.9
 
-# %% mystnb={"image": {"alt": "Grids of generated images of runs whose critic saw labels, one for each lambda: rows are the digits asked for"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Grids of generated images of runs whose critic saw labels, one for each lambda: rows are the digits asked for"}}
 labels = [each for each in records if each.config.model.conditional]
 figures.code_grids(*tables.grids(labels or [record]))
 
@@ -807,7 +807,7 @@ figures.code_grids(*tables.grids(labels or [record]))
 # Verdicts come from the published runs alone, never from yours, by rules in the library. They stand with all other
 # claims in {doc}`10_claims`.
 
-# %%
+# %% tags=["hide-input"]
 HTML(claims.table(claims.PAPER, store.published, "mutual_information"))
 
 # %% [markdown]

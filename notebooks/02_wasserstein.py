@@ -398,7 +398,7 @@ assert max(estimates) < 3 * min(estimates)
 # straw man of the first section: its generator follows $-\log D$, the repair that came with the first GAN
 # {cite}`gan`, whose gradient does not vanish where $D$ is sure.
 
-# %%
+# %% tags=["hide-input"]
 Markdown("\n\n".join(map(cards.source, (
     *stability.CRITIC_LOSS.values(), *stability.GENERATOR_LOSS.values()))))
 

@@ -339,7 +339,7 @@ looks = [registry.obtain("private_step", each) for each in study.NORMS.grid]
 with_privacy = looks[0]
 print(*(f"{cards.run_name(each)}: {cards.status(each)}" for each in looks), sep="\n")
 
-# %% mystnb={"image": {"alt": "Norms of the critic's gradients over critic steps, on a logarithmic axis: both runs rise steeply, the run without privacy higher, and both lie far above the clip norm"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Norms of the critic's gradients over critic steps, on a logarithmic axis: both runs rise steeply, the run without privacy higher, and both lie far above the clip norm"}}
 run = study.plan_norms(study.NORMS.grid[0]).run
 figures.norm_bands([tables.norm_curve(each) for each in looks], run.privacy.clip_norm)
 
@@ -397,7 +397,7 @@ assert (one - 10 * tenth).norm() < 1e-4 * one.norm()  # float32
 # both with the direction without any clipping, as a cosine: one is the same direction, zero has nothing to do with it,
 # and below zero it leads the other way.
 
-# %% mystnb={"image": {"alt": "Two panels over critic steps. Cosine with the unclipped direction: high where both halves are clipped, near zero or negative where only the real half is. Lengths: the noise stays constant, above the signal"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Two panels over critic steps. Cosine with the unclipped direction: high where both halves are clipped, near zero or negative where only the real half is. Lengths: the noise stays constant, above the signal"}}
 figures.panels([
     {"title": f"Direction of the critic's step, C = {run.privacy.clip_norm:g}", "linear": "xy",
      "xlabel": "critic steps", "ylabel": "cosine with the unclipped direction",
@@ -461,7 +461,7 @@ assert all(each.epsilon_spent <= asked.epsilon for each in sweep)
 print(f"epsilon {numbers.plain(asked.epsilon)} (total, delta = {numbers.plain(asked.delta)}, "
       f"add/remove one image with its label, PLD), {asked.steps} critic steps")
 
-# %% mystnb={"image": {"alt": "Accuracy against the clip norm, one curve for each expected batch with the noise multiplier that the same epsilon needs"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Accuracy against the clip norm, one curve for each expected batch with the noise multiplier that the same epsilon needs"}}
 figures.panels([
     {"title": f"MNIST, {numbers.epsilon_name(asked.epsilon)}, one seed a point", "linear": "y",
      "xlabel": "clip norm C", "ylabel": "accuracy on real test images",

@@ -181,7 +181,7 @@ glue("real_pairs", f"{real['pairs_logistic']:.1%}", display=False)
 #
 # By PLD, the accountant that we report, a run never spends more than you asked for:
 
-# %%
+# %% tags=["hide-input"]
 assert record.epsilon_spent <= privacy.epsilon
 
 # %% [markdown]
@@ -198,7 +198,7 @@ records = {other.run_id: other for other in [*published, record]}
 is_known = {other.run_id for other in published}
 rows = [tables.row(other) | {"is_new": other.run_id not in is_known} for other in records.values()]
 
-# %% mystnb={"image": {"alt": "Accuracy on real test images against epsilon, one panel for ten classes and two for digit pairs, a line for each method, with the accuracy of classifiers trained on real images as a dotted ceiling"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Accuracy on real test images against epsilon, one panel for ten classes and two for digit pairs, a line for each method, with the accuracy of classifiers trained on real images as a dotted ceiling"}}
 drawn = {"ten_cnn": "ten classes (CNN)", "pairs_cnn": "digit pairs (CNN, mean)",
          "pairs_logistic": "digit pairs (logistic regression, mean)"}
 points = [row | {"method": study.METHODS[row["method"]].name}
@@ -216,7 +216,7 @@ glue("sweep_caption", HTML(f"<p><em>{cards.sweep_caption(by_privacy)}</em></p>")
 # trained by an earlier version of the code and measured with an earlier recipe for the CNN. A mean over seeds may then
 # mix runs of both kinds; the cards at the end say which run is which.
 
-# %%
+# %% tags=["hide-input"]
 HTML(tables.accuracy_table(rows, real))
 
 # %% [markdown]
@@ -226,7 +226,7 @@ HTML(tables.accuracy_table(rows, real))
 # machines and with other recipes for the classifier. A method may also happen to suit MNIST and nothing else, so we set
 # a target for Fashion-MNIST with the same settings (`dataset`).
 
-# %%
+# %% tags=["hide-input"]
 fashion = [tables.row(other) for other in study.trained(store.published("mnist_tradeoff"))
            if other.config.dataset == "fashion_mnist" and other.config.profile == config.profile]
 HTML(tables.targets_table(rows, fashion))
@@ -236,13 +236,13 @@ HTML(tables.targets_table(rows, fashion))
 # has all of epsilon to itself. Where the difference is near zero, that half alone does as well as the whole, and the
 # other half has added nothing.
 
-# %%
+# %% tags=["hide-input"]
 HTML(tables.halves_table(rows))
 
 # %% [markdown]
 # Mechanisms that are composed spend less together than the sum of what each would spend alone:
 
-# %%
+# %% tags=["hide-input"]
 HTML(tables.budget_table([other for other in by_privacy if math.isfinite(other.config.privacy.epsilon)
                           and other.config.seed == config.seed and other.asked["method"] != "paper"]))
 
@@ -251,7 +251,7 @@ HTML(tables.budget_table([other for other in by_privacy if math.isfinite(other.c
 # the first row, then the method would have done better without that ingredient, at this epsilon and with this seed. We
 # keep the ingredient all the same, because test images must not choose the method.
 
-# %%
+# %% tags=["hide-input"]
 HTML(tables.ablation_table(rows, study.ABLATED_AT))
 
 # %% [markdown]
@@ -265,7 +265,7 @@ HTML(tables.ablation_table(rows, study.ABLATED_AT))
 # each other but not with those of other papers. If the data were private, each of these numbers would need a budget of
 # its own.
 
-# %%
+# %% tags=["hide-input"]
 HTML(tables.fidelity_table(rows))
 
 # %% [markdown]
@@ -303,7 +303,7 @@ Markdown(cards.source(steps.reader_step))
 # %% tags=["hide-input"]
 Markdown(cards.source(drawing.faithful) + "\n\n" + cards.source(drawing.wide))
 
-# %%
+# %% tags=["hide-input"]
 reading = [other for other in store.published("mnist_tradeoff") if other.kind == "reader"
            and (other.config.dataset, other.config.profile) == (config.dataset, config.profile)]
 reading_rows = list(map(tables.reading_row, reading))
@@ -315,22 +315,22 @@ HTML(tables.reading_table(reading_rows))
 # to look at. Notice also that the set that teaches best looks worst. That is why each row of the table is one set of
 # images, with its accuracies and its FID side by side.
 
-# %%
+# %% tags=["hide-input"]
 for each in reading_rows:
     assert each["reader",] > max(each[images, "ten_cnn"] for images in tables.READING_SETS)
     assert each["wide", "ten_cnn"] > each["faithful", "ten_cnn"]
     assert each["wide", "fid_test"] > each["faithful", "fid_test"]
 
-# %%
+# %% tags=["hide-input"]
 HTML(tables.reading_targets_table(reading_rows))
 
 # %% [markdown]
 # This is how much of epsilon each of the three parts would spend if it were alone:
 
-# %%
+# %% tags=["hide-input"]
 HTML(tables.budget_table([other for other in reading if other.asked["seed"] == 0 and math.isfinite(other.epsilon_spent)]))
 
-# %% mystnb={"image": {"alt": "Two grids of generated digits for each run with a reader: as asked for, and wide ones with the label that the reader gave them, one row a digit"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Two grids of generated digits for each run with a reader: as asked for, and wide ones with the label that the reader gave them, one row a digit"}}
 first_seed = sorted((other for other in reading if other.asked["seed"] == 0),
                     key=lambda other: other.config.privacy.epsilon)
 pictures = {f"{words}, {cards.run_name(other)}": store.read_samples(other, file) for other in first_seed
@@ -349,7 +349,7 @@ figures.sample_grids(pictures) if pictures else Markdown("No run with a reader i
 # These verdicts come from the published runs alone, never from yours, and rules in the library decide them. All claims
 # are collected in {doc}`10_claims`, which also says when the rules were written.
 
-# %%
+# %% tags=["hide-input"]
 HTML(claims.table(claims.PAPER, store.published, "mnist_tradeoff"))
 
 # %% [markdown]
@@ -372,7 +372,7 @@ glue("fig_samples", figures.sample_grids(grids))
 # This is the paper's task, for all pairs and for this run. Each cell is the accuracy, in percent, of telling two
 # classes apart.
 
-# %% mystnb={"image": {"alt": "Heat map of the accuracy of logistic regression for every pair of classes, trained on synthetic and tested on real images"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Heat map of the accuracy of logistic regression for every pair of classes, trained on synthetic and tested on real images"}}
 figures.pair_heatmap(synthetic["pairs"])
 
 # %% [markdown]
@@ -384,7 +384,7 @@ figures.pair_heatmap(synthetic["pairs"])
 # image. It does not mean that the class is what a person would see, because $Q$ was trained together with $G$, unlike
 # the classifiers above.
 
-# %% mystnb={"image": {"alt": "The bound L_I in nats over critic steps for each run, with the entropy of the class code as a dotted line for scale"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "The bound L_I in nats over critic steps for each run, with the entropy of the class code as a dotted line for scale"}}
 curves = [{"name": tables.name(other), "epsilon": other.config.privacy.epsilon, "history": other.content["history"]}
           for other in by_privacy if other.content["history"] and other.config.seed == config.seed]
 figures.information(curves, class_entropy=math.log(config.latent.categories))

@@ -106,7 +106,7 @@ glue("run_steps", str(bench.RUN_STEPS["laptop"]), display=False)
 # The figure shows the median time of a step against the batch size, with one curve for each way. The two curves named
 # "ours" are the book's own way:
 
-# %% mystnb={"image": {"alt": "Median time of a critic step in milliseconds against batch size, one curve a way, logarithmic axes"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Median time of a critic step in milliseconds against batch size, one curve a way, logarithmic axes"}}
 times = {"title": f"{critic} critic, one step",
          "xlabel": "batch (records in each half)",
          "ylabel": "milliseconds", "curves": tables.times(record, critic)}
@@ -115,7 +115,7 @@ figures.panels([times])
 # %% [markdown]
 # The next figure shows how much memory each way holds at its peak, beyond the networks and the data:
 
-# %% mystnb={"image": {"alt": "Peak memory of a critic step in megabytes against batch size, one curve a way, logarithmic axes"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Peak memory of a critic step in megabytes against batch size, one curve a way, logarithmic axes"}}
 held = tables.times(record, critic, of="peak_bytes")
 megabytes = {way: (batches, [value / 1e6 for value in values])
              for way, (batches, values) in held.items()}
@@ -214,7 +214,7 @@ HTML(tables.runs_table(record))
 # logarithmic, so the slope of a line is the power with which the time grows. The table below the figure gives the
 # powers for time and for peak memory, each from a least-squares fit.
 
-# %% mystnb={"image": {"alt": "Three panels: milliseconds of a plain and a private critic step against batch size, against the number of critic parameters, and against image side, with logarithmic axes"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Three panels: milliseconds of a plain and a private critic step against batch size, against the number of critic parameters, and against image side, with logarithmic axes"}}
 axes = {"batch": "batch (records in each half)",
         "parameters": "critic parameters (by width)",
         "image_side": "image side (pixels)"}
@@ -232,7 +232,7 @@ HTML(tables.growth(record, axes))
 # The bars show how the time of the laptop profile's training loop is divided among operators. Each operator counts with
 # its own time only. The work of the generator and the posterior is included.
 
-# %% mystnb={"image": {"alt": "Horizontal bars: share of the training loop's time for each operator, the largest first"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Horizontal bars: share of the training loop's time for each operator, the largest first"}}
 shares = {row["operator"]: 100 * row["share"]
           for row in record.metrics["hot_loop"]}
 figures.bars(shares, "share of the loop's time (percent)")
@@ -253,7 +253,7 @@ figures.bars(shares, "share of the loop's time (percent)")
 # Where a curve falls again, training for longer made the images worse. Nothing in this book picks the best moment,
 # because that would let the test images choose.
 
-# %% mystnb={"image": {"alt": "Accuracy on real test images against seconds of training, one curve for each epsilon and one without privacy"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Accuracy on real test images against seconds of training, one curve for each epsilon and one without privacy"}}
 curves = tables.quality(record)
 figures.quality(curves, delta=record.metrics["quality"]["runs"][0]["privacy"]["delta"])
 
@@ -289,7 +289,7 @@ HTML(claims.table(claims.PAPER, store.published, "cost"))
 # We wrote the rule after we had timed prototypes, so its verdict could not surprise us, but the numbers that it is
 # applied to come from the record. Here it is as an assertion:
 
-# %%
+# %% tags=["hide-input"]
 assert loop > both_ratio > real_ratio > 1
 assert tables.run_ratio(record, "laptop") < tables.TENFOLD
 

@@ -101,7 +101,7 @@ Markdown(cards.source(memorisation.deal))
 # and the held-out image that are nearest to it. Near means a small Euclidean distance between pixels: a public, fixed,
 # and rather dumb metric, which takes a shifted digit for another one.
 
-# %% mystnb={"image": {"alt": "For each generator ten generated images, and below each its nearest training image and its nearest held-out image"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "For each generator ten generated images, and below each its nearest training image and its nearest held-out image"}}
 by_name = {cards.run_name(each): each for each in (record, plain)}
 figures.neighbours({name: store.read_samples(each) for name, each in by_name.items()})
 
@@ -109,7 +109,7 @@ figures.neighbours({name: store.read_samples(each) for name, each in by_name.ite
 # A look proves little: people see likeness everywhere. Distances can be counted. If a generator has memorised, its
 # images are nearer to the training images than to the held-out ones, and its first curve below lies left of the second.
 
-# %% mystnb={"image": {"alt": "Distributions of the distance from generated images to the nearest training image and to the nearest held-out image, a panel for each generator"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Distributions of the distance from generated images to the nearest training image and to the nearest held-out image, a panel for each generator"}}
 panels([{"title": name, "xlabel": "distance between pixels in [-1, 1]",
                  "ylabel": "share of generated images", "linear": "xy",
                  "curves": tables.distance_curves(each)}
@@ -158,7 +158,7 @@ for name, is_private in (("private", True), ("without", False)):
 # The paper's claim, judged by a rule that was written before any run on MNIST and changed since ({doc}`10_claims`
 # says how):
 
-# %%
+# %% tags=["hide-input"]
 HTML(table(PAPER, store.published, "audit"))
 
 # %% [markdown]
@@ -300,7 +300,7 @@ for name, assumed in audit.BOUNDS.items():
 # %% tags=["hide-input"]
 HTML(tables.ideal_table(private))
 
-# %%
+# %% tags=["hide-input"]
 for name in audit.BOUNDS:
     found = [each.metrics["ideal"][name] for each in private]
     assert sum(each["above"] for each in found) <= tables.most_above(sum(each["audits"] for each in found))
@@ -311,7 +311,7 @@ for name in audit.BOUNDS:
 # %% tags=["hide-input"]
 HTML(tables.audits_table(audits))
 
-# %% mystnb={"image": {"alt": "For each private run and estimator a line from zero to the claimed epsilon, with marks at the bound that was shown and at the median bound of ideal canaries"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "For each private run and estimator a line from zero to the claimed epsilon, with marks at the bound that was shown and at the median bound of ideal canaries"}}
 figures.ranges(tables.audit_rows(private),
                      f"from below: {epsilon_label(study.DELTA)}")
 
@@ -320,7 +320,7 @@ figures.ranges(tables.audit_rows(private),
 # {glue:text}`confidence` if each is made at a level that is shared out among all that are published (Bonferroni). Made
 # so, none may lie above its claim:
 
-# %%
+# %% tags=["hide-input"]
 assert all(bound <= each.metrics["claimed"] for each in private
            for found in each.metrics["audits"].values() for bound in found["together"].values())
 
@@ -395,13 +395,13 @@ Markdown(cards.source(whole.chosen))
 # %% tags=["hide-input"]
 Markdown(cards.source(whole.fitted))
 
-# %%
+# %% tags=["hide-input"]
 asked = study.Whole(**asdict(parameters))
 published = study.WHOLE.comparable(store.published("audit"), asked)
 heard = tables.sorted_by_privacy([*published, *([registry.obtain("audit", asked)] if epsilon != "inf" else [])])
 HTML(tables.whole_table(heard))
 
-# %%
+# %% tags=["hide-input"]
 assert all(bound <= each.metrics["claimed"] for each in heard
            for found in each.metrics["audits"].values() for bound in found["together"].values())
 
@@ -482,7 +482,7 @@ Markdown(cards.source(watch.Auditor.look))
 seen = registry.obtain("audit", study.Watched(profile=profile))
 HTML(tables.mutants_table(seen))
 
-# %%
+# %% tags=["hide-input"]
 assert all(each["step"] is not None for each in seen.metrics["mutants"].values())
 assert all(each["step"] is None for each in seen.metrics["correct"])
 
@@ -518,7 +518,7 @@ Markdown(cards.source(memorisation.likelihood_scores))
 # The *advantage* of an attack is its true positive rate minus its false positive rate: zero for guessing, one for
 # certainty. The threshold is the median score of a set of images that nothing else uses.
 
-# %% mystnb={"image": {"alt": "Advantage of the two membership attacks for each generator, each with its interval, around zero for guessing"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Advantage of the two membership attacks for each generator, each with its interval, around zero for guessing"}}
 figures.ranges(tables.attack_rows(records), "advantage (true minus false positive rate)")
 
 # %% [markdown]

@@ -148,7 +148,7 @@ glue("independence", f"{found['independence']:.0%}", display=False)
 # {glue:text}`delta`, adding or removing {glue:text}`unit_words`). By the accountant that we report, a run never spends
 # more than was asked for:
 
-# %%
+# %% tags=["hide-input"]
 assert record.epsilon_spent <= privacy.epsilon
 
 # %% [markdown]
@@ -210,7 +210,7 @@ for title, grid in grids.items():
 # %% tags=["hide-input"]
 Markdown(cards.source(specificity.effects))
 
-# %% mystnb={"image": {"alt": "Heat map: how far each code, in rows, moves each attribute, in columns"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Heat map: how far each code, in rows, moves each attribute, in columns"}}
 figures.effects(record.metrics["effects"], names)
 
 # %% [markdown]
@@ -233,7 +233,7 @@ Markdown(tables.rare_words(record))
 # The nearer this correlation is to 1, the less a code makes up for missing data; {doc}`09_class_imbalance` looks at
 # a rare digit. The reader has a share in it, because it learnt from just as few of the rare faces.
 
-# %% mystnb={"image": {"alt": "Share of images read as asked in every attribute, for each combination, against its share of the training images, a curve for each epsilon"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Share of images read as asked in every attribute, for each combination, against its share of the training images, a curve for each epsilon"}}
 panels([tables.rare_panel([shown[key] for key in sorted(shown)][-4:] or [record])])
 
 # %% [markdown]
@@ -289,7 +289,7 @@ Markdown(tables.price_words(panel) if enough else "Too few runs are published to
 # %% tags=["hide-input"]
 Markdown(cards.source(accounting.epsilon_of_group))
 
-# %%
+# %% tags=["hide-input"]
 groups = {k: accounting.epsilon_of_group(k, noise_multiplier=privacy.noise_multiplier, steps=privacy.steps,
                                             sampling_rate=privacy.sampling_rate, delta=privacy.delta,
                                             release_noise=start.release_noise) for k in study.GROUPS}
@@ -297,7 +297,7 @@ lines = [html.table_row(str(k), ["inf" if np.isinf(each) else numbers.rounded_up
 HTML(html.table(f"Epsilon of this run for somebody with k records (delta = {numbers.plain(privacy.delta)}, PLD)",
                   ["k", "epsilon"], lines))
 
-# %%
+# %% tags=["hide-input"]
 assert list(groups.values()) == sorted(groups.values())
 
 # %% [markdown]
@@ -318,7 +318,7 @@ Markdown("From an image to a person, shares, means over attributes: "
 # third seeds were added when two had been read, because an interval from two seeds says little; no rule changed with
 # them. It did change later, and {doc}`10_claims` says how.
 
-# %%
+# %% tags=["hide-input"]
 HTML(claims.table(claims.PAPER, store.published, "celeba_specificity"))
 
 # %% [markdown]

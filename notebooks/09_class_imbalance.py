@@ -113,7 +113,7 @@ for remedy in ("real", "oversampled", "topped_up", "synthetic"):
 # tables below but the last, has no privacy guarantee. If you may hand out the generator but not the data, only the last
 # column applies to you.
 
-# %%
+# %% tags=["hide-input"]
 assert record.epsilon_spent <= privacy.epsilon
 
 # %% [markdown]
@@ -123,7 +123,7 @@ assert record.epsilon_spent <= privacy.epsilon
 # training images that we kept. There is a panel for each epsilon and a line for each remedy. The table gives the
 # numbers, with the precision in brackets.
 
-# %% mystnb={"image": {"alt": "Share of real test images of the rare digit that a CNN finds, against the share of the digit that is kept, a panel for each epsilon, a line for each remedy"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Share of real test images of the rare digit that a CNN finds, against the share of the digit that is kept, a panel for each epsilon, a line for each remedy"}}
 figures.panels(tables.recall_panels(rows))
 
 # %% tags=["hide-input"]
@@ -145,7 +145,7 @@ HTML(tables.remedy_table(rows, "logistic"))
 # These grids are the first draw of each generator, uncurated. Each row is a digit, and each column has the same latent
 # vector from top to bottom.
 
-# %% mystnb={"image": {"alt": "Grids of generated digits, one for each run in which a digit is rare: one row a digit, ten columns of fixed latent vectors"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Grids of generated digits, one for each run in which a digit is rare: one row a digit, ten columns of fixed latent vectors"}}
 figures.sample_grids(tables.grids(every) or {tables.run_name(found): store.read_samples(record)})
 
 # %% [markdown]
@@ -155,7 +155,7 @@ figures.sample_grids(tables.grids(every) or {tables.run_name(found): store.read_
 # shrink with the data set, so what can be learnt must. For comparison, another CNN learns from the $N$ real images
 # themselves.
 
-# %% mystnb={"image": {"alt": "Accuracy over ten classes of a CNN trained on generated images, against the number of records that the generator learnt from, with that of a CNN trained on the records themselves"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Accuracy over ten classes of a CNN trained on generated images, against the number of records that the generator learnt from, with that of a CNN trained on the records themselves"}}
 sizes = tables.by_size(rows)
 figures.panels([tables.size_panel(rows)]) if sizes else Markdown("No run with every digit kept is at hand.")
 
@@ -167,7 +167,7 @@ HTML(tables.size_table(rows)) if sizes else Markdown("No run with every digit ke
 #
 # Both rules were written before any run on MNIST. They changed later, and {doc}`10_claims` says how.
 
-# %%
+# %% tags=["hide-input"]
 HTML(claims.table(claims.PAPER, store.published, "class_imbalance"))
 
 # %% [markdown]

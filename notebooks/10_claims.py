@@ -127,6 +127,6 @@ glue("verdict_marks", HTML(front.marks(store.published)), display=False)
 # The card at the end of each chapter says what computed its records, when, and from which source, and how to compute
 # them again.
 
-# %%
+# %% tags=["hide-input"]
 behind = dict.fromkeys(claim.study for claim in claims.claims())
 HTML(cards.records_table({study: store.published(study) for study in behind}))
