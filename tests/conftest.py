@@ -20,8 +20,8 @@ FULL = {"browser", "page", "site", "real_mnist"}
 
 
 # Files of minutes, longest first: begun at the end, one would keep its worker when the others have nothing left.
-LONGEST = ("test_workflow.py", "test_whole_run.py", "test_browser.py", "test_kills.py", "test_exact.py", "test_faces.py",
-           "test_audit_whole.py", "test_accounting.py", "test_laws.py", "test_sweep.py")
+LONGEST = ("test_workflow.py", "test_whole_run.py", "test_browser.py", "test_kills.py", "test_exact.py",
+           "test_faces.py", "test_audit_whole.py", "test_accounting.py", "test_laws.py", "test_sweep.py")
 
 
 def pytest_collection_modifyitems(items):

@@ -73,18 +73,20 @@ def test_a_chapter_without_a_grid_is_refused(stand_in, chapter):
 def test_cells_are_computed_apart_and_a_failure_is_a_hole(stand_in, monkeypatch, tmp_path):
     monkeypatch.setenv("DPGAN_SWEEP_TEST", str(tmp_path))
     monkeypatch.setattr(sweep, "_cell", _cell)
-    monkeypatch.setattr("os.cpu_count", lambda: 4)
     outcome = dict(sweep.compute("stand_in", sweep.due("stand_in"), jobs=2))
     assert outcome == {Cell(1): None, Cell(3): None, Cell(5): "RuntimeError: out of steam",
                        Cell(13): "ValueError: number=13 is unlucky"}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1-2", "3-2", "5-2"]  # two threads each
 
 
-def _cell(name, parameters, threads):
+def _cell(name, parameters, jobs):
     """sweep._cell in a new process, where the stand-in must be put in place again."""
+    import torch
+
     registry.studies = lambda name: [STUDY]
     store.find = lambda name, run: None
-    sweep_cell(name, parameters, threads)
+    torch.set_num_threads(4)  # as if there were so many cores
+    sweep_cell(name, parameters, jobs)
 
 
 sweep_cell = sweep._cell

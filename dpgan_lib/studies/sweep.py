@@ -68,12 +68,12 @@ def _described(study: Study, asked) -> dict:
 def compute(chapter: str, cells: list, jobs: int = 1) -> Iterator[tuple[object, str | None]]:
     """Compute the cells, so many at a time; gives (what was asked, None or the reason of a hole) as each is done.
 
-    Each job has its share of the cores, and ends with this process, whatever ends that.
+    Each job has its share of the threads that torch would take, of all cores or of OMP_NUM_THREADS, and ends with this
+    process, whatever ends that.
     """
-    threads = max(1, (os.cpu_count() or 1) // jobs)
     spawn = multiprocessing.get_context("spawn")  # a fork would inherit the threads of torch
     with ProcessPoolExecutor(jobs, mp_context=spawn, max_tasks_per_child=1, initializer=_end_with_parent) as pool:
-        waiting = {pool.submit(_cell, chapter, asked, threads): asked for asked in cells}
+        waiting = {pool.submit(_cell, chapter, asked, jobs): asked for asked in cells}
         for done in as_completed(waiting):
             error = done.exception()
             yield waiting[done], None if error is None else " ".join(f"{type(error).__name__}: {error}".split())
@@ -88,8 +88,8 @@ def _end_with_parent():
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _cell(chapter, asked, threads):
+def _cell(chapter, asked, jobs):
     import torch
 
-    torch.set_num_threads(threads)
+    torch.set_num_threads(max(1, torch.get_num_threads() // jobs))
     registry.study(chapter, asked).refresh(asked, progress=False)
