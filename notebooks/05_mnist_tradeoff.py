@@ -190,15 +190,15 @@ assert record.epsilon_spent <= privacy.epsilon
 # Each mark is one seed, and lines join the means. You see all published runs of this data set and profile; a run of
 # your own is a star with a red ring. The run without privacy has neither noise nor clipping, so the last step of each
 # curve shows what the two cost together. At epsilon 1, at 10 and without privacy we also train a CNN for each pair of
-# digits.
+# digits. The vertical axes follow the logarithm of the error: wherever it halves, a curve rises by the same amount.
 
-# %%
+# %% tags=["hide-input"]
 published = study.STUDY.comparable(store.published("mnist_tradeoff"), parameters)
 records = {other.run_id: other for other in [*published, record]}
 is_known = {other.run_id for other in published}
 rows = [tables.row(other) | {"is_new": other.run_id not in is_known} for other in records.values()]
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Accuracy on real test images against epsilon, one panel for ten classes and two for digit pairs, a line for each method, with the accuracy of classifiers trained on real images as a dotted ceiling"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Accuracy on real test images, spread by the logarithm of the error, against epsilon; one panel for ten classes and two for digit pairs, a line for each method, with the accuracy of classifiers trained on real images as a dotted ceiling"}}
 drawn = {"ten_cnn": "ten classes (CNN)", "pairs_cnn": "digit pairs (CNN, mean)",
          "pairs_logistic": "digit pairs (logistic regression, mean)"}
 points = [row | {"method": study.METHODS[row["method"]].name}
@@ -382,10 +382,11 @@ figures.pair_heatmap(synthetic["pairs"])
 # together. It is computed from generated images alone, so looking at it costs no privacy. The dotted line shows the
 # entropy of the class alone for comparison. A curve above that line means that $Q$ reads more than a class from an
 # image. It does not mean that the class is what a person would see, because $Q$ was trained together with $G$, unlike
-# the classifiers above.
+# the classifiers above. A bold line is the mean over a fortieth of a run, and the faint one behind it is what was seen.
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "The bound L_I in nats over critic steps for each run, with the entropy of the class code as a dotted line for scale"}}
-curves = [{"name": tables.name(other), "epsilon": other.config.privacy.epsilon, "history": other.content["history"]}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "A panel for each method: the bound L_I in nats over critic steps at each epsilon, with the entropy of the class code as a dotted line for scale"}}
+curves = [{"method": study.METHODS[tables.row(other)["method"]].name, "epsilon": other.config.privacy.epsilon,
+           "history": other.content["history"]}
           for other in by_privacy if other.content["history"] and other.config.seed == config.seed]
 figures.information(curves, class_entropy=math.log(config.latent.categories))
 

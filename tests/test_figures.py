@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pytest
 from matplotlib import pyplot as plt
 
 from dpgan_lib.report import figures
@@ -85,7 +86,26 @@ def test_no_figure_is_left_to_pyplot():
     figures.pictures({"a": np.eye(8)})
     figures.sample_grids({"a": np.zeros((280, 280))})
     figures.pair_heatmap([[0, 1, 0.9], [0, 2, 0.6], [1, 2, 0.5]])
-    curves = [{"name": f"seed {seed}", "epsilon": 1.0, "history": [[5, -0.1], [10, 0.3]]} for seed in (0, 1)]
-    axis = figures.information(curves, class_entropy=2.3).axes[0]
-    assert [line.get_label() for line in axis.lines][:2] == ["seed 0", "seed 1"]
+    figures.information([{"method": "one", "epsilon": 1.0, "history": [[5, -0.1], [10, 0.3]]}], class_entropy=2.3)
     assert plt.get_fignums() == []
+
+
+def test_information_has_a_panel_a_method_with_a_mean_beside_what_was_seen():
+    history = [[step, float(step % 2)] for step in range(80)]
+    figure = figures.information([{"method": method, "epsilon": epsilon, "history": history}
+                                  for method in ("one", "other") for epsilon in (math.inf, 1.0)], class_entropy=2.3)
+    assert [axis.get_title() for axis in figure.axes] == ["one", "other"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["epsilon 1", "no privacy",
+                                                                          "H of the class code alone"]
+    seen, mean, *_ = figure.axes[0].lines
+    assert set(seen.get_ydata()) == {0, 1} and set(mean.get_ydata()) == {0.5}
+
+
+def test_accuracies_stand_apart_by_their_errors():
+    """As far from 80% to 90% as from 98% to 99%; and a faultless classifier can be drawn."""
+    axis = figures.tradeoff([point(1.0, 0.8), point(10.0, 1.0)], {"pairs": 0.99}, 1e-5).axes[0]
+    height = axis.transData.transform
+    first, second, third, fourth = (height((1, accuracy))[1] for accuracy in (0.8, 0.9, 0.98, 0.99))
+    assert second - first == pytest.approx(fourth - third) and fourth > third > second
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["80%", "90%", "95%", "98%", "99%", "99.5%"]
+    assert height((1, 1.0))[1] <= height((1, axis.get_ylim()[1]))[1]

@@ -13,6 +13,9 @@ EPSILON_RANGE = (0.1, 30.0)  # of the colour scale: one colour an epsilon in the
 INFINITY_GAP = 4.0  # the run without privacy stands this factor to the right of the largest epsilon
 GRIDS_IN_A_ROW = 3
 BINS = 30  # of a histogram, at most
+ACCURACIES = (0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995)  # named on an axis by the log of the error
+LEAST_ERROR = 1e-3  # drawn there for none
+SMOOTHED = 40  # a curve's values are averaged over one part in so many
 MARKERS = ("o", "s", "^", "D")
 # So that no curve is told by its colour alone.
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (1, 3)))
@@ -40,6 +43,7 @@ def tradeoff(points: list[dict], ceilings: dict[str, float], delta: float) -> Fi
     right = max(finite) * INFINITY_GAP
     methods = list(dict.fromkeys(point["method"] for point in points))
     for axis, (task, ceiling) in zip(np.atleast_1d(axes), ceilings.items()):
+        _by_error(axis, [ceiling, *(point[task] for point in points if task in point)])
         axis.axhline(ceiling, color="black", linestyle=":", label="real images (ceiling)")
         measured = [point for point in points if task in point]
         for method, marker, dash in zip(methods, MARKERS, DASHES):
@@ -52,7 +56,7 @@ def tradeoff(points: list[dict], ceilings: dict[str, float], delta: float) -> Fi
                           label="this run" if point["is_new"] else None)
             if of_method:
                 axis.plot([], [], marker=marker, linestyle=dash, color="grey", label=method)
-        axis.set(xscale="log", xlabel=epsilon_label(delta), title=task, ylim=(0, 1.02),
+        axis.set(xscale="log", xlim=(min(finite) / 1.4, 1.6 * right), xlabel=epsilon_label(delta), title=task,
                  ylabel="accuracy on real test images")
         ticks = sorted({point["epsilon"] for point in points})
         axis.set_xticks([min(tick, right) for tick in ticks],
@@ -63,6 +67,19 @@ def tradeoff(points: list[dict], ceilings: dict[str, float], delta: float) -> Fi
     # Clear of all marks.
     figure.legend(named.values(), named.keys(), loc="outside upper center", ncols=2, frameon=False)
     return _closed(figure)
+
+
+def _by_error(axis, accuracies):
+    """Let an axis of accuracies go by the logarithm of the error, in which 98% is as far from 99% as 80% from 90%."""
+    def rise(accuracy):
+        return -np.log10(np.maximum(1 - accuracy, LEAST_ERROR))
+
+    axis.set_yscale("function", functions=(rise, lambda height: 1 - 10.0**-height))
+    low, high = rise(np.array([min(accuracies), max(accuracies)]))
+    room = 0.06 * max(high - low, 0.3)
+    axis.set_ylim(*(1 - 10.0 ** -np.array([low - room, high + room])))
+    shown = [each for each in ACCURACIES if low - room <= rise(each) <= high + room]
+    axis.set_yticks(shown, [f"{100 * each:g}%" for each in shown])
 
 
 def epsilon_label(delta: float) -> str:
@@ -110,18 +127,28 @@ def pair_heatmap(pairs: list[list]) -> Figure:
 
 
 def information(curves: list[dict], class_entropy: float) -> Figure:
-    """L_I in nats over critic steps. curves: dicts with name, epsilon and history, [[step, nats], ...].
+    """L_I in nats over critic steps, a panel a method: what was seen, faint, and its mean over some steps.
 
+    curves: dicts with method, epsilon and history, [[step, nats], ...].
     class_entropy: H of the categorical code in nats, drawn for scale; L_I also counts the continuous codes.
     """
-    figure, axis = plt.subplots(figsize=(7, 3.4), layout="constrained")
-    for curve in curves:
-        steps, nats = np.array(curve["history"]).T
-        axis.plot(steps, nats, color=epsilon_colour(curve["epsilon"]), label=curve["name"])
-    axis.axhline(class_entropy, color="grey", linestyle=":", label="H of the class code alone")
-    axis.set(xlabel="critic steps", ylabel="bound L_I (nats)", ylim=(-2, None))
-    axis.grid(alpha=0.3)
-    axis.legend(frameon=False)
+    methods, means = list(dict.fromkeys(curve["method"] for curve in curves)), []
+    figure, axes = plt.subplots(len(methods), 1, figsize=(6.4, 2.4 * len(methods)), layout="constrained",
+                                sharey=True, squeeze=False)
+    for axis, method in zip(axes.flat, methods):
+        for curve in sorted((each for each in curves if each["method"] == method), key=lambda each: each["epsilon"]):
+            steps, nats = np.array(curve["history"]).T
+            width, colour = math.ceil(len(steps) / SMOOTHED), epsilon_colour(curve["epsilon"])
+            axis.plot(steps, nats, color=colour, alpha=0.15, linewidth=0.8)
+            name = "no privacy" if math.isinf(curve["epsilon"]) else f"epsilon {curve['epsilon']:g}"
+            means.append(np.convolve(nats, np.full(width, 1 / width), "valid"))
+            axis.plot(steps[width - 1 :], means[-1], color=colour, label=name)
+        axis.axhline(class_entropy, color="grey", linestyle=":", label="H of the class code alone")
+        axis.set(title=method, ylabel="bound L_I (nats)")
+        axis.grid(alpha=0.3)
+    axes[-1, 0].set(xlabel="critic steps", ylim=(-1, 1 + max(class_entropy, *map(np.max, means))))
+    named = {label: handle for axis in axes.flat for handle, label in zip(*axis.get_legend_handles_labels())}
+    figure.legend(named.values(), named.keys(), loc="outside upper center", ncols=3, frameon=False)
     return _closed(figure)
 
 
