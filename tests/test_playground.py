@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from dpgan_lib.book import playground
 from dpgan_lib.book import scripts as generator_scripts
@@ -328,6 +329,61 @@ def test_a_canvas_says_what_it_shows_and_its_caption_what_it_cost(playing):
         words = ("delta = 1e-5", "add/remove one record", "PLD accountant") if record.config.privacy.is_private else (
             "no privacy",)
         assert all(word in caption for word in words), caption
+
+
+def test_an_address_brings_back_what_was_on_the_page(playing):
+    start = playing.url
+    playing.get_by_label("7", exact=True).check()
+    slider_of(playing, "slant").press("End")
+    digits(playing).get_by_role("button", name="new z").click()
+    shown, address = pictures(playing), playing.url
+    assert address.startswith(start) and "digits=7" in address and "slant=1" in address and "z=2" in address
+    playing.goto("about:blank")
+    playing.goto(address)
+    after = pictures(playing)
+    assert {run: after[run] for run in RUNS} == {run: shown[run] for run in RUNS}
+    playing.goto(f"{start}#playground?digits=77&slant=x&z=-3")  # nothing of it makes sense
+    assert max(pictures(playing)[SHOWN[0].run_id]) > 128
+
+
+def taken(page, form, button, count) -> Path:
+    """The file that a form's button leaves, of its first generator."""
+    form.get_by_label("how many images").fill(str(count))
+    with page.expect_download() as download:
+        form.get_by_role("button", name=button).click()
+    assert form.locator("[aria-live=polite]").inner_text() == f"{count} in {download.value.suggested_filename}"
+    return Path(download.value.path())
+
+
+def test_a_table_taken_home_is_what_the_library_draws(playing):
+    playing.evaluate("""() => { window.asked = [];
+        for (const [kind, forward] of Object.entries(dpganForward)) dpganForward[kind] = (model, z, code) => {
+            asked.push({z, code});
+            return forward(model, z, code);
+        }; }""")
+    header, *lines = taken(playing, digits(playing), "table", 25).read_text().splitlines()
+    table, asked = np.array([line.split(",") for line in lines], dtype=int), playing.evaluate("() => asked")
+    assert header.startswith("label,p0,p1,") and table.shape == (25, 1 + 28 * 28)
+    assert list(table[:, 0]) == [i % 10 for i in range(25)]
+    z, code = (torch.tensor([one[part] for one in asked[-25:]]).float() for part in ("z", "code"))
+    assert code[:, -2:].abs().max() <= 1 and len(code[:, -1].unique()) == 25
+    assert np.abs(table[:, 1:] - 127.5 * (drawn(SHOWN[0], z, code) + 1)).max() < 0.5 + 127.5 * TOLERANCE + 1e-3
+
+
+def test_a_picture_taken_home_has_ten_images_in_a_row(playing):
+    with Image.open(taken(playing, digits(playing), "picture", 15)) as picture:
+        assert picture.size == (280, 56)
+        ink = np.asarray(picture.convert("L")).reshape(2, 28, 10, 28).max((1, 3))
+    assert (ink[0] > 128).all() and (ink[1, :5] > 128).all() and (ink[1, 5:] == 0).all()
+
+
+@pytest.mark.skipif(not FACES, reason="no faces are published")
+def test_faces_are_taken_home_as_they_are_ticked(playing):
+    header, *lines = taken(playing, faces(playing), "table", 3).read_text().splitlines()
+    assert header.startswith("Male,Smiling,Eyeglasses,Blond Hair,p0,")
+    assert [line.split(",")[:4] for line in lines] == [["0", "1", "0", "0"]] * 3
+    side = FACES[0].config.model.image_side
+    assert all(len(line.split(",")) == 4 + 3 * side**2 for line in lines)
 
 
 def test_nothing_is_cut_off_on_a_phone(playing):
