@@ -61,12 +61,13 @@ def test_an_ablation_is_not_shown(monkeypatch):
     assert playground.chosen() == {}
 
 
-def test_a_stale_run_is_called_stale(monkeypatch):
-    assert "Stale" not in playground.figures_html({"both": SHOWN[:1]}) or store.staleness(SHOWN[0])
-    monkeypatch.setattr(store, "staleness", lambda record: ["source changed"])
-    (one,) = SHOWN[:1]
-    assert f"<strong>Stale</strong>: {escape(tables.name(one))}: source changed" in playground.figures_html(
-        {"both": [one]})
+def test_stale_runs_are_named_in_a_line(monkeypatch):
+    first, second = SHOWN[:2]
+    for stale, words in (([], None), ([first], escape(tables.name(first))), ([first, second], "all of these")):
+        monkeypatch.setattr(store, "staleness", lambda record, stale=stale: ["source changed"] if record in stale else [])
+        html = playground.figures_html({"both": [first, second]})
+        assert html.count("Stale") == bool(stale)
+        assert not stale or f"<strong>Stale</strong>, trained or measured by earlier code: {words}.</p>" in html
 
 
 def test_a_run_that_is_missing_is_seen():

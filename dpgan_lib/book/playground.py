@@ -109,10 +109,11 @@ def faces_html(records: list[Record]) -> str:
 
 
 def _live(name: str, rows: list[str], named: dict[str, Record], still_picture: str) -> str:
-    stale = [f"{title}: {'; '.join(reasons)}" for title, record in named.items()
-             if (reasons := store.staleness(record))]
+    stale = [escape(title) for title, record in named.items() if store.staleness(record)]
+    which = "all of these" if len(stale) == len(named) else "; ".join(stale)
     caption = f"{cards.sweep_caption(list(named.values()))} Seeded: for study, not a release."
-    return "\n".join([*(f"<p><strong>Stale</strong>: {escape(line)}</p>" for line in stale),
+    warning = f"<p><strong>Stale</strong>, trained or measured by earlier code: {which}.</p>"
+    return "\n".join([*([warning] if stale else []),
                       f'<div class="playground-live" id="{name}" hidden>', *rows, "</div>", still_picture,
                       f"<p><em>{escape(caption)}</em></p>", ""])
 
