@@ -64,7 +64,7 @@ def test_an_ablation_is_not_shown(monkeypatch):
 def test_stale_runs_are_named_in_a_line(monkeypatch):
     first, second = SHOWN[:2]
     for stale, words in (([], None), ([first], escape(tables.name(first))), ([first, second], "all of these")):
-        monkeypatch.setattr(store, "staleness", lambda record, stale=stale: ["source changed"] if record in stale else [])
+        monkeypatch.setattr(store, "staleness", lambda record, stale=stale: ["changed"] if record in stale else [])
         html = playground.figures_html({"both": [first, second]})
         assert html.count("Stale") == bool(stale)
         assert not stale or f"<strong>Stale</strong>, trained or measured by earlier code: {words}.</p>" in html
