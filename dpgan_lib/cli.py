@@ -112,15 +112,15 @@ def _known(study) -> dict:
     """What a study can be asked for, by name: the defaults, or else the values of the grid's first cell."""
     from dataclasses import asdict
 
-    from dpgan_lib.book import chapters
+    from dpgan_lib.book.values import field_defaults
 
-    return asdict(study.grid[0]) | chapters.field_defaults(study.asked)
+    return asdict(study.grid[0]) | field_defaults(study.asked)
 
 
 def _fitted(parameters, known: dict, study: str) -> dict:
-    from dpgan_lib.book import chapters
+    from dpgan_lib.book.values import fitted
 
-    return chapters.fitted(_values(parameters), known, study)
+    return fitted(_values(parameters), known, study)
 
 
 @main.command()

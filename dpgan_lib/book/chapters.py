@@ -1,14 +1,11 @@
 """Chapters by name, and papermill made strict: a re-execution gives a whole, correct output or leaves the old one."""
 
 import ast
-import difflib
 import json
 import logging
-import math
 import os
 import sys
 from contextlib import contextmanager, suppress
-from dataclasses import MISSING, fields
 from pathlib import Path
 from uuid import uuid4
 
@@ -21,6 +18,7 @@ from nbformat.validator import get_validator
 from papermill.exceptions import PapermillExecutionError
 
 from dpgan_lib import paths
+from dpgan_lib.book.values import fitted, nearest
 from dpgan_lib.records.store import strict_json
 
 logging.getLogger("papermill").addHandler(logging.NullHandler())  # what it logs is also raised
@@ -32,7 +30,7 @@ def chapter_path(name: str) -> Path:
     for short, path in known.items():
         if name in (short, path.stem):
             return path
-    raise ValueError(f"chapter {name!r} is unknown{_nearest(name, known)}")
+    raise ValueError(f"chapter {name!r} is unknown{nearest(name, known)}")
 
 
 def run_chapter(name, parameters=None, output=None, timeout=3600, progress=True) -> Path:
@@ -96,38 +94,6 @@ def check_values(values: dict, known: dict, name: str) -> dict:
     if kind is not None:
         kind(**known | checked).check()
     return checked
-
-
-def fitted(values: dict, known: dict, name: str) -> dict:
-    """The values, each of the type of its known default. Raises ValueError for an unknown name, with the nearest."""
-    return {key: _fit(key, value, known, name) for key, value in values.items()}
-
-
-def field_defaults(kind: type) -> dict:
-    """The fields of a dataclass that have a default, and these."""
-    return {field.name: field.default for field in fields(kind) if field.default is not MISSING}
-
-
-def _fit(key: str, value, known: dict, name: str):
-    if not key.isidentifier():
-        raise ValueError(f"{key!r} is not a parameter's name: it must be one of {', '.join(known)}")
-    if key not in known:
-        raise ValueError(f"{name} has no parameter {key!r}{_nearest(key, known)}")
-    kind = float if key == "epsilon" and known[key] == "inf" else type(known[key])
-    if kind is float and type(value) is int:
-        value = float(value)
-    if kind is float and value in ("inf", math.inf) and key == "epsilon":
-        return "inf"  # papermill would write a bare Infinity, which is not JSON
-    if type(value) is not kind:
-        raise ValueError(f"{key}={value!r} must be of type {kind.__name__}, such as {known[key]!r}")
-    if kind is float and not math.isfinite(value):
-        raise ValueError(f"{key}={value} must be a finite number, such as {known[key]!r}")
-    return value
-
-
-def _nearest(name: str, known) -> str:
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f": did you mean {close[0]!r}?" if close else f": choose from {', '.join(known) or 'none yet'}"
 
 
 def output_path(output) -> Path:
