@@ -7,9 +7,11 @@ from test_book import ENTRIES
 
 WIDTHS = (360, 800, 1280)  # a phone, a tablet, a laptop
 
-# A colour follows the class, so one of each kind of code and formula is enough; thousands take axe half a minute.
+# A colour follows the class, so one of each kind of code and formula is enough, and five rows of a table, and five
+# definitions in a row of the reference; thousands take axe half a minute.
 THIN_OUT = """() => {
     const seen = new Set();
+    for (const more of document.querySelectorAll("tbody tr:nth-child(n + 6), dl.py:nth-of-type(n + 6)")) more.remove();
     for (const element of document.querySelectorAll("pre span, mjx-container")) {
         const kind = `${element.tagName} ${element.className}`;
         if (seen.has(kind)) element.remove();
