@@ -98,14 +98,14 @@ def shown(nats):
 # $H(c)$, when the image gives the code away. Where everything is a table of probabilities $p(c, x)$, the equation is a
 # line of code:
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 Markdown(cards.source(channels.mutual_information))
 
 # %% [markdown]
 # Such a table is a *channel*: code in, image out. In the first one the image is a number too. It shows the code with
 # probability $a$, and otherwise any of the other nine:
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 Markdown(cards.source(channels.confusion))
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Three square tables of shades, codes against images: one shade everywhere, a faint diagonal, a bright diagonal"}}
@@ -156,7 +156,7 @@ for a in accuracies:
 #
 # Both, for a table $p$ and a reader $q$ with one column an image:
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 Markdown(cards.source(channels.bound) + "\n\n" + cards.source(channels.gap))
 
 # %% [markdown]
@@ -229,7 +229,7 @@ print(f"two Gaussians: {exact:.6f} nats of {math.log(2):.6f}")
 # are the same thing. Let the reader give each code a score and turn scores into probabilities; it starts from the
 # prior, where $L_I = 0$, and follows the gradient.
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 Markdown(cards.source(channels.learn))
 
 # %% [markdown]
@@ -354,7 +354,7 @@ print(f"cap of a continuous code: {cap:.3f} nats; of ten classes: {math.log(10):
 # images alone. So nothing in the data says what a code should mean, and it is *hoped* that the category becomes the
 # digit, and the numbers something like slant. The bound, and the one step that uses it:
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 Markdown(cards.source(latent.mutual_info_bound) + "\n\n"
          + cards.source(steps.generator_step))
 
@@ -407,7 +407,7 @@ glue("judge_nmi", f"{judge['nmi']:.2f}", display=False)
 #
 # These readers, the judge, purity and NMI were fixed before any run on MNIST.
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 Markdown(cards.source(codes.readers) + "\n\n" + cards.source(codes.teach))
 
 # %% [markdown]
@@ -536,7 +536,7 @@ figures.sweeps({f"continuous code {which + 1} moves": codes.sweep(
 # "It slants" is a judgement, so we measure. The second moments of the ink, $\mu_{xy}$ and $\mu_{yy}$ about its centre,
 # give the tangent of a digit's slant; its area over its edge gives the width of the stroke:
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 Markdown(cards.source(codes.slant) + "\n\n" + cards.source(codes.stroke_width))
 
 # %% [markdown]
@@ -659,7 +659,7 @@ for each in results:
 # let the critic take its steps on real digits, and in a copy of the run on garbage. Then look at the two forces on $G$
 # and $Q$.
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 Markdown(cards.source(study.forces) + "\n\n"
          + cards.source(study.after_critic_steps))
 
@@ -702,7 +702,7 @@ figures.against_weight([
      "series": tables.by_epsilon(rows, "nmi", conditional=False),
      "lines": {"the judge on real digits": judge["nmi"]}}])
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 Markdown(f"*{cards.sweep_caption(records)}*")
 
 # %% tags=["remove-cell"]

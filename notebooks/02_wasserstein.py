@@ -173,7 +173,7 @@ assert math.isclose(slope_w1, 1) and abs(slope_js) < 1e-9
 #
 # an integral with a closed form. Here it is, and beside it SciPy's distance between a few thousand quantiles of each:
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 Markdown(cards.source(distance.w1_gaussians))
 
 # %%
@@ -193,7 +193,7 @@ print(f"W1 = {exact_line:.3f}, by quantiles {quantiles:.3f}")
 # need none, and so no further dependency. The tests hold ours against every permutation and against a linear
 # programme.)
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 Markdown(cards.source(distance.w1_clouds))
 
 # %%
@@ -244,7 +244,7 @@ drawing.clouds(
 #
 # for any $w$ whatever. The library's names for the two parts are `gap` and `steepest`:
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 Markdown(cards.source(distance.gap) + "\n\n"
          + cards.source(distance.steepest))
 
@@ -509,7 +509,7 @@ glue("least_variety", f"{min(passed, default=0):.2f}", display=False)
 #
 # The per-example loss with its penalty, and per-example gradients in three lines by `torch.func`:
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 Markdown(cards.source(toy.penalised_loss) + "\n\n"
          + cards.source(toy.example_gradients))
 
@@ -546,7 +546,7 @@ assert wrong.norm(dim=1).max() > 1.5 * C
 # clipped. But a clipped gradient is shorter, and then the halves no longer cancel where they should. Suppose the
 # generator has won, $P_G = P_\text{data}$: the true gradient is zero. Three ways:
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 Markdown(cards.source(toy.balanced))
 
 # %% [markdown]
@@ -606,7 +606,7 @@ assert max(unclipped) < 1.1 * min(unclipped)  # a large C clips next to nothing
 # steps after each of them follows a critic that knows little, through noise. One that waits for fifty gets few steps.
 # The outcome is the exact $W_1$ between the generator and the law of the data: no judge, no classifier.
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 Markdown(cards.source(toy.critic_step))
 
 # %%
@@ -725,7 +725,7 @@ for width in (0.1, 0.3, 2.0):
 # so they are released *once*, and every later step of the generator is post-processing. And there is no second player
 # to chase: a fixed target is a plain least-squares problem. That is DP-MERF {cite}`dpmerf`.
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 Markdown(cards.source(linear_critic.noisy_mean) + "\n\n"
          + cards.source(linear_critic.fit))
 

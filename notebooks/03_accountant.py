@@ -135,7 +135,7 @@ figures.panels([
 # for every test. A mechanism keeps it for many pairs $(\varepsilon, \delta)$ at once, and the upper envelope of all of
 # these is its *trade-off curve*.
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 Markdown(cards.source(audit.trade_off))
 
 # %% [markdown]
@@ -176,7 +176,7 @@ print(f"epsilon by PLD ({scope}): {rounded_up(spent['pld'])}")
 # sides; then no epsilon below $\log ((P[E] - \delta) / P'[E])$ can be true, whatever an accountant says. Later this
 # catches the broken mechanisms.
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 Markdown(cards.source(audit.epsilon_lower_bound))
 
 # %% [markdown]
@@ -224,7 +224,7 @@ assert shown <= accounted
 # library's source. Most of their lines guard against rounding: at small $q$ these moments are barely above $1$, at
 # large orders beyond any float.
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 Markdown(cards.source(accounting._log_moment_sum) + "\n\n"
          + cards.source(accounting._log_moment_integral))
 
@@ -470,7 +470,7 @@ figures.panels([
 # epsilon stays within the budget. RDP brackets it in a moment. Then a few evaluations of PLD close in from the safe
 # side, and the answer is rounded up: the search stops at a tick that passes, with one that fails right below it.
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 Markdown(cards.source(calibration._least_tick))
 
 # %% [markdown]

@@ -138,7 +138,7 @@ critic = state.critic
 # Every record decides for itself, by {eq}`eq-sample`. Drawing a size from the binomial distribution, and then that many
 # records, has the same law in less time:
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 Markdown(cards.source(mechanism.poisson_sample))
 
 # %% [markdown]
@@ -177,7 +177,7 @@ assert abs(sizes.var() / spread**2 - 1) < rare * math.sqrt(2 / draws)
 # {eq}`eq-clip`, over all of the critic's parameters at once. A plain way to see that is to hold every gradient in
 # memory, which takes no code of the mechanism:
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 Markdown(cards.source(probe.per_example_gradients) + "\n\n" + cards.source(probe.clip))
 
 # %%
@@ -234,7 +234,7 @@ for name, image in strangers.items():
 # direction. This is the library's function for lines two to four. Its signature has the records; what it returns is
 # private:
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 Markdown(cards.source(mechanism.noisy_mean))
 
 # %% [markdown]
@@ -299,7 +299,7 @@ print(f"the clipped mean is {float(ours.norm()) / B / C:.2g} C long, "
 # a box: no weight larger than the weight clip in absolute value. (The library has another $W$ too, by singular values.)
 # The nearest point of a box is found by cutting each weight. The projection sees weights only:
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 Markdown(cards.source(networks.Critic.project))
 
 # %% [markdown]
@@ -319,7 +319,7 @@ assert torch.equal(probe.flat(dict(critic.named_parameters())), before_projectio
 # Here is the step that the training loop calls. Of all functions that train, it is the only one with the data in its
 # signature, and it returns nothing: no loss, no batch size, no count of what was clipped.
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 Markdown(cards.source(steps.critic_step))
 
 # %%
@@ -508,7 +508,7 @@ for function in free:
 # in reverse. After each critic step of the second run, put the first run's published critic in the place of its own. If
 # anything but the critic carried data to $G$ or $Q$, their weights would differ:
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 Markdown(cards.source(study.follow))
 
 # %%
@@ -584,7 +584,7 @@ t = templates[1].float()  # (K, pixels): the maps of one style, then those of th
 # Now some images halfway between the two styles, each a *near tie*: a search changes one pixel by one grey level at a
 # time, until it resembles both as equally as can be.
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 Markdown(cards.source(rounding.near_ties))
 
 # %%
@@ -679,7 +679,7 @@ assert 5 * row > 1
 # grey levels and templates are rounded to a grid, so that all terms of a product are multiples of one power of two, and
 # small enough for float64 to add them exactly, in any order:
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 Markdown(cards.source(prototypes.match))
 
 # %% [markdown]
@@ -722,7 +722,7 @@ assert row <= 1
 # which can be such a number. So the attack is to count the entries that noise alone cannot have. One division finds the
 # candidates for $n$:
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 Markdown(cards.source(rounding.is_a_product))
 
 # %% [markdown]
@@ -783,7 +783,7 @@ assert hits == releases and false_alarms == 0
 # least a million times finer than the noise. So accuracy does not suffer, and the bits that told the two apart are
 # gone:
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 Markdown(cards.source(mechanism.noisy_sum))
 
 # %% [markdown]
@@ -812,7 +812,7 @@ for sums in classes.values():
 # repeatable, and it makes the noise worthless as a secret: whoever knows the seed draws the same noise and subtracts
 # it. For a *release* the same loop runs without a seed. All randomness comes through one function:
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 Markdown(cards.source(streams.stream))
 
 # %% [markdown]
@@ -879,7 +879,7 @@ assert one.epsilon_spent <= clinic["epsilon"]
 # The fourth row is the subtle one. A release is charged for steps before they are taken, on disk, and what a crash
 # undid is not given back:
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 Markdown(cards.source(ledger.charge))
 
 # %% [markdown]

@@ -136,7 +136,7 @@ Markdown("\n\n".join(map(cards.source, (prototypes.noisy_sums, prototypes.style_
 # %% [markdown]
 # Then the one step of training that reads data:
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 Markdown(cards.source(steps.critic_step))
 
 # %% [markdown]
@@ -144,7 +144,7 @@ Markdown(cards.source(steps.critic_step))
 # standard deviation $\sigma C$ to the sum, and divides by the *expected* batch size, because the true one is random and
 # must stay secret.
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 Markdown(cards.source(mechanism.noisy_mean))
 
 # %% [markdown]
@@ -284,7 +284,7 @@ HTML(tables.fidelity_table(rows))
 # noise does it little harm, and DP-SGD trains it in seconds {cite}`tramer21`. This step is the only one beside the
 # critic's that is given real images, and like the critic's it returns nothing:
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 Markdown(cards.source(steps.reader_step))
 
 # %% [markdown]
@@ -300,7 +300,7 @@ Markdown(cards.source(steps.reader_step))
 # codes from a wider range than in training and let the reader label the images. These look worse, but they cover more
 # of the ways in which people write. Both sets are post-processing, so their labels are as private as the reader.
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 Markdown(cards.source(drawing.faithful) + "\n\n" + cards.source(drawing.wide))
 
 # %% tags=["hide-input"]

@@ -170,7 +170,7 @@ HTML(tables.steps_table(record, critic))
 #
 # This is the function in the library that makes the choice:
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 Markdown(cards.source(clipping._factors))
 
 # %% [markdown]
@@ -191,7 +191,7 @@ HTML(tables.layer_table(bench.CRITICS[critic]))
 # different mechanism with a different epsilon ({doc}`03_accountant` shows how different). Instead, we split a batch
 # into as many passes as it needs, and fill up the last pass with empty rows whose weight is zero:
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 Markdown(cards.source(clipping._passes))
 
 # %% [markdown]

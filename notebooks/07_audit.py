@@ -93,7 +93,7 @@ print(cards.status(record))
 # they had learnt by heart; no private run had a say. The images are dealt out at random into parts of equal size: one
 # to train on, one that is *held out*, and two for the attacks at the end. Any image could have been in any part.
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 Markdown(cards.source(memorisation.deal))
 
 # %% [markdown]
@@ -130,7 +130,7 @@ panels([{"title": name, "xlabel": "distance between pixels in [-1, 1]",
 # $x_i$ from $x'_i$, and these two were dealt out at random. So we swap each pair by a coin, many times, and see how
 # often $s$ gets as large as it was.
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 Markdown(cards.source(memorisation.swap_test))
 
 # %% tags=["hide-input"]
@@ -183,7 +183,7 @@ HTML(table(PAPER, store.published, "audit"))
 # The right-hand side is a p-value of "$(\varepsilon, \delta)$-DP", and every $\varepsilon$ that it refutes is a bound
 # from below.
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 Markdown(cards.source(audit.p_value))
 
 # %% [markdown]
@@ -216,7 +216,7 @@ assert np.sum(bounds > truth) <= level * repeats + 3 * np.sqrt(level * repeats)
 # knows the gradient that a canary would add. These directions should be orthogonal, or canaries hide each other; and
 # long, so that clipping cuts them to length $C$ exactly. A small patch of huge pixels in a black image does both:
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 Markdown(cards.source(planted.chosen))
 
 # %% [markdown]
@@ -224,7 +224,7 @@ Markdown(cards.source(planted.chosen))
 # steps. That is the canary's score. The scores at the top are guessed to be in, as many at the bottom to be out, and
 # the rest is left open. How many was fixed beforehand, from $m$ alone, on simulated scores:
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 Markdown(cards.source(audit.guessed) + "\n\n" + cards.source(audit.correct_guesses))
 
 # %% [markdown]
@@ -233,7 +233,7 @@ Markdown(cards.source(audit.guessed) + "\n\n" + cards.source(audit.correct_guess
 # that no accountant counts on. Both know the canaries, and neither knows a coin, so both subtract half of the other
 # canaries.
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 Markdown(cards.source(planted.guessing))
 
 # %%
@@ -265,7 +265,7 @@ print(f"clip norm C = {privacy.clip_norm}, noise multiplier sigma = {privacy.noi
 #
 # If no law with $\Pr[V \ge v] \ge \alpha$ keeps all of these, $f$ is refuted at level $\alpha$.
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 Markdown(cards.source(audit.is_possible))
 
 # %% [markdown]
@@ -284,7 +284,7 @@ Markdown(cards.source(audit.is_possible))
 # Both end in an epsilon: two Gaussians of distance $\mu$ have
 # $\delta(\varepsilon) = \Phi(-\varepsilon / \mu + \mu / 2) - e^\varepsilon \Phi(-\varepsilon / \mu - \mu / 2)$.
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 Markdown(cards.source(audit.gaussian_mean_bound))
 
 # %%
@@ -380,7 +380,7 @@ HTML(tables.gap_table(private))
 # does nothing there. These canaries are noise: a quarter of their pixels huge, a quarter as far below zero, the rest
 # black.
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 Markdown(cards.source(whole.chosen))
 
 # %% [markdown]
@@ -392,7 +392,7 @@ Markdown(cards.source(whole.chosen))
 # that are out alike, and is taken off; the confidence bound uses the spread that is left. They are not independent,
 # though, so the Gaussian DP estimator has no place here. Those who guess compare each score with its label's mean.
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 Markdown(cards.source(whole.fitted))
 
 # %% tags=["hide-input"]
@@ -441,7 +441,7 @@ print(f"the scores of canaries that are out spread by {found['fit']['spread_out'
 # data, and with gradients along the axes, canaries are *independent* trials of the mechanism: each has noise of its own
 # and a coin of its own. So errors can be counted, and Clopper-Pearson's intervals hold.
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 Markdown(cards.source(audit.is_refuted))
 
 # %% [markdown]
@@ -468,7 +468,7 @@ assert sum(each["refuted"] for each in halved) > sum(each["tests"] for each in h
 # independence, the number of releases, and whether the weights follow from the releases alone. The training is stopped,
 # resumed, killed and resumed once more.
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 Markdown(cards.source(watch.Auditor.look))
 
 # %% [markdown]
@@ -511,7 +511,7 @@ glue("watched_steps", str(watch.STEPS), display=False)
 # {cite}`lira`: an image that is far more likely under a density of the generated images than under that of other real
 # ones is called a training image; so what is merely ordinary does not count.
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 Markdown(cards.source(memorisation.likelihood_scores))
 
 # %% [markdown]

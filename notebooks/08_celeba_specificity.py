@@ -96,7 +96,7 @@ print(f"noise multiplier of what is released before the first step: {start.relea
 # $\alpha, \beta, \kappa$ are public. One record changes $M$ by $v_i v_i^\top$, whose Frobenius norm is at most 1. So
 # releasing $M$ with symmetric Gaussian noise is one Gaussian mechanism {cite}`analyze_gauss`:
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 Markdown(cards.source(face_model.noisy_sums) + "\n\n" + cards.source(face_model.bounded_rows))
 
 # %% [markdown]
@@ -105,7 +105,7 @@ Markdown(cards.source(face_model.noisy_sums) + "\n\n" + cards.source(face_model.
 # Directions that do not stand out from the noise are dropped, and the others are corrected for what the noise added
 # {cite}`spiked`:
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 Markdown(cards.source(face_model.denoised_directions))
 
 # %% [markdown]
@@ -207,7 +207,7 @@ for title, grid in grids.items():
 # of the figure below says by how many points this changes the share of images that are read with an attribute. A
 # perfect generator has hundreds on the diagonal and zeros elsewhere, even where attributes go together in the data.
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 Markdown(cards.source(specificity.effects))
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Heat map: how far each code, in rows, moves each attribute, in columns"}}
@@ -286,7 +286,7 @@ Markdown(tables.price_words(panel) if enough else "Too few runs are published to
 # In a Poisson batch, $j$ of the $k$ images come together with binomial probability, and they move the sum by up to
 # $j C$. So for this group a step is a mixture of Gaussians {cite}`ganesh24`, which is composed like any other:
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 Markdown(cards.source(accounting.epsilon_of_group))
 
 # %% tags=["hide-input"]

@@ -78,7 +78,7 @@ print(f"noise multiplier sigma = {privacy.noise_multiplier}, T = {privacy.steps}
 # this book. How many records *each class* has is private: the generator works with noisy counts, which come from its
 # own releases.
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 Markdown(cards.source(study.chosen))
 
 # %%
