@@ -26,9 +26,9 @@
 # the mechanism to see that the audit notices. And we attack the generator as a stranger would, from its images alone.
 #
 # Proofs come from the accountant ({doc}`03_accountant`): it bounds epsilon from above, for every attack. An audit
-# bounds it from below, with one attack. Both are needed, for an accountant proves things about the mechanism that was
-# meant, and an audit meets the one that runs. Audits of published code keep finding violations; all of six
-# implementations of one private GAN had some {cite}`pategan`.
+# bounds it from below, with one attack. Both are needed: an accountant proves things about the intended mechanism, and
+# an audit tests the one that runs. Audits of published code keep finding violations; all of six implementations of one
+# private GAN had some {cite}`pategan`.
 
 # %% [markdown]
 # ## Your parameters
@@ -73,8 +73,8 @@ from dpgan_lib.studies.audit.alone import TEST_LEVEL
 # Three generators are trained at your epsilon: one whose images are looked at for memorisation, one with canaries in
 # its training set, which is audited, and one with canaries by this book's whole method. Epsilon is a total for a
 # training run, at the delta printed below, for adding or removing one image with its label, by the PLD accountant.
-# Beside each of the first two stands one without privacy: nothing can be said to be prevented that does not happen
-# otherwise.
+# Beside each of the first two stands one without privacy: we cannot call something prevented if it would not have
+# happened anyway.
 
 # %%
 asked = study.Memorisation(epsilon=epsilon, dataset=dataset, profile=profile, seed=seed)
@@ -90,8 +90,10 @@ print(cards.status(record))
 # A test that has never found anything proves nothing when it finds nothing. So the GANs here are built to memorise: few
 # training images, a step of the generator after each of the critic's, and a critic whose weights are bounded by nothing
 # but its slope. These settings were chosen on runs without privacy, with seeds 0 and 1, until the test below saw what
-# they had learnt by heart; no private run had a say. The images are dealt out at random into parts of equal size: one
-# to train on, one that is *held out*, and two for the attacks at the end. Any image could have been in any part.
+# they had learnt by heart; no private run had a say. So among the runs without privacy below, only those with other
+# seeds are fresh evidence that the test works. Runs without privacy do not clip, either, so what the private ones are
+# spared is the work of clipping and noise together. The images are dealt out at random into parts of equal size: one to
+# train on, one that is *held out*, and two for the attacks at the end. Any image could have been in any part.
 
 # %% tags=["remove-input"]
 Markdown(cards.source(memorisation.deal))
@@ -147,8 +149,8 @@ for name, is_private in (("private", True), ("without", False)):
 # %% [markdown]
 # By Holm's correction for all runs in the table, the test finds memorisation in {glue:text}`found_without` of the
 # {glue:text}`without` runs without privacy, and in {glue:text}`found_private` of the {glue:text}`private` private ones.
-# Where it finds it in none of the former, private runs that show none say nothing about privacy: what did not happen
-# was not prevented. A private run that does show it speaks against the paper's "prevents", not against differential
+# Where no run without privacy shows memorisation, its absence in private runs says nothing about privacy: there was
+# nothing to prevent. A private run that does show it speaks against the paper's "prevents", not against differential
 # privacy: a finite epsilon bounds what can be learnt of an image, and a large one allows much.
 #
 # The last column keeps us honest. A generator that learnt nothing has nothing to give away, and noise alone passes
@@ -187,9 +189,10 @@ HTML(table(PAPER, store.published, "audit"))
 Markdown(cards.source(audit.p_value))
 
 # %% [markdown]
-# **Is the bound sound?** A mechanism whose epsilon we know: it tells each coin, and lies with probability $1 / (1 +
-# e^\varepsilon)$. It is exactly $(\varepsilon, 0)$-DP, and the hardest case for {eq}`eq-one-run`. We audit it again and
-# again, at one in twenty. No more than that share of the bounds may lie above the truth.
+# **Is the bound sound?** We take a mechanism whose epsilon we know: it reveals each coin, but lies with probability $1
+# / (1 + e^\varepsilon)$. It is exactly $(\varepsilon, 0)$-DP, and the hardest case for {eq}`eq-one-run`. We audit it
+# again and again, each time allowing an error of one in twenty. So about one bound in twenty, at most, may lie above
+# the truth.
 
 # %%
 truth, repeats, level = 2.0, 1000, 0.05
@@ -210,11 +213,12 @@ print(f"{np.sum(bounds > truth)} of {repeats} bounds lie above it")
 assert np.sum(bounds > truth) <= level * repeats + 3 * np.sqrt(level * repeats)
 
 # %% [markdown]
-# **The canaries.** A canary should be as easy to see as DP allows {cite}`instantiation`. Ours are records like any other:
-# an image with a label, in the training set. A canary is drawn by the same coin of probability $q$, the critic scores
-# it, its gradient is clipped, summed and hidden in the same noise. The auditor sees the critic before each step and so
-# knows the gradient that a canary would add. These directions should be orthogonal, or canaries hide each other; and
-# long, so that clipping cuts them to length $C$ exactly. A small patch of huge pixels in a black image does both:
+# **The canaries.** A canary should be as easy to see as DP allows {cite}`instantiation`. Ours are records like any
+# other: an image with a label, in the training set. A canary is drawn by the same coin of probability $q$, the critic
+# scores it, its gradient is clipped, summed and hidden in the same noise. The auditor sees the critic before each step
+# and so knows the gradient that a canary would add. These directions should be orthogonal, or canaries hide each other;
+# and long, so that clipping cuts them to length $C$ exactly. A small patch of huge pixels in an even grey image does
+# both:
 
 # %% tags=["remove-input"]
 Markdown(cards.source(planted.chosen))
@@ -222,16 +226,16 @@ Markdown(cards.source(planted.chosen))
 # %% [markdown]
 # In every step the auditor projects what the mechanism releases on a canary's clipped gradient, and adds up over the
 # steps. That is the canary's score. The scores at the top are guessed to be in, as many at the bottom to be out, and
-# the rest is left open. How many was fixed beforehand, from $m$ alone, on simulated scores:
+# the rest is left open. The number of guesses was fixed beforehand, from $m$ alone, on simulated scores:
 
 # %% tags=["remove-input"]
 Markdown(cards.source(audit.guessed) + "\n\n" + cards.source(audit.correct_guesses))
 
 # %% [markdown]
 # There are two auditors. The first is the one of the definition: it knows all the data, though not which records were
-# drawn, and subtracts what the data adds on average. For the second one the data's gradients are in the way, as noise
-# that no accountant counts on. Both know the canaries, and neither knows a coin, so both subtract half of the other
-# canaries.
+# drawn, and subtracts what the data adds on average. For the second one the data's gradients are unknown, and act as
+# extra noise that no accountant counts on. Both know the canaries, and neither knows a coin, so both subtract half of
+# the other canaries.
 
 # %% tags=["remove-input"]
 Markdown(cards.source(planted.guessing))
@@ -253,8 +257,8 @@ print(f"clip norm C = {privacy.clip_norm}, noise multiplier sigma = {privacy.noi
 # it is thrown away. Whoever assumes more can show more. We put four estimators side by side, on the same run.
 #
 # *One run* is {eq}`eq-one-run` itself. *f-DP in one run* {cite}`fdpaudit` assumes that the mechanism's trade-off curve
-# $f$ is a Gaussian's, and asks which laws of the number of right guesses it allows. Turn the coin of a canary that was
-# guessed right: the same release now counts one right guess less. So with $p_j$ for the probability of $j$ right
+# $f$ is a Gaussian's, and asks which laws of the number of right guesses it allows. Flip the coin of a canary that was
+# guessed right: the same release now counts one right guess fewer. So with $p_j$ for the probability of $j$ right
 # guesses of $r$,
 #
 # ```{math}
@@ -294,8 +298,8 @@ for name, assumed in audit.BOUNDS.items():
 # %% [markdown]
 # **The ceiling.** A small bound can mean two things: little leaks, or the auditor could not have shown more. So each
 # bound stands beside what the same estimator shows of *ideal* canaries: exactly orthogonal ones, with no data in the
-# way, at the mechanism that was claimed. These are simulated, many times; no audit with as many canaries may hope for
-# more. And no more than one in twenty of them may lie above the claim:
+# way, at the mechanism that was claimed. These are simulated, many times; no audit by the same score, with as many
+# independent canaries, may expect more. And no more than one in twenty of them may lie above the claim:
 
 # %% tags=["hide-input"]
 HTML(tables.ideal_table(private))
@@ -341,8 +345,8 @@ glue("patch", str(planted.PATCH), display=False)
 
 # %% [markdown]
 # So of the claim, epsilon {glue:text}`epsilon_asked` at delta {glue:text}`delta`, this run shows {glue:text}`shown` to
-# whoever takes the noise for Gaussian, and {glue:text}`shown_freely` to whoever assumes nothing. It refutes nothing,
-# and it confirms nothing beyond these numbers.
+# whoever takes the noise for Gaussian and of the claimed size, and {glue:text}`shown_freely` to whoever assumes
+# nothing. It refutes nothing, and it confirms nothing beyond these numbers.
 #
 # **What the rest is made of.** Three things lie between a claim and what {eq}`eq-gauss` shows of it.
 #
@@ -350,10 +354,10 @@ glue("patch", str(planted.PATCH), display=False)
 #   one test: it weighs steps in which the canary was drawn like those in which it was not. Its own $\mu = q \sqrt{T} /
 #   \sigma$ is worth {glue:text}`limit`, however many canaries there are. The loss is small where $\sigma$ is large,
 #   which is why the audited run has large batches.
-# * *Confidence.* With $m$ canaries, half of them in, $\mu$ is known to $2 / \sqrt{m}$, and at these values a tenth of a
-#   $\mu$ is worth more than half an epsilon. Ideal canaries show {glue:text}`ceiling`.
-# * *Real canaries.* They meet in their gradients here and there, and the draws of the data and of each other add a
-#   little to the noise. What is left is the luck of one run, either way.
+# * *Confidence.* With $m$ canaries, half of them in, the standard error of $\mu$ is $2 / \sqrt{m}$. At these values a
+#   change of a tenth in $\mu$ moves epsilon by more than a half. Ideal canaries show {glue:text}`ceiling`.
+# * *Real canaries.* Their gradients overlap a little, and the draws of the data and of the other canaries add some
+#   noise. What remains is chance, in one direction or the other.
 
 # %% tags=["hide-input"]
 HTML(tables.gap_table(private))
@@ -365,16 +369,17 @@ HTML(tables.gap_table(private))
 # ## The whole method
 #
 # This book's method ({doc}`05_mnist_tradeoff`) spends its epsilon in four places: on the noisy sums that prototypes are
-# made of, on the mean embedding, on the reader's steps and on the critic's. An auditor can listen to each of them, and
-# then add up. Say a canary's score in part $k$ is $N(\mu_k, 1)$ if it is in and $N(0, 1)$ if it is out. The best test
-# of all parts weighs each score by its $\mu_k$, and the sum, divided by its own spread, has the shift
+# made of, on the mean embedding, on the reader's steps and on the critic's. An auditor can observe all four, and then
+# combine what they saw. Say a canary's score in part $k$ is $N(\mu_k, 1)$ if it is in and $N(0, 1)$ if it is out. The
+# best test of all parts weighs each score by its $\mu_k$, and the sum, divided by its own spread, has the shift
 #
 # ```{math}
 # :label: eq-parts
 # \mu = \sqrt{\mu_1^2 + \mu_2^2 + \dots} , \qquad \mu_k = \frac{q_k \sqrt{T_k}}{\sigma_k} .
 # ```
 #
-# In a noisy sum $q = 1$ and $T$ is the number of rounds: nobody is drawn, everybody is in it.
+# In a noisy sum $q = 1$ and $T$ is the number of rounds: there is no sampling, and every record enters each sum. In a
+# step, the draws add a little to the spread of canaries that are in; it is left out here, for the noise is far larger.
 #
 # The canaries have to be loud in all four. The sums and the reader cut pixels to $[-1, 1]$, so a patch of huge pixels
 # does nothing there. These canaries are noise: a quarter of their pixels huge, a quarter as far below zero, the rest
@@ -385,12 +390,16 @@ Markdown(cards.source(whole.chosen))
 
 # %% [markdown]
 # The run goes through the library's own code; the auditor reads the noisy sums from where the run keeps them, and every
-# noisy mean as it is returned. Only what reads generated images is cut short, to save time: the fit to the noisy sums,
-# and the reader's start. A canary that is out is a record without a category, which adds zero to everything; so the
-# declared $N$ stays the same, whatever the coins say. Cut to $[-1, 1]$, canaries of the same label resemble each other.
-# But noise and draws know nothing of the coins. What canaries of a label share falls on those that are in and on those
-# that are out alike, and is taken off; the confidence bound uses the spread that is left. They are not independent,
-# though, so the Gaussian DP estimator has no place here. Those who guess compare each score with its label's mean.
+# noisy mean as it is returned. Only the steps that read nothing but generated images are shortened, to save time: the
+# fit to the noisy sums, and the reader's start. A canary that is out is a record without a category, which adds zero to
+# everything; so the declared $N$ stays the same, whatever the coins say. (A fault that depends on how many records
+# there are is therefore not seen here; the first kind of audit leaves canaries out of the data altogether.) Cut to
+# $[-1, 1]$, canaries of the same label resemble each other. But fresh noise and draws know nothing of the coins. What
+# canaries of a label share falls on those that are in and on those that are out alike, and is taken off. That leaves a
+# spread below 1; the confidence bound still counts with 1, which is on the safe side. The canaries are not independent,
+# though, so the Gaussian DP estimator has no place here, and the level of the others is approximate. For the guesses,
+# each score is compared with the mean score of its label; without the coins one cannot subtract canaries that resemble
+# each other, so guesses show little.
 
 # %% tags=["remove-input"]
 Markdown(cards.source(whole.fitted))
@@ -406,13 +415,19 @@ assert all(bound <= each.metrics["claimed"] for each in heard
            for found in each.metrics["audits"].values() for bound in found["together"].values())
 
 # %% [markdown]
-# In the lines of a part, "claimed" is what the accountant says of that part alone; in the last line of a run, of all
-# together. The parts' epsilons do not add up to it: what adds up are, nearly, the squares of the shifts in
-# {eq}`eq-parts`. The last column says how much of its ideal shift a part really showed. In the prototypes a record
-# keeps some of its length for the deformation that it was aligned by, and these canaries use little of it. The rest,
-# either way, is luck as long as the bounds at the shared level stay below the claims, which was asserted above for
-# whole runs. A part's bound is made at its own level: it is too high one time in twenty, and some line of this table
+# In the lines of a part, "claimed" is what the accountant says of that part alone; in the last line of a run, it is the
+# accountant's epsilon for the whole run. The parts' epsilons do not add up to it. The squares of the shifts do, in
+# {eq}`eq-parts`, and epsilon follows from their sum, exactly for Gaussian sums and nearly so for sampled steps. The
+# last two columns say how much of its ideal shift a part really showed, and how long its canaries were on average, as a
+# share of the most that a record may add: so much was to be expected. In the prototypes a record keeps some of its
+# length for the deformation that it was aligned by; these canaries use little of it, and being warped blurs them. The
+# reader's gradients end a little shorter than $C$. What differs from these lengths is chance, and nothing here refutes
+# the claim. Each bound is made at its own level and is too high at most one time in twenty, so some bound in this table
 # may well be.
+#
+# **What it takes for granted.** These estimators believe that the noise has the claimed size; they test how far a
+# record moves each part, how often it is drawn, and in how many steps. That the noise is what it should be is tested
+# elsewhere: for the critic's steps further down this page, and for the sums and the reader by the library's tests.
 #
 # ## Controls: mechanisms that are broken
 #
@@ -431,15 +446,16 @@ print(f"the scores of canaries that are out spread by {found['fit']['spread_out'
 
 # %% [markdown]
 # Gaussian DP sees it: without noise, hardly a canary is on the wrong side of the threshold. The Gaussian mean does not,
-# though it shows most of a mechanism that keeps its word: it takes the noise for what was claimed, and that is what is
-# broken here. The scores' spread says that its assumption fails. And the guesses of {eq}`eq-one-run` suffer from what
-# no noise hides any more: whoever knows no coin meets all other canaries in each score. So each
-# estimator sees something that the others miss.
+# though it shows most of a mechanism that keeps its word: it assumes the noise that was claimed, and that noise is
+# exactly what is missing here. The scores' spread says that its assumption fails. And the guesses of {eq}`eq-one-run`
+# suffer from what the noise used to hide: without the coins, an auditor cannot remove the other canaries from a score.
+# So the estimators fail in different places, and it takes several.
 #
 # **Half of the noise.** That is a subtler fault, and what a bound from below shows of it may still lie below the claim.
-# But a claim says more than one pair $(\varepsilon, \delta)$: it is the whole trade-off curve $f$ that $\sigma$, $q$ and $T$ promise {cite}`dong`. Without
-# data, and with gradients along the axes, canaries are *independent* trials of the mechanism: each has noise of its own
-# and a coin of its own. So errors can be counted, and Clopper-Pearson's intervals hold.
+# But a claim says more than one pair $(\varepsilon, \delta)$: it is the whole trade-off curve $f$ that $\sigma$, $q$
+# and $T$ promise {cite}`dong`. Without data, and with gradients along the axes, canaries are *independent* trials of
+# the mechanism: each has noise of its own and a coin of its own. So errors can be counted, and Clopper-Pearson's
+# intervals hold.
 
 # %% tags=["remove-input"]
 Markdown(cards.source(audit.is_refuted))
@@ -492,12 +508,12 @@ glue("watched_steps", str(watch.STEPS), display=False)
 # %% [markdown]
 # Two of these need a word. *Small gradients stretched to C* is private all the same; the auditor sees that it is not
 # the algorithm that was described. *Noise shared between epsilons* cannot be seen in one run, whatever its length: the
-# auditor had looked at one step of another run before. Not in this list at all are faults of what comes before
-# the critic's first step. The audit of the whole method hears those sums, but it would not notice prototypes that are
-# aligned to images without noise: the canaries would still add what they add. That takes two runs on neighbouring data,
-# which is what the library's tests compare.
+# auditor had looked at one step of another run before. Not in this list at all are faults of what comes before the
+# critic's first step. The audit of the whole method hears noisy sums and noisy means, and nothing else. Data that
+# reaches the generator in another way, say through prototypes that are aligned to images without noise, only makes it
+# hear less. That takes two runs on neighbouring data, which is what the library's tests compare.
 #
-# What chance forbids to see is not forbidden to happen. A fault that shows once in a million batches, or from step
+# Something too unlikely to be seen can still happen. A fault that shows once in a million batches, or from step
 # {glue:text}`watched_steps` on, is beyond any audit of this length; that is what proofs and code reviews are for.
 #
 # %% [markdown]
@@ -524,7 +540,8 @@ figures.ranges(tables.attack_rows(records), "advantage (true minus false positiv
 # %% [markdown]
 # The lines are intervals, as if both sets of images were independent of the generator: so a line without the zero is
 # news. Where an attack works, the training images are not independent, and only other seeds tell how much it varies. As
-# a table, beside the most that any attack can have on average against the same mechanism, by its trade-off curve:
+# a table, beside the most that any attack can have on average against the same mechanism, by its trade-off curve for
+# adding or removing one record (for an image in place of another it may be up to twice as much):
 
 # %% tags=["hide-input"]
 HTML(tables.attacks_table(records))
@@ -535,15 +552,15 @@ HTML(tables.attacks_table(records))
 # * **An audit proves too little.** It bounds epsilon from below. The proof from above is the accountant's.
 # * **Without assumptions the ceiling grows slowly.** To refute one more nat by {eq}`eq-one-run` takes about $e$ times
 #   as many canaries. No such audit of this size can tell a claim of epsilon 10 from a claim of 100.
-# * **With assumptions it is no longer a proof.** The Gaussian estimators believe that the noise is what it claims to
-#   be. A mechanism that hides its leak from one projection, and shows it to another test, has a larger epsilon than
-#   they say.
+# * **With assumptions it is no longer a proof.** The Gaussian estimators take it for granted that the noise is what was
+#   claimed. A mechanism that hides its leak from one projection, and shows it to another test, has a larger epsilon
+#   than they say.
 # * **Most of each batch is canaries.** What is audited is the code and the accounting, not the weights that somebody
 #   will download.
 # * **The positive control was looked for.** Weights clipped to a box, as in the paper, memorised nothing that the test
 #   could see, neither with 300 images nor with 30. With bounded operator norms and a step of the generator after each
-#   of the critic's, 20, 50 and 100 images were tried, with one seed each; all three were given away, 50 most clearly.
-#   So the test is known to work for GANs of that kind, and private GANs of that kind are what it then speaks of.
+#   of the critic's, 20, 50 and 100 images were tried, with a seed or two each; all were given away, 50 most clearly. So
+#   the test is known to work for GANs of that kind, and private GANs of that kind are what it then speaks of.
 # * **The audited runs are no runs for use.** They have few records, so each batch holds a large share of them, and the
 #   first kind takes few steps too. That was chosen so that an audit is affordable and its sums lose little; an audit of
 #   a run with the batches of {doc}`05_mnist_tradeoff` would show less of its epsilon.
@@ -586,9 +603,9 @@ HTML(tables.attacks_table(records))
 # ````
 #
 # ````{dropdown} Solution 5
-# With all guesses right, {eq}`eq-one-run` rises by almost $\log 3$, as in solution 1; its bound rises by less, for more
-# guesses make surer of the same rate of right ones. The Gaussian mean's distance from its limit shrinks by $\sqrt 3$,
-# and the real run's by less: more canaries meet more often.
+# With all guesses right, {eq}`eq-one-run` rises by almost $\log 3$, as in solution 1; its bound rises by less, because
+# more guesses only measure the same rate of right ones more precisely. The Gaussian mean's distance from its limit
+# shrinks by $\sqrt 3$, and the real run's by less: more canaries meet more often.
 # ````
 
 # %% tags=["hide-cell"]

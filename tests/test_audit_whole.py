@@ -107,7 +107,7 @@ def test_a_sum_that_a_record_moves_too_far_is_refuted():
 
 
 @pytest.mark.parametrize("part", [READER, CRITIC])
-def test_a_step_that_a_record_moves_too_far_is_refuted(part):
+def test_a_step_that_a_record_moves_too_far_shows_in_its_shift(part):
     """Clipped at 3 C: what the auditor expects of a canary comes from no formula that is audited.
 
     Of the threefold shift, the draws of 200 others blur a part.

@@ -5,8 +5,8 @@ of its gradient, the sum, the noise. Nothing of the mechanism is replaced; who l
 
 The auditor knows the canaries and, before each step, the critic. So they know the gradient that a canary would add,
 clipped: its direction at that step. A canary's score is the sum over the steps of the noisy sums' projections on it.
-The directions should be orthogonal, or canaries hide each other. A canary is black but for a small patch of huge
-pixels: black pixels leave all but a few of the critic's positions at rest, huge ones outweigh its biases, and two
+The directions should be orthogonal, or canaries hide each other. A canary is zero, an even grey, but for a small patch
+of huge pixels: zeros leave all but a few of the critic's positions at rest, huge ones outweigh its biases, and two
 canaries meet only where patches, or labels, do. Pixels beyond [-1, 1] are no abuse: the promise is made for any record.
 """
 

@@ -5,13 +5,16 @@ import math
 import numpy as np
 from scipy.stats import binom
 
-from dpgan_lib.config import PrivacyConfig
+from dpgan_lib.config import CRITIC, READER, PrivacyConfig
 from dpgan_lib.privacy import audit
 from dpgan_lib.records import store
 from dpgan_lib.records.store import Record
 from dpgan_lib.report import cards, html, numbers
-from dpgan_lib.studies.audit import alone, canaries, memorisation
+from dpgan_lib.studies.audit import alone, canaries, memorisation, whole
 from dpgan_lib.studies.audit.study import DELTA, LEVEL
+
+PARTS = (whole.PROTOTYPES, whole.EMBEDDING, READER, CRITIC)  # of the whole method, in the order of a run
+WHOLE_BOUNDS = (audit.GAUSSIAN_MEAN, audit.F_DP, audit.ONE_RUN)
 
 
 def sorted_by_privacy(records: list[Record]) -> list[Record]:
@@ -140,20 +143,28 @@ def gap_table(records: list[Record]) -> str:
 
 
 def whole_table(records: list[Record]) -> str:
-    """Each part of runs by the whole method, and all of them together, as HTML."""
+    """Each part of runs by the whole method, in their order, and all of them together, as HTML."""
     body = []
     for record in records:
-        together = record.metrics["audits"][canaries.KNOWS_DATA] | {"epsilon": record.metrics["claimed"]}
-        for name, found in {**record.metrics["parts"], "all of it": together}.items():
-            fit, bounds = found["fit"], found["bounds"]
-            body.append(html.table_row(f"{cards.run_name(record)}: {name}", [
-                f"{found['epsilon']:.2f}", f"{audit.epsilon_of_mu(fit['ideal'], DELTA):.2f}",
-                f"{bounds[audit.GAUSSIAN_MEAN]:.2f}", f"{bounds[audit.F_DP]:.2f}", f"{bounds[audit.ONE_RUN]:.2f}",
-                f"{fit['shift'] / fit['ideal']:.1%}"]))
+        parts = {name: record.metrics["parts"][name] for name in PARTS}
+        for name, part in parts.items():
+            cells = [f"{part['bounds'][estimator]:.2f}" for estimator in WHOLE_BOUNDS]
+            body.append(_whole_row(record, name, part["epsilon"], cells, part["fit"], part["length"]))
+        found = record.metrics["audits"][canaries.KNOWS_DATA]
+        cells = [_with_ceiling(record, found["bounds"], estimator) for estimator in WHOLE_BOUNDS]
+        squares = {name: part["fit"]["ideal"] ** 2 for name, part in parts.items()}
+        length = sum(squares[name] * parts[name]["length"] for name in parts) / sum(squares.values())
+        body.append(_whole_row(record, "all of it", record.metrics["claimed"], cells, found["fit"], length))
     return html.table(f"Part by part: epsilon from below (delta = {numbers.plain(DELTA)}, add/remove), each at level "
-                      f"{LEVEL:g}",
-                      ["run: part", "claimed", "of one score, known exactly", audit.GAUSSIAN_MEAN, audit.F_DP,
-                       audit.ONE_RUN, "shift, of the ideal one"], body)
+                      f"{LEVEL:g}, and in brackets what ideal canaries show of a whole run (median)",
+                      ["run: part", "claimed", "of one score, known exactly", *WHOLE_BOUNDS,
+                       "shift, of the ideal one", "canaries' length, of C"], body)
+
+
+def _whole_row(record, name, claimed, cells, fit, length):
+    return html.table_row(f"{cards.run_name(record)}: {name}", [
+        f"{claimed:.2f}", f"{audit.epsilon_of_mu(fit['ideal'], DELTA):.2f}", *cells,
+        f"{fit['shift'] / fit['ideal']:.1%}", f"{length:.1%}"])
 
 
 def controls_table(records: list[Record]) -> str:
