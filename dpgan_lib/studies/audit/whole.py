@@ -6,10 +6,10 @@ canaries. Its score in the whole run is the sum of those, each by its ideal shif
 auditor who knows the other records knows their part of it exactly.
 
 One record must be loud everywhere. Sums and reader cut pixels to [-1, 1]; the critic's first layer is linear in them.
-So a canary is noise: some pixels huge, some as far below zero, the rest black. Cut, it is bright dots on black, of
-a root mean square above the prototypes' bound until it is warped; uncut, its gradients point anywhere. Canaries of a
-label resemble each other in what they add. But fresh noise and draws know no coin, so what canaries share falls on those
-that are in and those that are out alike, and their difference of means is what being in adds. Gaussian DP needs
+So a canary is noise: some pixels huge, some as far below zero, the rest black. Cut, it is bright dots on black, of a
+root mean square above the prototypes' bound until it is warped; uncut, its gradients point anywhere. Canaries of a
+label resemble each other in what they add. But fresh noise and draws know no coin, so what canaries share falls on
+those that are in and those that are out alike, and their difference of means is what being in adds. Gaussian DP needs
 independent canaries, and is left out. Those who guess compare each score with its label's mean.
 """
 
