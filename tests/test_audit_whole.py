@@ -160,4 +160,6 @@ def test_a_record_of_the_whole_method_verifies_and_fills_its_table(tmp_path, mon
     assert all(bound <= 10 for bound in found["together"].values()) and found["fit"]["shift"] > 0
     assert [part["epsilon"] < 10 for part in record.metrics["parts"].values()] == [True] * 4
     page = tables.whole_table([record])
-    assert page.count("<tr>") >= 5 and "all of it" in page and READER in page
+    assert page.count("<tr>") >= 5 and f"({record.metrics['ideal'][audit.F_DP]['median']:.2f})" in page
+    order = [page.index(f": {name}<") for name in (*tables.PARTS, "all of it")]
+    assert order == sorted(order)
