@@ -1,7 +1,6 @@
 """InfoGAN: networks, the deformations that Q reads through, steps, training, and the study at smoke size."""
 
 import math
-from collections import Counter
 from dataclasses import asdict, replace
 from types import SimpleNamespace
 
@@ -17,9 +16,8 @@ from dpgan_lib.gan.latent import code_entropy, sample_latent
 from dpgan_lib.gan.networks import project_spectral
 from dpgan_lib.measures import matching
 from dpgan_lib.studies import registry
-from dpgan_lib.studies.mutual_information import tables, trials
+from dpgan_lib.studies.mutual_information import tables
 from dpgan_lib.studies.mutual_information.infogan import LOSSES, SIZES, Parameters, run_of
-from dpgan_lib.studies.mutual_information.trials import Trial
 
 SMOKE = Parameters(dataset="digits", profile="smoke")
 CPU = torch.device("cpu")
@@ -58,7 +56,7 @@ def test_a_run_is_found_again_by_its_fields_and_claims_no_privacy():
 
 def test_the_study_stands_beside_the_chapters_first():
     found = registry.studies("mutual_information")
-    assert [study.kind for study in found] == ["run", "infogan", "trial"]
+    assert [study.kind for study in found] == ["run", "infogan"]
     assert registry.study("mutual_information/infogan").asked is Parameters
     assert len(set(found[1].grid)) == len({found[1].address(each) for each in found[1].grid})
 
@@ -293,32 +291,6 @@ def test_a_smoke_run_is_obtained_and_says_that_it_has_no_privacy(tmp_path, monke
     for share in (metrics["real"]["accuracy"], *(each["agreement"] for each in metrics["generated"].values())):
         assert 0 <= share <= 1
     assert metrics["reading"]["category"] <= math.log(10)
-
-
-def test_a_trial_is_trained_on_most_training_images_and_judged_by_the_rest(tmp_path, monkeypatch):
-    monkeypatch.setattr(paths, "runs", lambda: tmp_path)
-    asked = Trial(dataset="digits", profile="smoke", loss="clipping", bound=0.05, updates=5)
-    files, whole = trials.load(asked, progress=False), data.load("digits", progress=False)
-    both = np.concatenate([files.train_images, files.test_images])
-    assert np.array_equal(both, whole.train_images) and 4.5 < len(files.train_images) / len(files.test_images) < 5.5
-    record = registry.obtain("mutual_information", asked, progress=False)
-    assert record.config.model.weight_clip == 0.05 and record.config.infogan.gradient_penalty == 0
-    assert len(record.content["history"]) == 5 and set(record.metrics) == {"generated", "real"}
-    assert np.sum(record.metrics["real"]["table"]) == len(files.test_images)
-
-
-@pytest.mark.parametrize("values, words", [
-    ({"loss": "js"}, "loss='js'"), ({"bound": 0}, "bound=0"), ({"critic_rate": math.inf}, "critic_rate=inf"),
-    ({"updates": 0}, "updates=0"), ({"seed": -1}, "seed=-1")])
-def test_a_wrong_trial_is_refused_in_one_line(values, words):
-    with pytest.raises(ValueError) as refusal:
-        trials.run_of(replace(Trial(), **values))
-    assert words in str(refusal.value) and "\n" not in str(refusal.value)
-
-
-def test_each_way_into_w_has_as_many_trials():
-    counts = Counter(each.loss for each in trials.GRID)
-    assert set(counts) == set(trials.BOUNDED) and len(set(counts.values())) == 1
 
 
 def stub(seed, real, **asked):

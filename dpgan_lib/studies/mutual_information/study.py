@@ -14,7 +14,7 @@ from dpgan_lib.gan.state import State, device, new_state
 from dpgan_lib.measures import classifiers, codes
 from dpgan_lib.privacy.streams import stream
 from dpgan_lib.report.figures import png
-from dpgan_lib.studies.mutual_information import infogan, trials
+from dpgan_lib.studies.mutual_information import infogan
 from dpgan_lib.studies.parameters import RunParameters, plan_run, require, without_labels
 from dpgan_lib.studies.study import SAMPLES, Plan, Study, Trained, weights
 
@@ -76,11 +76,6 @@ INFOGAN = Study(
     vary=("seed", "loss", "deformed", "shared", "z_dim"), threads=1,
     grid=(*(infogan.Parameters(seed=seed) for seed in infogan.SEEDS),
           *(infogan.Parameters(seed=seed, deformed=False, z_dim=infogan.PUBLISHED_Z) for seed in infogan.SEEDS)))
-
-TRIALS = Study(
-    chapter="mutual_information", kind="trial", asked=trials.Trial, plan=trials.plan, load=trials.load,
-    measure=trials.measure, threads=1, grid=trials.GRID,
-    vary=("loss", "bound", "shared", "critic_rate", "generator_rate", "info_weight", "updates"))
 
 
 # The two terms of Eq. 1 that train G and Q
