@@ -118,7 +118,8 @@ def test_make_test_leaves_the_full_tier_out():
 
 def test_both_tiers_run_files_in_parallel_and_name_the_slowest_tests():
     for tier in ("fast", "full"):
-        assert " -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0 --durations=40 " in make("test", f"TIER={tier}")
+        words = " -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0 --durations=40 "
+        assert words in make("test", f"TIER={tier}")
 
 
 def test_make_test_refuses_another_tier():
