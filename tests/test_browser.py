@@ -7,11 +7,16 @@ from test_book import ENTRIES
 
 WIDTHS = (360, 800, 1280)  # a phone, a tablet, a laptop
 
-# A colour follows the class, so one of each kind of code and formula is enough, and five rows of a table, and five
-# definitions in a row of the reference; thousands take axe half a minute.
+# A colour follows the class, so one of each kind of code, formula and row of a table is enough, and five definitions in
+# a row of the reference; thousands take axe half a minute.
 THIN_OUT = """() => {
     const seen = new Set();
-    for (const more of document.querySelectorAll("tbody tr:nth-child(n + 6), dl.py:nth-of-type(n + 6)")) more.remove();
+    for (const more of document.querySelectorAll("dl.py:nth-of-type(n + 6)")) more.remove();
+    for (const row of document.querySelectorAll("tbody tr")) {
+        const kind = [row, ...row.querySelectorAll("*")].map((part) => `${part.tagName} ${part.className}`).join();
+        if (seen.has(kind)) row.remove();
+        seen.add(kind);
+    }
     for (const element of document.querySelectorAll("pre span, mjx-container")) {
         const kind = `${element.tagName} ${element.className}`;
         if (seen.has(kind)) element.remove();

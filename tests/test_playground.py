@@ -28,6 +28,11 @@ FORWARD = (STATIC / "generators.js").read_text(encoding="utf-8")
 TOLERANCE = 1e-3
 SHOWN = [record for records in playground.chosen().values() for record in records]
 FACES = playground.chosen_faces()
+REMEMBER = """() => { window.asked = [];
+    for (const [kind, forward] of Object.entries(dpganForward)) dpganForward[kind] = (model, z, code) => {
+        asked.push({z, code});
+        return forward(model, z, code);
+    }; }"""  # what generators are asked for
 DRAW = "([run, zs, codes]) => zs.map((z, i) => [...dpganForward[dpganModels[run].kind](dpganModels[run], z, codes[i])])"
 
 
@@ -286,11 +291,7 @@ def test_a_new_z_changes_every_image_and_the_previous_one_comes_back(playing):
 
 
 def test_all_canvases_show_the_same_latent_vector(playing):
-    playing.evaluate("""() => { window.asked = [];
-        for (const [kind, forward] of Object.entries(dpganForward)) dpganForward[kind] = (model, z, code) => {
-            asked.push({z, code});
-            return forward(model, z, code);
-        }; }""")
+    playing.evaluate(REMEMBER)
     digits(playing).get_by_role("button", name="new z").click()
     shown, asked = pictures(playing), playing.evaluate("() => asked")
     longest = max((one["z"] for one in asked), key=len)
@@ -357,11 +358,7 @@ def taken(page, form, button, count) -> Path:
 
 
 def test_a_table_taken_home_is_what_the_library_draws(playing):
-    playing.evaluate("""() => { window.asked = [];
-        for (const [kind, forward] of Object.entries(dpganForward)) dpganForward[kind] = (model, z, code) => {
-            asked.push({z, code});
-            return forward(model, z, code);
-        }; }""")
+    playing.evaluate(REMEMBER)
     header, *lines = taken(playing, digits(playing), "table", 25).read_text().splitlines()
     table, asked = np.array([line.split(",") for line in lines], dtype=int), playing.evaluate("() => asked")
     assert header.startswith("label,p0,p1,") and table.shape == (25, 1 + 28 * 28)
@@ -369,6 +366,16 @@ def test_a_table_taken_home_is_what_the_library_draws(playing):
     z, code = (torch.tensor([one[part] for one in asked[-25:]]).float() for part in ("z", "code"))
     assert code[:, -2:].abs().max() <= 1 and len(code[:, -1].unique()) == 25
     assert np.abs(table[:, 1:] - 127.5 * (drawn(SHOWN[0], z, code) + 1)).max() < 0.5 + 127.5 * TOLERANCE + 1e-3
+
+
+@pytest.mark.parametrize("asked, drawn", [("", 1), ("0", 1), ("2000", 1000)])
+def test_how_many_are_taken_home_stays_within_bounds(playing, asked, drawn):
+    form = digits(playing)
+    form.get_by_label("how many images").fill(asked)
+    with playing.expect_download() as download:
+        form.get_by_role("button", name="picture").click()
+    with Image.open(download.value.path()) as picture:
+        assert picture.size == (280, 28 * -(-drawn // 10))
 
 
 def test_a_picture_taken_home_has_ten_images_in_a_row(playing):

@@ -106,8 +106,10 @@ function play(form) {
   }
 
   // Images to take home: z number 1, 2, ..., codes at random; all digits in turn, or the faces that are asked for.
+  const wanted = () => Math.min(Math.max(1, Math.trunc(count.value) || 1), count.max);
+
   function* images(model) {
-    for (let i = 0; i < Math.min(Math.max(1, Math.trunc(count.value) || 1), count.max); i++) {
+    for (let i = 0; i < wanted(); i++) {
       const uniform = uniforms(i + 1), latent = draw(uniform);
       const category = digits ? i % model.categories : asked("").category;
       yield {category, pixels: generated(model, latent, category, codes.map(() => 2 * uniform() - 1))};
@@ -115,20 +117,20 @@ function play(form) {
   }
 
   async function take(begin) {
-    const model = window.dpganModels[run.value], finish = begin(model);
+    const model = window.dpganModels[run.value], file = begin(model), said = table.nextElementSibling;
     const name = `${run.selectedOptions[0].text} ${run.value}`.replace(/[^\w.]+/g, "-");
     let made = 0;
     for (const image of images(model)) {
-      finish.add(image, made++);
+      file.add(image, made++);
       if (made % 20) continue;
-      table.nextElementSibling.textContent = `${made} drawn`;
+      said.textContent = `${made} drawn`;
       await new Promise(requestAnimationFrame);
     }
-    const link = document.createElement("a"), [blob, ending] = await finish.end(made);
+    const link = document.createElement("a"), [blob, ending] = await file.end();
     link.href = URL.createObjectURL(blob);
     link.download = `${name}.${ending}`;
     link.click();
-    table.nextElementSibling.textContent = `${made} in ${link.download}`;
+    said.textContent = `${made} in ${link.download}`;
     setTimeout(() => URL.revokeObjectURL(link.href), 60000);
   }
 
@@ -136,7 +138,7 @@ function play(form) {
   function pictured(model) {
     const sheet = document.createElement("canvas"), {side} = model, context = sheet.getContext("2d");
     sheet.width = 10 * side;
-    sheet.height = Math.ceil(Math.min(Number(count.value), count.max) / 10) * side;
+    sheet.height = Math.ceil(wanted() / 10) * side;
     return {
       add: ({pixels}, i) => show(context, model, pixels, (i % 10) * side, Math.floor(i / 10) * side),
       end: () => new Promise((done) => sheet.toBlob((blob) => done([blob, "png"]))),
